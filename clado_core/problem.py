@@ -90,9 +90,7 @@ class AllocationProblem:
         groups = []
         for root in dict.fromkeys(leader):
             members = tuple(i for i, r in enumerate(leader) if r == root)
-            shared = tuple(
-                b for b in self.matrix.bit_widths if all(b in menus[i] for i in members)
-            )
+            shared = tuple(b for b in self.matrix.bit_widths if all(b in menus[i] for i in members))
             if not shared:
                 names = ", ".join(f"'{layers.names[i]}'" for i in members)
                 raise InputError(

@@ -121,7 +121,9 @@ def write_atomically(path: str | Path, data: bytes, /) -> None:
     """
     path = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+        )
     except OSError as problem:
         raise ArtifactError(f"Cannot write {path}: {problem.strerror}.") from None
     try:

@@ -1,8 +1,9 @@
 """The command line: ``python -m clado_core COMMAND``.
 
-Each command is a module with ``add_parser``, which sets ``run`` (arguments → a result that JSON
-can hold) and ``show`` (that result → text for people). Results go to standard output, progress
-and messages to standard error.
+Each command is a module: its docstring is the help (a summary line, then an example), and it has
+``add_arguments(parser)``, ``run(arguments)`` → a dictionary that JSON can hold, and
+``show(result)`` → text for people. Results go to standard output, progress and messages to
+standard error.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
-        module = importlib.import_module(f"clado_core.cli.{'import_' if name == 'import' else name}")
+        module = importlib.import_module(
+            f"clado_core.cli.{'import_' if name == 'import' else name}"
+        )
         summary, _, example = (module.__doc__ or "").partition("\n\n")
         subparser = commands.add_parser(
             name,
