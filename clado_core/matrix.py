@@ -89,6 +89,10 @@ class SensitivityMatrix:
         rows = np.arange(self.n_layers) * self.n_bits + self.choice(bits)
         return float(self.G[np.ix_(rows, rows)].sum())
 
+    def predicted_loss_increase(self, bits: tuple[int, ...], /) -> float:
+        """Half of x'Gx of an assignment: the quadratic prediction, not a measured loss."""
+        return LOSS_PER_OBJECTIVE * self.objective(bits)
+
     def choice(self, bits: tuple[int, ...], /) -> npt.NDArray[np.int64]:
         """Position in the menu of each layer's bit-width; raises InputError where there is none."""
         if len(bits) != self.n_layers:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from clado_core.errors import InfeasibleBudgetError, InputError
+from clado_core.layers import LayerTable
 from clado_core.matrix import SensitivityMatrix
 from clado_core.scheme import BitWidths
 from clado_core.solution import Assignment
@@ -56,15 +57,21 @@ class AllocationProblem:
         for name in ("pins", "min_bits", "allowed"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         object.__setattr__(self, "ties", tuple(tuple(group) for group in self.ties))
+        for tie in self.ties:
+            if len(tie) < 2:
+                raise InputError(
+                    f"A tie joins two layers or more; given: {', '.join(tie) or 'none'}."
+                )
         if self.budget_bops is not None and not self.matrix.layers.macs.all():
             raise InputError(
                 f"A limit on bit operations needs the multiply-accumulates of every layer, and "
                 f"'{self.matrix.name}' does not carry them: measure the network again."
             )
         smallest, largest = self.extremes()
-        for name, (measure, unit) in BUDGETS.items():
-            limit, minimum = getattr(self, name), getattr(smallest, measure)
-            if limit is not None and limit < minimum:
+        for name, limit in self.budgets.items():
+            measure, unit = BUDGETS[name]
+            minimum = getattr(smallest, measure)
+            if limit < minimum:
                 maximum = getattr(largest, measure)
                 raise InfeasibleBudgetError(
                     f"A budget of {limit:,} {unit} is infeasible: the smallest feasible size is "
@@ -76,6 +83,12 @@ class AllocationProblem:
                     maximum=maximum,
                 )
 
+    @property
+    def budgets(self) -> dict[str, int]:
+        """The budgets that are set: field name → limit."""
+        limits = {name: getattr(self, name) for name in BUDGETS}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
     def groups(self) -> list[tuple[tuple[int, ...], BitWidths]]:
         """The decisions left: (positions of the layers that share it, bit-widths allowed).
 
@@ -85,8 +98,8 @@ class AllocationProblem:
         layers = self.matrix.layers
         leader = list(range(len(layers)))
         for tie in self.ties:
-            members = [leader[layers.index(name)] for name in tie]
-            leader = [min(members) if root in members else root for root in leader]
+            roots = [leader[layers.index(name)] for name in tie]
+            leader = [min(roots) if root in roots else root for root in leader]
         groups = []
         for root in dict.fromkeys(leader):
             members = tuple(i for i, r in enumerate(leader) if r == root)
@@ -114,8 +127,7 @@ class AllocationProblem:
     def is_feasible(self, assignment: Assignment, /) -> bool:
         """Whether an assignment satisfies every budget and wish."""
         within = all(
-            limit is None or getattr(assignment, measure) <= limit
-            for limit, measure in ((getattr(self, n), m) for n, (m, _) in BUDGETS.items())
+            getattr(assignment, BUDGETS[name][0]) <= limit for name, limit in self.budgets.items()
         )
         return within and all(
             len({assignment.bits[i] for i in members}) == 1 and assignment.bits[members[0]] in menu
@@ -146,6 +158,16 @@ class AllocationProblem:
         for name, bits in self.pins.items():
             restrict(layers.index(name), (bits,), f"The pin {name}={bits}")
         return menus
+
+
+def bits_for_average(avg_bits: float, layers: LayerTable, /) -> int:
+    """The budget in bits that an average over the searched weights stands for.
+
+    Rounded down to whole bits, with room for the rounding of decimal fractions such as 4.1.
+    """
+    if not np.isfinite(avg_bits) or avg_bits <= 0:
+        raise InputError(f"The average bits per weight must be a positive number, not {avg_bits}.")
+    return int(np.floor(avg_bits * layers.total_weights + 1e-6))
 
 
 def _whole_number(name: str, value: float | None) -> int | None:

@@ -58,13 +58,13 @@ class Program:
         return len(self.bits)
 
     @property
-    def n_choices(self) -> npt.NDArray[np.int64]:
+    def n_choices(self) -> Choices:
         """Choices per decision, shape (d,)."""
-        return np.diff(self.offsets)
+        return np.asarray(np.diff(self.offsets))
 
     def variables(self, choice: Choices, /) -> npt.NDArray[np.int64]:
         """Indices of the chosen variables, shape (d,)."""
-        return self.offsets[:-1] + choice
+        return np.asarray(self.offsets[:-1] + choice)
 
     def objective(self, choice: Choices, /) -> float:
         """constant + y'Qy of a choice, equal to x'Gx of its assignment."""

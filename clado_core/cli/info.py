@@ -1,0 +1,75 @@
+"""Show what an artifact holds: provenance, shapes, and checks of the numbers.
+
+Example:
+  python -m clado_core info assets/digits-resnet.clado
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from clado_core.diagnostics import diagnose
+from clado_core.store import artifact_digest, load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("artifact", metavar="ARTIFACT", help="a .clado file")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Load (which checks the file whole) and describe."""
+    matrix = load(arguments.artifact)
+    return {
+        "name": matrix.name,
+        "sha256": artifact_digest(arguments.artifact),
+        "n_layers": matrix.n_layers,
+        "bits": list(matrix.bit_widths),
+        "n_weights": matrix.layers.total_weights,
+        "base_loss": matrix.base_loss,
+        "quantizer": {
+            "granularity": matrix.scheme.granularity,
+            "range_rule": matrix.scheme.range_rule,
+            "act_bits": matrix.scheme.act_bits,
+        },
+        "provenance": matrix.provenance.to_json(),
+        "checks": diagnose(matrix).to_json(),
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "shape": list(layer.shape),
+                "n_weights": layer.n_weights,
+                "macs": layer.macs,
+                "block": layer.block,
+            }
+            for layer in matrix.layers.layers
+        ],
+    }
+
+
+def show(result: dict[str, Any]) -> str:
+    """A short report and one line per layer."""
+    checks = result["checks"]
+    lines = [
+        f"{result['name']}: {result['n_layers']} layers × {result['bits']} bits, "
+        f"{result['n_weights']:,} searched weights",
+        f"  sha256      {result['sha256']}",
+        f"  base loss   {result['base_loss']}",
+        f"  quantizer   {result['quantizer']['granularity']}, {result['quantizer']['range_rule']}",
+        *(f"  {key:<11} {value}" for key, value in result["provenance"].items() if value),
+        f"  eigenvalues {checks['smallest_eigenvalue']:.4g} to {checks['largest_eigenvalue']:.4g}, "
+        f"{checks['negative_eigenvalues']} negative",
+        f"  cross terms {checks['cross_layer_share']:.1%} of the absolute sum of G",
+    ]
+    lines += [
+        f"  non-monotone: {name} is worse at {high} bits than at {low}"
+        for name, low, high in checks["non_monotone"]
+    ]
+    lines += [
+        f"  {layer['name']:<40} {layer['kind']:<10} {'×'.join(map(str, layer['shape'])):<16}"
+        f"{layer['n_weights']:>12,} weights"
+        for layer in result["layers"]
+    ]
+    return "\n".join(lines)

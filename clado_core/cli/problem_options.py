@@ -1,0 +1,75 @@
+"""Options that state an allocation problem, shared by ``solve`` and ``frontier``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from clado_core.errors import InputError
+from clado_core.matrix import SensitivityMatrix
+from clado_core.problem import AllocationProblem, bits_for_average
+
+BYTES_PER_MB = 10**6
+
+
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """Add ``--pin``, ``--tie`` and ``--min-bits``."""
+    parser.add_argument(
+        "--pin",
+        action="append",
+        default=[],
+        metavar="LAYER=BITS",
+        help="fix one layer's bit-width (repeatable)",
+    )
+    parser.add_argument(
+        "--tie",
+        action="append",
+        default=[],
+        metavar="LAYER,LAYER",
+        help="give these layers one bit-width (repeatable)",
+    )
+    parser.add_argument(
+        "--min-bits",
+        action="append",
+        default=[],
+        metavar="PATTERN=BITS",
+        help="smallest bit-width of layers whose name matches, as in 'layer1.*=4' (repeatable)",
+    )
+
+
+def add_budgets(parser: argparse.ArgumentParser) -> None:
+    """Add ``--avg-bits``, ``--size-mb`` and ``--bops``; several may hold at once."""
+    parser.add_argument(
+        "--avg-bits", type=float, metavar="X", help="average bits per searched weight, at most X"
+    )
+    parser.add_argument(
+        "--size-mb",
+        type=float,
+        metavar="X",
+        help="whole file, at most X MB (10⁶ bytes): weights, scales, biases, unquantized layers",
+    )
+    parser.add_argument(
+        "--bops", type=float, metavar="X", help="bit operations per sample, at most X (as in 2.5e9)"
+    )
+
+
+def problem_from(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> AllocationProblem:
+    """The problem that these options state."""
+    avg_bits = getattr(arguments, "avg_bits", None)
+    size_mb = getattr(arguments, "size_mb", None)
+    return AllocationProblem(
+        matrix,
+        budget_bits=None if avg_bits is None else bits_for_average(avg_bits, matrix.layers),
+        budget_bytes=None if size_mb is None else size_mb * BYTES_PER_MB,
+        budget_bops=getattr(arguments, "bops", None),
+        pins=dict(_name_and_bits(text, "--pin") for text in arguments.pin),
+        ties=tuple(tuple(re.split(r"\s*,\s*", text.strip())) for text in arguments.tie),
+        min_bits=dict(_name_and_bits(text, "--min-bits") for text in arguments.min_bits),
+    )
+
+
+def _name_and_bits(text: str, option: str) -> tuple[str, int]:
+    name, equals, bits = text.rpartition("=")
+    if not equals or not bits.strip().isdigit():
+        raise InputError(f"{option} takes NAME=BITS, as in {option} conv1=8; given: '{text}'.")
+    return name.strip(), int(bits)

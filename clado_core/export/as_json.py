@@ -1,0 +1,70 @@
+"""The neutral configuration file, schema ``clado-mpq/1``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from clado_core import __version__
+from clado_core.export.configuration import Configuration
+
+SCHEMA = "clado-mpq/1"
+FLOAT_BYTES = 4
+
+
+def render(configuration: Configuration, /) -> bytes:
+    """The whole configuration as indented JSON, in a fixed key order."""
+    return (json.dumps(document(configuration), indent=2) + "\n").encode()
+
+
+def document(configuration: Configuration, /) -> dict[str, Any]:
+    """The same as plain values; sizes in bytes, losses as predicted increases."""
+    matrix, assignment = configuration.matrix, configuration.assignment
+    scheme, origin = matrix.scheme, matrix.provenance
+    return {
+        "schema": SCHEMA,
+        "model": {
+            "name": matrix.name,
+            "source": origin.model,
+            "state_dict_sha256": origin.weights_sha256,
+        },
+        "quantizer": {
+            "scheme": "symmetric",
+            "granularity": scheme.granularity,
+            "axis": 0 if scheme.granularity == "per-channel" else None,
+            "rounding": "nearest_even",
+            "range": scheme.range_rule,
+            "narrow_range": False,
+            "activation_bits": scheme.act_bits,
+        },
+        "layers": configuration.layer_rows(),
+        "unquantized_bytes": matrix.layers.other_bytes,
+        "totals": {
+            "bytes": assignment.size_bytes,
+            "size_bits": assignment.size_bits,
+            "avg_weight_bits": assignment.avg_bits,
+            "bops": assignment.bops,
+            "fp32_bytes": FLOAT_BYTES * matrix.layers.total_weights + matrix.layers.other_bytes,
+            "budgets": dict(configuration.budgets),
+        },
+        "prediction": {
+            "predicted_loss_increase": matrix.predicted_loss_increase(assignment.bits),
+            "diagonal_only": matrix.diagonal_only().predicted_loss_increase(assignment.bits),
+        },
+        "solver": _solver_facts(configuration),
+        "sensitivity": {
+            "sha256": configuration.artifact_sha256 or None,
+            "bits": list(matrix.bit_widths),
+            **origin.to_json(),
+        },
+        "tool": {"name": "clado-explorer", "version": __version__},
+    }
+
+
+def _solver_facts(configuration: Configuration) -> dict[str, Any] | None:
+    solution = configuration.solution
+    if solution is None:
+        return None
+    found = solution.to_json()
+    keys = ("method", "solver", "status", "objective", "bound", "gap", "runtime_s")
+    return {key: found[key] for key in keys}
