@@ -37,9 +37,9 @@ class Recipe:
         label_smoothing: Keeps the network from being so sure that quantization changes nothing.
     """
 
-    epochs: int = 120
+    epochs: int = 240
     batch_size: int = 64
-    learning_rate: float = 4e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
 
@@ -121,11 +121,11 @@ def _fit(
     model.train()
     for epoch in range(recipe.epochs):
         order = torch.randperm(len(data), generator=generator)
-        for batch in order.split(recipe.batch_size):
+        for batch in torch.split(order, recipe.batch_size):
             logits = model(_augment(data.x[batch], generator))
             loss = F.cross_entropy(logits, data.y[batch], label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
         if on_epoch:

@@ -1,0 +1,59 @@
+"""Read an assignment from JSON: a solution, an exported configuration, or a plain mapping."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clado_core.errors import InputError
+from clado_core.matrix import SensitivityMatrix
+from clado_core.solution import Assignment, assignment_from_mapping
+
+CONFIGURATION_SCHEMA = "clado-mpq/"
+
+
+def read_assignment(path: str | Path, matrix: SensitivityMatrix, /) -> Assignment:
+    """Read the bit-widths of a measured network's layers.
+
+    Args:
+        path: JSON with one of: a key "assignment" (as ``solve --json`` prints), a "schema" that
+            starts with clado-mpq/ and "layers" with names and bits, or layer name → bits.
+        matrix: The measured network; every layer must be given, with a bit-width of its menu.
+
+    Raises:
+        InputError: No such file, other contents, or layers or bit-widths that do not fit.
+    """
+    path = Path(path)
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise InputError(f"Cannot read the assignment {path}: {problem.strerror}.") from None
+    except ValueError as problem:
+        raise InputError(f"The assignment {path} is not JSON: {problem}.") from None
+    bits = _layer_bits(contents, path)
+    for name, b in bits.items():
+        if isinstance(b, bool) or not isinstance(b, int):
+            raise InputError(f"{path}: layer '{name}' has bit-width {b!r}; expected an integer.")
+    assignment = assignment_from_mapping(matrix.layers, matrix.scheme, bits)
+    matrix.choice(assignment.bits)
+    return assignment
+
+
+def _layer_bits(contents: Any, path: Path) -> Mapping[str, Any]:
+    if isinstance(contents, dict) and str(contents.get("schema")).startswith(CONFIGURATION_SCHEMA):
+        try:
+            return {layer["name"]: layer["bits"] for layer in contents["layers"]}
+        except (KeyError, TypeError):
+            raise InputError(
+                f"{path}: each of 'layers' must be an object with 'name' and 'bits'."
+            ) from None
+    if isinstance(contents, dict):
+        bits = contents.get("assignment", contents)
+        if isinstance(bits, dict):
+            return bits
+    raise InputError(
+        f"{path} holds no assignment: expected layer names with bit-widths, the output of "
+        "solve --json, or an exported configuration."
+    )
