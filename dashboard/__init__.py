@@ -1,0 +1,1 @@
+"""The dashboard: pages over ``clado_core``, started with ``streamlit run dashboard/app.py``."""

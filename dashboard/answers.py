@@ -1,0 +1,156 @@
+"""What is known so far about the best choices of one network, from every solver that has run.
+
+Budgets help each other: a choice that fits a smaller budget fits a larger one, and a bound proven
+for a larger budget holds for a smaller one.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
+from clado_core.solvers.incumbent import PROVEN_GAP
+from clado_core.solvers.local_search import LocalSearchSolver
+
+FRONT_POINTS = 41
+
+INSTANT_LAYERS = 30
+"""Up to this many layers a full local search fits into a drag step; above, only descents do."""
+
+
+class Answers:
+    """Choices and bounds of one matrix with one set of locked layers; shared by all sessions.
+
+    Args:
+        matrix: The sensitivities.
+        locks: Layer → its only bit-width.
+
+    ``version`` counts what was added; ``refinements`` how often proofs of the whole front were
+    asked for.
+    """
+
+    def __init__(self, matrix: SensitivityMatrix, locks: Mapping[str, int]) -> None:
+        self.matrix = matrix
+        self.locks = dict(locks)
+        self._found: dict[int, Solution] = {}
+        self._bounds: dict[int, tuple[float, str]] = {}
+        self._searched: set[int] = set()
+        self._lock = threading.Lock()
+        self.version = 0
+        self.refinements = 0
+        smallest, largest = AllocationProblem(matrix, pins=self.locks).extremes()
+        self.least_bits, self.most_bits = smallest.size_bits, largest.size_bits
+
+    def add(self, budget_bits: int, solution: Solution, /) -> None:
+        """Keep a solution, and its bound if it has one."""
+        size = solution.assignment.size_bits
+        with self._lock:
+            self.version += 1
+            kept = self._found.get(size)
+            if kept is None or solution.objective < kept.objective:
+                self._found[size] = solution
+            known, _ = self._bounds.get(budget_bits, (-math.inf, ""))
+            if solution.bound > known:
+                self._bounds[budget_bits] = (solution.bound, solution.solver)
+
+    def best(self, budget_bits: int, /) -> Solution | None:
+        """The best known choice that fits, with the tightest bound proven for this budget."""
+        with self._lock:
+            fitting = [s for size, s in self._found.items() if size <= budget_bits]
+            if not fitting:
+                return None
+            best = min(fitting, key=lambda s: (s.objective, s.assignment.size_bits))
+            valid = [entry for at, entry in self._bounds.items() if at >= budget_bits]
+        bound, prover = max(valid, default=(-math.inf, ""))
+        return _with_bound(best, bound, prover)
+
+    def quick(self, budget_bits: int, /, *, thorough: bool) -> Solution:
+        """An answer now: what is known, improved by as much local search as the moment allows."""
+        if budget_bits not in self._searched:
+            instant = self.matrix.n_layers <= INSTANT_LAYERS
+            known = self.best(budget_bits)
+            if known is None or instant or thorough:
+                self._search(budget_bits, known, thorough=thorough)
+        answer = self.best(budget_bits)
+        assert answer is not None
+        return answer
+
+    def sweep(self, points: int = FRONT_POINTS, /) -> None:
+        """Fill in choices over the whole range by descents, each started from the one before."""
+        for budget in self.budgets(points):
+            if self.best(budget) is None or budget not in self._searched:
+                self._search(budget, self.best(budget), thorough=False)
+
+    def budgets(self, points: int = FRONT_POINTS, /) -> list[int]:
+        """Evenly spaced budgets from the smallest to the largest feasible size."""
+        return [int(b) for b in np.linspace(self.least_bits, self.most_bits, points)]
+
+    def unproven(self, points: int = FRONT_POINTS, /) -> list[int]:
+        """The budgets of the grid whose best choice is not proven optimal, coarse ones first."""
+        grid = self.budgets(points)
+        order = sorted(range(len(grid)), key=lambda i: (i % 4 != 0, i % 2 != 0, i))
+        best = ((grid[i], self.best(grid[i])) for i in order)
+        return [b for b, s in best if s is None or s.status is not SolveStatus.OPTIMAL]
+
+    def front(self) -> tuple[Solution, ...]:
+        """Known choices that no smaller known choice matches, in order of size."""
+        with self._lock:
+            sizes = sorted(self._found)
+        kept: list[Solution] = []
+        for size in sizes:
+            solution = self.best(size)
+            if solution is not None and (not kept or solution.objective < kept[-1].objective):
+                kept.append(solution)
+        return tuple(kept)
+
+    def _search(self, budget_bits: int, known: Solution | None, *, thorough: bool) -> None:
+        problem = AllocationProblem(self.matrix, budget_bits=budget_bits, pins=self.locks)
+        solver = LocalSearchSolver() if thorough else LocalSearchSolver(n_starts=0)
+        self.add(
+            budget_bits,
+            solver.solve(problem, warm_start=known.assignment if known is not None else None),
+        )
+        if thorough:
+            self._searched.add(budget_bits)
+
+
+def solution_from_message(matrix: SensitivityMatrix, message: Mapping[str, Any], /) -> Solution:
+    """The solution that a worker's answer describes, its objective recomputed here."""
+    problem = AllocationProblem(matrix)
+    bits = tuple(int(b) for b in message["bits"])
+    objective = matrix.objective(bits)
+    return Solution(
+        assignment=problem.assignment(bits),
+        status=SolveStatus[message["status"]],
+        objective=objective,
+        bound=min(float(message["bound"]), objective),
+        method="clado",
+        solver=message["solver"],
+        runtime_s=float(message["runtime_s"]),
+        first_answer_s=float(message["first_answer_s"]),
+    )
+
+
+def proven(solutions: Iterable[Solution], /) -> int:
+    """How many are proven optimal."""
+    return sum(s.status is SolveStatus.OPTIMAL for s in solutions)
+
+
+def _with_bound(solution: Solution, bound: float, prover: str) -> Solution:
+    bound = min(bound, solution.objective)
+    gap = replace(solution, bound=bound).gap
+    if gap is not None and gap <= PROVEN_GAP:
+        found = solution.solver
+        named = prover if found in prover else f"{found}, proven by {prover}"
+        return replace(solution, bound=bound, status=SolveStatus.OPTIMAL, solver=named)
+    # Optimal for a tighter budget need not be optimal for this one.
+    status = solution.status
+    if status is SolveStatus.OPTIMAL:
+        status = SolveStatus.HEURISTIC
+    return replace(solution, bound=bound, status=status)

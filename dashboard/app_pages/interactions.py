@@ -1,0 +1,5 @@
+"""interactions."""
+
+import streamlit as st
+
+st.write("interactions")

@@ -1,0 +1,5 @@
+"""method."""
+
+import streamlit as st
+
+st.write("method")

@@ -1,0 +1,56 @@
+"""The budget card: the slider, what it means in bytes, and the state of the proof."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from clado_core import Solution
+from dashboard import view_state
+from dashboard.cards.status import status_chip
+from dashboard.components import Tick, live_slider
+from dashboard.scale import Metric, size_scale
+from dashboard.theme import megabytes, number
+from dashboard.view_state import ViewState
+
+SLIDER = "budget_slider"
+
+
+def ticks(state: ViewState, knee: float | None, /) -> list[Tick]:
+    """Marks at uniform allocations and at the knee of the front."""
+    low, high = view_state.avg_range(state)
+    marks = [
+        Tick(float(b), f"{b}-bit", f"Every layer at {b} bits")
+        for b in state.matrix.bit_widths
+        if low <= b <= high
+    ]
+    near = (high - low) * 0.05
+    if knee is not None and all(abs(knee - mark.value) > near for mark in marks):
+        marks.append(Tick(knee, "knee", "Where more bits begin to buy little", "knee"))
+    return marks
+
+
+def budget_card(state: ViewState, knee: float | None, /) -> None:
+    """The slider; moving it changes the state that the rest of the run reads."""
+    low, high = view_state.avg_range(state)
+    live_slider(
+        "Budget in average bits per weight",
+        key=SLIDER,
+        value=round(state.avg_bits, 4),
+        minimum=low,
+        maximum=high,
+        ticks=ticks(state, knee),
+        revision=st.session_state.get(view_state.REVISION, 0),
+        on_move=lambda value: view_state.set_avg_bits(value, move_thumb=False, write_url=False),
+        on_commit=lambda value: view_state.set_avg_bits(value, move_thumb=False),
+    )
+
+
+def readout(state: ViewState, answer: Solution, /) -> None:
+    """The budget in all three units, then the state of the proof."""
+    size = answer.assignment.size_bytes
+    smaller = size_scale(state.matrix, Metric.COMPRESSION).of_bytes(size)
+    st.markdown(
+        f"**{state.avg_bits:.2f}** avg bits · **{megabytes(size)}** · "
+        f"**{number(smaller)}×** smaller"
+    )
+    status_chip(state, answer)

@@ -1,0 +1,186 @@
+"""Who answered, and how good the answer is provably: approximate, improving, proven."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from clado_core import Solution, SolveStatus
+from clado_core.solution import relative_gap
+from dashboard import artifacts
+from dashboard.answers import Answers, solution_from_message
+from dashboard.jobs import Job, JobState, SolveRequest
+from dashboard.theme import percent
+from dashboard.view_state import ViewState
+
+POLL_S = 0.3
+FRONT_POLL_S = 1.0
+FRONT_STEP = 8
+"""New answers about the front after which the chart is drawn again."""
+MAX_REFINEMENTS = 3
+FRONT_LIMIT_S = 2.0
+TIME_LIMIT_S = 5.0
+LONGER_S = 60.0
+OWNER = "clado_owner"
+LONG = "clado_keep_searching"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusInfo:
+    """The chip and the sentence beside it.
+
+    Args:
+        chip: A few words.
+        colour: Name of a Streamlit badge colour.
+        icon: Material icon name.
+        detail: Who and how far, one line.
+    """
+
+    chip: str
+    colour: str
+    icon: str
+    detail: str
+
+
+def status_info(answer: Solution, job: Job | None, exact: bool, /, *, now: float) -> StatusInfo:
+    """What to say about an answer.
+
+    Args:
+        answer: The choice on the screen, with its tightest bound.
+        job: The background solve of this budget, or None.
+        exact: Whether one is wanted at all.
+        now: Monotonic time.
+    """
+    gap = answer.gap
+    if answer.status is SolveStatus.OPTIMAL:
+        return StatusInfo("Proven optimal", "green", "verified", f"gap 0 · {answer.solver}")
+    known = "" if gap is None else f"at most {percent(gap)} from optimal · "
+    if not exact:
+        return StatusInfo("Approximate", "gray", "bolt", f"{known}local search, not proven")
+    if job is not None and job.state is JobState.FAILED:
+        detail = f"{known}the approximate answer stays"
+        return StatusInfo("Exact solve unavailable", "orange", "error", detail)
+    if job is not None and job.state is JobState.DONE:
+        limit = f"best found in {job.request.time_limit_s:g} s"
+        detail = f"at most {percent(gap)} from optimal" if gap is not None else "nothing proven"
+        return StatusInfo("Best found", "blue", "timer", f"{limit}; {detail}")
+    if job is not None and job.state is JobState.RUNNING and job.trace:
+        elapsed, objective, bound = job.trace[-1]
+        gap_now = relative_gap(objective, bound)
+        shown = "no bound yet" if gap_now is None else f"gap {percent(gap_now)}"
+        detail = f"{shown} · {max(elapsed, now - job.submitted):.1f} s"
+        return StatusInfo("Improving", "blue", "hourglass_top", detail)
+    return StatusInfo("Approximate", "gray", "bolt", f"{known}the proof follows")
+
+
+def owner() -> str:
+    """This session's name towards the solver process."""
+    if OWNER not in st.session_state:
+        st.session_state[OWNER] = f"session-{time.monotonic_ns()}"
+    return str(st.session_state[OWNER])
+
+
+def ask_for_proof(state: ViewState, answer: Solution, /) -> Job | None:
+    """Start, or find, the background solve of the current budget; None where none is needed."""
+    service = artifacts.solve_service()
+    if not state.exact or answer.status is SolveStatus.OPTIMAL:
+        return None
+    longer = st.session_state.get(LONG) == (state.artifact.digest, state.budget_bits, state.locks)
+    request = SolveRequest(
+        artifact=state.artifact.path,
+        digest=state.artifact.digest,
+        budget_bits=state.budget_bits,
+        pins=state.locks,
+        warm_start=answer.assignment.bits,
+        time_limit_s=LONGER_S if longer else TIME_LIMIT_S,
+    )
+    return service.submit(owner(), request, _keeper(state.answers))
+
+
+def refine_front(state: ViewState, /) -> bool:
+    """Have the front proven point by point while nobody waits; says whether that goes on."""
+    service, known = artifacts.solve_service(), state.answers
+    if service.refining():
+        return True
+    if known.refinements >= MAX_REFINEMENTS:
+        return False
+    known.refinements += 1
+    requests = [
+        SolveRequest(
+            artifact=state.artifact.path,
+            digest=state.artifact.digest,
+            budget_bits=budget,
+            pins=state.locks,
+            warm_start=best.assignment.bits if (best := known.best(budget)) else None,
+            time_limit_s=FRONT_LIMIT_S,
+        )
+        for budget in known.unproven()
+    ]
+    service.refine(requests, _keeper(known))
+    return bool(requests)
+
+
+def _keeper(answers: Answers) -> Any:
+    """Called from the service's thread with each answer."""
+
+    def keep(request: SolveRequest, message: Mapping[str, Any]) -> None:
+        answers.add(request.budget_bits, solution_from_message(answers.matrix, message))
+
+    return keep
+
+
+def status_chip(state: ViewState, answer: Solution, /) -> None:
+    """The chip; looks again every 0.3 s while the solver works, and then draws the page anew."""
+    job = ask_for_proof(state, answer)
+    active = job is not None and job.active
+    refining = state.exact and refine_front(state)
+    known, seen = state.answers, state.answers.version
+
+    @st.fragment(run_every=POLL_S if active else FRONT_POLL_S if refining else None)
+    def chip() -> None:
+        if active and job is not None and not job.active:
+            st.rerun()
+        left = artifacts.solve_service().refining()
+        if refining and (known.version >= seen + FRONT_STEP or not left):
+            st.rerun()
+        info = status_info(answer, job, state.exact, now=time.monotonic())
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.badge(info.chip, icon=f":material/{info.icon}:", color=info.colour)  # type: ignore[arg-type]
+            st.caption(info.detail, width="content")
+        _act(state, job)
+
+    chip()
+
+
+def _act(state: ViewState, job: Job | None) -> None:
+    """What can be done about an unfinished proof."""
+    if job is None or job.active or not state.exact:
+        return
+    if job.state is JobState.DONE and job.request.time_limit_s < LONGER_S:
+        st.button(
+            "Keep searching",
+            key="keep-searching",
+            type="tertiary",
+            icon=":material/more_time:",
+            help=f"Search for up to {LONGER_S:g} s more.",
+            on_click=_longer,
+            args=(state,),
+        )
+    elif job.state is JobState.FAILED:
+        st.button(
+            "Retry",
+            key="retry",
+            type="tertiary",
+            icon=":material/refresh:",
+            help=job.message,
+            on_click=artifacts.solve_service().cancel,
+            args=(owner(),),
+        )
+
+
+def _longer(state: ViewState) -> None:
+    st.session_state[LONG] = (state.artifact.digest, state.budget_bits, state.locks)

@@ -1,0 +1,41 @@
+"""What a visitor reads when something is missing or wrong: one sentence and what to do."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard import artifacts, view_state
+
+MEASURE = "python -m clado_core measure digits-resnet --out assets/digits-resnet.clado"
+
+
+def no_artifact(problems: tuple[str, ...]) -> None:
+    """Nothing to show yet: how to make an artifact, and a sample to look at."""
+    st.header("CLADO Explorer")
+    st.markdown(
+        "Choose a bit-width for every layer of a vision network under a size budget, with the "
+        "interactions between layers measured. No measured network was found here yet."
+    )
+    st.markdown("Measure one of the built-in networks with this command, then reload the page:")
+    st.code(MEASURE, language="bash")
+    st.caption(
+        f"Looked for *.clado files in {', '.join(str(f) for f in artifacts.folders())}. Set "
+        f"{artifacts.FOLDERS} to look in folders of your own."
+    )
+    if st.button("Load the sample", type="primary", icon=":material/science:"):
+        artifacts.write_sample()
+        st.rerun()
+    unusable(problems)
+
+
+def unusable(problems: tuple[str, ...]) -> None:
+    """Files that were found and cannot be used."""
+    for problem in problems:
+        st.warning(problem, icon=":material/draft:")
+
+
+def note() -> None:
+    """The one sentence about a link that could not be followed exactly."""
+    text = st.session_state.pop(view_state.NOTE, None)
+    if text:
+        st.caption(f":material/info: {text}")

@@ -1,0 +1,225 @@
+"""What a visitor has chosen: widget keys, the controls every page shares, and the link.
+
+Widgets that stand in the URL live in the entry script: bound in a page they would leave the URL
+on navigation, and Back would show the defaults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import streamlit as st
+
+from clado_core import Assignment, SensitivityMatrix, Solution
+from dashboard import artifacts
+from dashboard.answers import Answers
+from dashboard.artifacts import Artifact, Catalog
+from dashboard.scale import Metric, SizeScale, budget_bits, round_up, size_scale
+from dashboard.theme import Mode
+
+MODEL, METRIC, MODE = "model", "metric", "mode"
+AVG_BITS = "avg_bits"
+PINS_IN_LINK = "pins"
+PINS, LOCKS, REVISION = "clado_pins", "clado_locks", "clado_revision"
+WRITTEN, NOTE = "clado_written", "clado_note"
+MAX_PINS = 5
+
+EXACT, FAST = "Exact", "Fast"
+METRIC_CODES = {"bits": Metric.AVG_BITS, "mb": Metric.MEGABYTES, "x": Metric.COMPRESSION}
+DEFAULT_SHARE = 0.35
+"""Where the budget starts, as a share of the range from the smallest to the largest size."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """One visitor's choices, complete and valid for the chosen network.
+
+    Args:
+        artifact: The chosen file.
+        matrix: Its sensitivities.
+        metric: How sizes are shown.
+        exact: Whether answers are proven in the background.
+        avg_bits: The budget, in average bits per searched weight.
+        locks: (layer, bits), sorted.
+        pins: Pinned choices, oldest first.
+        mode: Light or dark.
+    """
+
+    artifact: Artifact
+    matrix: SensitivityMatrix
+    metric: Metric
+    exact: bool
+    avg_bits: float
+    locks: tuple[tuple[str, int], ...]
+    pins: tuple[Solution, ...] = field(repr=False)
+    mode: Mode
+
+    @property
+    def scale(self) -> SizeScale:
+        """Average bits → the chosen metric."""
+        return size_scale(self.matrix, self.metric)
+
+    @property
+    def budget_bits(self) -> int:
+        """The budget as solvers take it."""
+        return budget_bits(self.matrix, self.avg_bits)
+
+    @property
+    def answers(self) -> Answers:
+        """What is known under these locks."""
+        return artifacts.answers(self.artifact, self.locks)
+
+    @property
+    def reference(self) -> Assignment | None:
+        """The choice that differences are counted from: the last pin."""
+        return self.pins[-1].assignment if self.pins else None
+
+
+def controls(catalog: Catalog, /) -> None:
+    """Draw the shared controls and bring session and URL together."""
+    names = list(catalog.artifacts)
+    asked = st.query_params.get(MODEL)
+    if asked is not None and asked not in names:
+        st.session_state[NOTE] = f"There is no network “{asked}” here, so {names[0]} is shown."
+    with st.container(horizontal=True, vertical_alignment="center", key="shared-controls"):
+        st.selectbox(
+            "Network",
+            names,
+            key=MODEL,
+            bind="query-params",
+            width=260,
+            label_visibility="collapsed",
+        )
+        st.segmented_control(
+            "Size as",
+            list(METRIC_CODES),
+            default="bits",
+            required=True,
+            format_func=lambda code: METRIC_CODES[code].value,
+            key=METRIC,
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        st.segmented_control(
+            "Solver",
+            [EXACT, FAST],
+            default=EXACT,
+            required=True,
+            key=MODE,
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+    _join_url(current(catalog))
+
+
+def current(catalog: Catalog | None = None, /) -> ViewState:
+    """The state of this session; call after ``controls`` has run."""
+    known = (catalog or artifacts.find()).artifacts
+    artifact = known[st.session_state[MODEL]]
+    matrix = artifacts.matrix(artifact)
+    locks = st.session_state.setdefault(LOCKS, {}).get(artifact.digest, {})
+    state = ViewState(
+        artifact=artifact,
+        matrix=matrix,
+        metric=METRIC_CODES[st.session_state[METRIC]],
+        exact=st.session_state[MODE] == EXACT,
+        avg_bits=st.session_state.get(AVG_BITS, 0.0),
+        locks=tuple(sorted(locks.items())),
+        pins=tuple(st.session_state.setdefault(PINS, {}).get(artifact.digest, ())),
+        mode="dark" if st.context.theme.type == "dark" else "light",
+    )
+    low, high = avg_range(state)
+    wanted = state.avg_bits or round(low + DEFAULT_SHARE * (high - low), 1)
+    return replace(state, avg_bits=min(max(wanted, low), high))
+
+
+def avg_range(state: ViewState, /) -> tuple[float, float]:
+    """Smallest and largest feasible average under the locks."""
+    total = state.matrix.layers.total_weights
+    return round_up(state.answers.least_bits / total), round_up(state.answers.most_bits / total)
+
+
+def set_avg_bits(avg_bits: float, /, *, move_thumb: bool, write_url: bool = True) -> None:
+    """Adopt a budget.
+
+    Args:
+        avg_bits: Average bits per searched weight.
+        move_thumb: Whether the slider must follow; not when the slider itself reported it.
+        write_url: Not while a drag goes on.
+    """
+    st.session_state[AVG_BITS] = float(avg_bits)
+    if move_thumb:
+        st.session_state[REVISION] = st.session_state.get(REVISION, 0) + 1
+    if write_url:
+        st.session_state[WRITTEN] = st.query_params[AVG_BITS] = f"{round(avg_bits, 4):g}"
+
+
+def pin(solution: Solution, digest: str, /) -> None:
+    """Keep a choice as reference; the oldest goes when there are too many."""
+    pins = st.session_state[PINS].setdefault(digest, [])
+    if not any(kept.assignment == solution.assignment for kept in pins):
+        st.session_state[PINS][digest] = [*pins, solution][-MAX_PINS:]
+
+
+def clear_pins(digest: str, /) -> None:
+    """Forget all pinned choices of a network."""
+    st.session_state[PINS][digest] = []
+
+
+def lock(digest: str, layer: str, bits: int | None, /) -> None:
+    """Fix a layer's bit-width, or free it again."""
+    locks: dict[str, int] = st.session_state[LOCKS].setdefault(digest, {})
+    locks.pop(layer, None)
+    if bits is not None:
+        locks[layer] = bits
+
+
+def link(state: ViewState, /) -> str:
+    """The address that shows this choice again, pins included."""
+    from urllib.parse import urlencode, urlsplit, urlunsplit
+
+    parts: dict[str, Any] = {key: st.query_params[key] for key in st.query_params}
+    parts[MODEL] = state.artifact.name
+    parts[AVG_BITS] = f"{state.avg_bits:g}"
+    if state.pins:
+        parts[PINS_IN_LINK] = ",".join(f"{round_up(p.assignment.avg_bits):g}" for p in state.pins)
+    split = urlsplit(st.context.url or "http://localhost:8501/")
+    return urlunsplit((split.scheme, split.netloc, split.path, urlencode(parts, safe=","), ""))
+
+
+def _join_url(state: ViewState) -> None:
+    """Adopt a budget that the URL brings (a link, Back), else write ours into it."""
+    asked = st.query_params.get(AVG_BITS)
+    if asked is not None and asked != st.session_state.get(WRITTEN):
+        low, high = avg_range(state)
+        try:
+            wanted = float(asked)
+        except ValueError:
+            wanted = float("nan")
+        if not low - 1e-9 <= wanted <= high + 1e-9:
+            shown = state.avg_bits if wanted != wanted else min(max(wanted, low), high)
+            st.session_state[NOTE] = (
+                f"The link asks for {asked} average bits; possible are {low:g} to {high:g}, "
+                f"so {shown:g} is shown."
+            )
+            wanted = shown
+        set_avg_bits(wanted, move_thumb=True)
+    elif AVG_BITS in st.session_state:
+        set_avg_bits(st.session_state[AVG_BITS], move_thumb=False)
+    _pins_from_url(state)
+
+
+def _pins_from_url(state: ViewState) -> None:
+    asked = st.query_params.get(PINS_IN_LINK)
+    if not asked:
+        return
+    del st.query_params[PINS_IN_LINK]
+    low, high = avg_range(state)
+    for part in asked.split(",")[:MAX_PINS]:
+        try:
+            avg_bits = min(max(float(part), low), high)
+        except ValueError:
+            continue
+        bits = budget_bits(state.matrix, avg_bits)
+        pin(state.answers.quick(bits, thorough=True), state.artifact.digest)
