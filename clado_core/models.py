@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from clado_core.checkpoint import load_checkpoint, load_state
-from clado_core.errors import InputError
+from clado_core.errors import ArtifactError, InputError
+from clado_core.matrix import SensitivityMatrix
 from clado_core.networks import BUILTIN_NETWORKS
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -77,6 +78,21 @@ def load_model(spec: str, weights: str | None = None, /) -> LoadedModel:
         f"There is no network '{spec}': choose one of {', '.join(BUILTIN_NETWORKS)}, "
         "torchvision:NAME such as torchvision:resnet50, or path/to/file.py:factory."
     )
+
+
+def require_weights(model: LoadedModel, matrix: SensitivityMatrix, /) -> None:
+    """Make sure that a network is the one a matrix was measured on.
+
+    Raises:
+        ArtifactError: The field ``weights_sha256`` of the artifact differs from the network's.
+    """
+    measured = matrix.provenance.weights_sha256
+    if measured is not None and measured != model.weights_sha256:
+        raise ArtifactError(
+            f"The field 'weights_sha256' of '{matrix.name}' is {measured[:12]}…, but the weights "
+            f"of {model.spec} give {model.weights_sha256[:12]}…: give those it was measured with "
+            "(--weights), or measure again."
+        )
 
 
 def state_digest(module: nn.Module, /) -> str:

@@ -1,0 +1,82 @@
+"""Quantize a measured network as an assignment says, and measure its loss and accuracy.
+
+Example:
+  python -m clado_core solve assets/digits-resnet.clado --avg-bits 3 --json > chosen.json
+  python -m clado_core evaluate assets/digits-resnet.clado --assignment chosen.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clado_core.assignment_file import read_assignment
+from clado_core.cli.progress import ProgressLine
+from clado_core.errors import InputError
+from clado_core.store import load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of ``evaluate``."""
+    add = parser.add_argument
+    add("artifact", type=Path, help="a .clado file")
+    add("--assignment", type=Path, required=True, help="JSON with each layer's bit-width")
+    add("--model", help="the network, where the artifact does not name it or it moved")
+    add("--weights", help="the weights it was measured with, where they are not the default ones")
+    add("--data", help="default: the data it was measured on")
+    add("--split", choices=("train", "held-out", "all"), default="held-out")
+    add("--batch-size", type=int, default=256)
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate one assignment; sizes are part of the answer."""
+    matrix = load(arguments.artifact)
+    assignment = read_assignment(arguments.assignment, matrix)
+    spec = arguments.model or matrix.provenance.model
+    data = arguments.data or matrix.provenance.data
+    if spec is None or data is None:
+        flag = "--model" if spec is None else "--data"
+        raise InputError(
+            f"{arguments.artifact} does not say which {flag[2:]} it was measured with: give {flag}."
+        )
+    from clado_core.datasets import load_data
+    from clado_core.evaluate import evaluate
+    from clado_core.inference import choose_device
+    from clado_core.models import load_model, require_weights
+
+    device = choose_device(arguments.device)
+    model = load_model(spec, arguments.weights)
+    require_weights(model, matrix)
+    samples = load_data(data).split(arguments.split)
+    with ProgressLine(f"Evaluating {matrix.name}", "batches") as line:
+        result = evaluate(
+            model.module.to(device),
+            assignment,
+            samples,
+            batch_size=arguments.batch_size,
+            on_progress=line.update,
+        )
+    return {
+        **asdict(result),
+        "ci95": list(result.ci95),
+        "data": samples.name,
+        "split": arguments.split,
+        "size_bits": assignment.size_bits,
+        "size_bytes": assignment.size_bytes,
+        "avg_bits": assignment.avg_bits,
+    }
+
+
+def show(result: dict[str, Any]) -> str:
+    """The result as sentences."""
+    low, high = result["ci95"]
+    return (
+        f"Top-1 {result['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}) on {result['n']:,} "
+        f"samples of {result['data']} ({result['split']}); {result['float_top1']:.2%} without "
+        f"quantization.\nLoss {result['loss']:.4f}, {result['float_loss']:.4f} without. "
+        f"{result['avg_bits']:.2f} bits per weight, "
+        f"{result['size_bytes'] / 1e6:.4f} MB (10⁶ bytes)."
+    )

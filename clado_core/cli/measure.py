@@ -1,0 +1,242 @@
+"""Measure a network's cross-layer sensitivity matrix and store it as an artifact.
+
+Example:
+  python -m clado_core measure digits-resnet --bits 2,4,8 --samples 1024 --out my.clado
+
+A measurement that is stopped keeps its losses in my.clado.partial; the same command continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clado_core.cli.progress import ProgressLine, clock
+from clado_core.errors import InputError
+from clado_core.layers import LayerTable
+from clado_core.provenance import Provenance
+from clado_core.scheme import QuantizationScheme, parse_bit_menu
+from clado_core.solution import Assignment
+from clado_core.store import save_matrix
+
+if TYPE_CHECKING:
+    from clado_core.datasets import Samples
+    from clado_core.models import LoadedModel
+    from clado_core.sensitivity import MeasurementSettings
+
+DEFAULT_SAMPLES = 1024
+DEFAULT_BATCH_SIZE = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of ``measure``."""
+    add = parser.add_argument
+    add("model", help="a built-in name, torchvision:NAME, or path/to/file.py:factory")
+    add("--weights", help="checkpoint file, name of torchvision weights, or none for random ones")
+    add("--data", help="digits, an .npz file with x and y, or a folder of images per class")
+    add("--split", choices=("train", "held-out", "all"), default="train", help="default: train")
+    add("--bits", default="2,4,8", help="bit-width menu (default: 2,4,8)")
+    add("--samples", type=int, help=f"size of the sensitivity set (default: {DEFAULT_SAMPLES})")
+    add("--estimator", choices=("pairwise",), default="pairwise")
+    add("--granularity", choices=("per-channel", "per-tensor"), default="per-channel")
+    add("--range", choices=("mse", "min-max"), default="mse", help="how scales are chosen")
+    add("--loss", choices=("ce", "kl"), default="ce", help="kl needs no labels")
+    add("--batch-size", type=int, default=DEFAULT_BATCH_SIZE)
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--layers", choices=("all", "paper"), default="all", help="paper: not the first and last")
+    add("--seed", type=int, default=0, help="draws the sensitivity set")
+    add("--out", type=Path, help="artifact to write, NAME.clado")
+    add("--dry-run", action="store_true", help="only say what would be measured, and how long")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure and store, or describe the measurement."""
+    scheme = QuantizationScheme(arguments.granularity, arguments.range)
+    menu = parse_bit_menu(arguments.bits)
+    _check_out(arguments)
+    from clado_core.sensitivity import MeasurementSettings
+
+    settings = MeasurementSettings(menu, scheme, arguments.loss, arguments.batch_size)
+    model = _model(arguments)
+    samples = _samples(arguments, model)
+    layers = _layers(arguments, model, samples)
+    if arguments.dry_run:
+        return _describe(model, samples, layers, settings)
+    return _measure(arguments, model, samples, layers, settings)
+
+
+def show(result: dict[str, Any]) -> str:
+    """The result for people: a table of layers for a dry run, a sentence else."""
+    if not result["dry_run"]:
+        return (
+            f"{result['name']}: {result['n_layers']} layers, {result['forwards']:,} losses"
+            f"{_resumed(result['resumed'])} in {clock(result['runtime_s'])}; "
+            f"reference loss {result['base_loss']:.4f}. Stored in {result['out']}"
+        )
+    width = max(len(layer["name"]) for layer in result["layers"])
+    lines = [f"{'layer':<{width}}  {'kind':<9}  {'weights':>12}  {'MACs':>14}"]
+    lines += [
+        f"{x['name']:<{width}}  {x['kind']:<9}  {x['n_weights']:>12,}  {x['macs']:>14,}"
+        for x in result["layers"]
+    ]
+    sizes = ", ".join(
+        f"{size['bytes'] / 1e6:.3f} MB at {size['bits']} bits" for size in result["sizes"]
+    )
+    lines += [
+        f"{result['n_layers']} layers, {result['n_weights']:,} weights. "
+        f"Whole file (MB = 10⁶ bytes): {sizes}; {result['float_bytes'] / 1e6:.3f} MB in float32.",
+        f"{result['forwards']:,} forwards over {result['samples']:,} samples on "
+        f"{result['device']}: about {clock(result['estimated_s'])}.",
+    ]
+    return "\n".join(lines)
+
+
+def _resumed(count: int) -> str:
+    return f" ({count:,} of them from the stopped run)" if count else ""
+
+
+def _check_out(arguments: argparse.Namespace) -> None:
+    if arguments.dry_run:
+        return
+    if arguments.out is None:
+        raise InputError("Say where to store the artifact: --out NAME.clado (or use --dry-run).")
+    if arguments.out.suffix != ".clado":
+        raise InputError(f"--out {arguments.out} must end in .clado.")
+    if not arguments.out.absolute().parent.is_dir():
+        raise InputError(f"The folder of --out {arguments.out} does not exist; create it first.")
+
+
+def _model(arguments: argparse.Namespace) -> LoadedModel:
+    from clado_core.inference import choose_device
+    from clado_core.models import RANDOM_WEIGHTS, TORCHVISION, load_model
+
+    device = choose_device(arguments.device)
+    weights = arguments.weights
+    if arguments.dry_run and weights is None and arguments.model.startswith(TORCHVISION):
+        weights = RANDOM_WEIGHTS  # sizes and times do not depend on them: spare the download
+    model = load_model(arguments.model, weights)
+    model.module.to(device)
+    return model
+
+
+def _samples(arguments: argparse.Namespace, model: LoadedModel) -> Samples:
+    from clado_core.datasets import load_data
+
+    spec = arguments.data or model.data
+    if spec is None:
+        if arguments.dry_run and model.input_shape is not None:
+            return _placeholder(arguments, model.input_shape)
+        raise InputError(
+            f"Say which data to measure {arguments.model} on: --data FILE.npz with x and y, or a "
+            "folder with one subfolder of images per class."
+        )
+    source = load_data(spec)
+    n = arguments.samples
+    if n is None:
+        n = min(DEFAULT_SAMPLES, len(source.indices(arguments.split)))
+    return source.sensitivity_set(n, seed=arguments.seed, split=arguments.split)
+
+
+def _placeholder(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> Samples:
+    """Zeros to time forwards on, where no data was given."""
+    import torch
+
+    from clado_core.datasets import Samples
+
+    n = DEFAULT_SAMPLES if arguments.samples is None else arguments.samples
+    if n < 1:
+        raise InputError(f"--samples must be 1 or more, not {n}.")
+    x = torch.zeros(1, *shape).expand(n, *shape)
+    return Samples(x, torch.zeros(n, dtype=torch.int64), "zeros, as no --data was given")
+
+
+def _layers(arguments: argparse.Namespace, model: LoadedModel, samples: Samples) -> LayerTable:
+    from clado_core.discovery import find_layers
+    from clado_core.inference import make_batches
+
+    first = replace(samples, x=samples.x[:1], y=samples.y[:1])
+    example = make_batches(model.module, first, 1)[0].x
+    return find_layers(model.module, example, selection=arguments.layers)
+
+
+def _describe(
+    model: LoadedModel, samples: Samples, layers: LayerTable, settings: MeasurementSettings
+) -> dict[str, Any]:
+    from clado_core.sensitivity import seconds_per_forward
+    from clado_core.sensitivity.plan import forward_count
+
+    forwards = forward_count(len(layers), len(settings.bit_widths))
+    sizes = [
+        {"bits": b, "bytes": Assignment(layers, (b,) * len(layers), settings.scheme).size_bytes}
+        for b in settings.bit_widths
+    ]
+    per_forward_s = seconds_per_forward(model.module, samples, settings)
+    return {
+        "dry_run": True,
+        "name": model.name,
+        "n_layers": len(layers),
+        "n_weights": layers.total_weights,
+        "layers": [
+            {"name": x.name, "kind": x.kind, "block": x.block, "shape": list(x.shape)}
+            | {"n_weights": x.n_weights, "macs": x.macs}
+            for x in layers.layers
+        ],
+        "float_bytes": layers.other_bytes + 4 * layers.total_weights,
+        "sizes": sizes,
+        "forwards": forwards,
+        "samples": len(samples),
+        "device": next(p.device.type for p in model.module.parameters()),
+        "seconds_per_forward": per_forward_s,
+        "estimated_s": forwards * per_forward_s,
+    }
+
+
+def _measure(
+    arguments: argparse.Namespace,
+    model: LoadedModel,
+    samples: Samples,
+    layers: LayerTable,
+    settings: MeasurementSettings,
+) -> dict[str, Any]:
+    from clado_core.sensitivity import measure
+    from clado_core.sensitivity.journal import SUFFIX
+    from clado_core.sensitivity.plan import forward_count
+
+    start = time.perf_counter()
+    journal = arguments.out.with_name(arguments.out.name + SUFFIX)
+    first: list[int] = []
+    with ProgressLine(f"Measuring {model.name}", "losses") as line:
+
+        def on_progress(done: int, total: int) -> None:
+            if not first:
+                first.append(done)
+            line.update(done, total)
+
+        matrix = measure(
+            model.module,
+            layers,
+            samples,
+            settings=settings,
+            name=model.name,
+            origin=Provenance(model=model.spec, seed=arguments.seed),
+            journal=journal,
+            on_progress=on_progress,
+        )
+    digest = save_matrix(matrix, arguments.out)
+    journal.unlink(missing_ok=True)
+
+    return {
+        "dry_run": False,
+        "name": matrix.name,
+        "out": str(arguments.out),
+        "sha256": digest,
+        "n_layers": matrix.n_layers,
+        "bit_widths": list(matrix.bit_widths),
+        "forwards": forward_count(matrix.n_layers, matrix.n_bits),
+        "resumed": first[0],
+        "base_loss": matrix.base_loss,
+        "runtime_s": time.perf_counter() - start,
+    }

@@ -1,0 +1,127 @@
+"""The losses measured so far, kept on disk so that a stopped measurement can continue.
+
+Layout: magic, a JSON header that says which measurement this is, then records of unit index and
+loss. Header and records each carry a CRC-32, and records are only ever appended: whenever the
+process is killed, everything up to the last complete record is usable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from clado_core.errors import ArtifactError, InputError
+
+MAGIC = b"CLADOJ01"
+SUFFIX = ".partial"
+_LENGTHS = struct.Struct("<II")
+_RECORD = struct.Struct("<Id")
+_CHECKSUM = struct.Struct("<I")
+RECORD_BYTES = _RECORD.size + _CHECKSUM.size
+
+
+class Journal:
+    """Append-only file of losses; a context manager that closes it.
+
+    Args:
+        path: Made if it is not there.
+        identity: What makes two measurements the same; plain values.
+        n_units: Number of units in the plan.
+
+    Raises:
+        InputError: The file belongs to another measurement; the sentence names the field.
+        ArtifactError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], n_units: int, /) -> None:
+        self.path = path
+        self.losses: dict[int, float] = {}
+        header = json.dumps(identity, sort_keys=True).encode()
+        try:
+            contents = path.read_bytes() if path.exists() else b""
+            found, body = _read_header(contents)
+            if found is not None:
+                _require_same(path, found, json.loads(header))
+                self.losses = _read_records(contents, body, n_units)
+                kept = body + RECORD_BYTES * len(self.losses)
+                os.truncate(path, kept)
+                self._file = path.open("ab", buffering=0)
+            else:
+                self._file = path.open("wb", buffering=0)
+                self._file.write(MAGIC + _LENGTHS.pack(len(header), zlib.crc32(header)) + header)
+        except OSError as problem:
+            raise ArtifactError(f"Cannot write {path}: {problem.strerror}.") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def append(self, index: int, loss: float, /) -> None:
+        """Keep one loss; it is in the operating system's hands when this returns.
+
+        Args:
+            index: Position of the unit in the plan.
+            loss: Mean loss, stored exactly.
+
+        Raises:
+            ArtifactError: The disk is full.
+        """
+        record = _RECORD.pack(index, loss)
+        try:
+            self._file.write(record + _CHECKSUM.pack(zlib.crc32(record)))
+        except OSError as problem:
+            raise ArtifactError(f"Cannot write {self.path}: {problem.strerror}.") from None
+        self.losses[index] = loss
+
+
+def _read_header(contents: bytes) -> tuple[dict[str, Any] | None, int]:
+    """Header and position of the first record; None where it was never completely written."""
+    start = len(MAGIC) + _LENGTHS.size
+    if len(contents) < start or not contents.startswith(MAGIC):
+        return None, 0
+    length, checksum = _LENGTHS.unpack_from(contents, len(MAGIC))
+    header = contents[start : start + length]
+    if len(header) < length or zlib.crc32(header) != checksum:
+        return None, 0
+    return json.loads(header), start + length
+
+
+def _read_records(contents: bytes, start: int, n_units: int) -> dict[int, float]:
+    """Records in the order written, up to the first that is incomplete or damaged."""
+    losses: dict[int, float] = {}
+    for position in range(start, len(contents) - RECORD_BYTES + 1, RECORD_BYTES):
+        record = contents[position : position + _RECORD.size]
+        (checksum,) = _CHECKSUM.unpack_from(contents, position + _RECORD.size)
+        index, loss = _RECORD.unpack(record)
+        if zlib.crc32(record) != checksum or index >= n_units or index in losses:
+            break
+        losses[index] = loss
+    return losses
+
+
+def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            raise InputError(
+                f"{path} holds an unfinished measurement with another '{name}' "
+                f"({_short(found.get(name))} there, {_short(wanted.get(name))} now): finish that "
+                "one, delete the file, or choose another --out."
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
