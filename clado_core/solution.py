@@ -20,7 +20,7 @@ class SolveStatus(Enum):
     OPTIMAL = "Proven optimal."
     GAP_LIMIT = "Proven to be within the gap that was asked for."
     TIME_LIMIT = "Best found within the time limit; the gap says how far the optimum can be."
-    HEURISTIC = "Approximate: found by local search, not proven."
+    HEURISTIC = "Approximate: a good answer that is not proven optimal."
 
     @property
     def code(self) -> str:

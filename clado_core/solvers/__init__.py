@@ -1,61 +1,11 @@
-"""Solvers: an AllocationProblem in, a Solution out; the caller passes the solver it wants."""
+"""Solvers: an AllocationProblem in, a Solution out; the caller passes the solver it wants.
 
-from __future__ import annotations
+Importing this package imports neither SCIP, CVXPY nor DAQP; a solver imports its own on first use.
+"""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
-
-from clado_core.problem import AllocationProblem
-from clado_core.solution import Assignment, Solution
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What is known while a solve runs, in terms of x'Gx.
-
-    Args:
-        elapsed_s: Wall time since the solve started.
-        assignment: The best assignment so far.
-        objective: Its x'Gx.
-        bound: No feasible assignment has a smaller one; −inf while nothing is proven.
-    """
-
-    elapsed_s: float
-    assignment: Assignment
-    objective: float
-    bound: float
-
-
-OnProgress: TypeAlias = Callable[[Progress], None]
-
-
-class Solver(Protocol):
-    """Anything that answers an allocation problem."""
-
-    def solve(
-        self,
-        problem: AllocationProblem,
-        /,
-        *,
-        warm_start: Assignment | None = None,
-        time_limit_s: float | None = None,
-        gap_limit: float = 0.0,
-        on_progress: OnProgress | None = None,
-    ) -> Solution:
-        """Minimize x'Gx within the problem's budgets.
-
-        Args:
-            problem: What to solve; a feasible assignment exists (the problem has checked that).
-            warm_start: A feasible assignment to start from; the answer is never worse than it.
-            time_limit_s: Wall time after which the best answer so far is returned.
-            gap_limit: Relative gap at which to stop; 0 asks for a proof of optimality.
-            on_progress: Called, from the solving thread, when the answer or the bound improves.
-
-        Returns:
-            The best assignment found, with a bound that is valid for the problem's matrix.
-
-        Raises:
-            SolverError: The solver itself failed; it carries the best solution found so far.
-        """
-        ...
+from clado_core.solvers.enumerate import EnumerationSolver as EnumerationSolver
+from clado_core.solvers.local_search import LocalSearchSolver as LocalSearchSolver
+from clado_core.solvers.protocol import OnProgress as OnProgress
+from clado_core.solvers.protocol import Progress as Progress
+from clado_core.solvers.protocol import Solver as Solver
+from clado_core.solvers.scip import ScipSolver as ScipSolver

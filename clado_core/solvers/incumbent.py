@@ -1,0 +1,122 @@
+"""The record every solver keeps while it runs: best answer, bound, and the clock."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+
+from clado_core._typing import Choices
+from clado_core.errors import InputError
+from clado_core.problem import AllocationProblem
+from clado_core.program import Program, compile_program
+from clado_core.solution import Assignment, Solution, SolveStatus, relative_gap
+from clado_core.solvers.protocol import OnProgress, Progress
+
+PROOF_TOLERANCE = 1e-7
+"""What a branch and bound in floating point gives up of its bound, relative to the objective."""
+
+PROVEN_GAP = 1e-6
+"""Relative gap under which an answer counts as proven optimal."""
+
+
+class Incumbent:
+    """Best choice and bound so far; improvements are reported as they come.
+
+    The clock starts at construction, so compiling the program counts.
+
+    Args:
+        problem: What is being solved.
+        on_progress: Called at every improvement.
+        warm_start: Becomes the first answer.
+
+    Raises:
+        InputError: The warm start breaks a budget or a wish.
+    """
+
+    def __init__(
+        self,
+        problem: AllocationProblem,
+        /,
+        *,
+        on_progress: OnProgress | None = None,
+        warm_start: Assignment | None = None,
+    ) -> None:
+        self._started = time.perf_counter()
+        self._problem = problem
+        self._on_progress = on_progress
+        self._first_answer_s = math.nan
+        self.program: Program = compile_program(problem)
+        self.choice: Choices | None = None
+        self.objective = math.inf
+        self.bound = -math.inf
+        if warm_start is not None:
+            if not problem.is_feasible(warm_start):
+                raise InputError("The warm start breaks a budget or a wish of the problem.")
+            self.offer(self.program.choice_of(warm_start.bits))
+        if self.is_settled:
+            self.offer(np.zeros(0, dtype=np.int64))
+            self.prove(self.objective)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to decide, so that the only assignment is proven."""
+        return self.program.n_decisions == 0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall time since the solve started."""
+        return time.perf_counter() - self._started
+
+    @property
+    def gap(self) -> float:
+        """Relative gap, +inf while it is unknown."""
+        gap = relative_gap(self.objective, self.bound)
+        return math.inf if gap is None else gap
+
+    def offer(self, choice: Choices, /) -> bool:
+        """Keep a feasible choice if it is better; says whether it was."""
+        objective = self.program.objective(choice)
+        if objective >= self.objective:
+            return False
+        if self.choice is None:
+            self._first_answer_s = self.elapsed_s
+        self.choice, self.objective = np.array(choice), objective
+        self._report()
+        return True
+
+    def prove(self, bound: float, /) -> None:
+        """Keep a valid lower bound if it is better; an answer is a bound on all of them."""
+        bound = min(bound, self.objective)
+        if bound > self.bound:
+            self.bound = bound
+            self._report()
+
+    def solution(self, status: SolveStatus, solver: str, /) -> Solution:
+        """The result, its objective recomputed from the assignment on the measured matrix."""
+        assignment = self._assignment()
+        objective = self._problem.matrix.objective(assignment.bits)
+        # Both sums are the same up to rounding; where they meet exactly, so shall the results.
+        bound = objective if self.bound == self.objective else min(self.bound, objective)
+        return Solution(
+            assignment=assignment,
+            status=status,
+            objective=objective,
+            bound=bound,
+            method="clado",
+            solver=solver,
+            runtime_s=self.elapsed_s,
+            first_answer_s=self._first_answer_s,
+        )
+
+    def _assignment(self) -> Assignment:
+        if self.choice is None:
+            raise RuntimeError("No answer has been offered yet.")
+        return self._problem.assignment(self.program.layer_bits(self.choice))
+
+    def _report(self) -> None:
+        if self._on_progress is not None and self.choice is not None:
+            self._on_progress(
+                Progress(self.elapsed_s, self._assignment(), self.objective, self.bound)
+            )
