@@ -181,11 +181,15 @@ def _count_positions(model: nn.Module, example: Tensor) -> dict[str, int]:
     return {name: count // len(example) for name, count in elements.items()}
 
 
-def _attach(name: str, module: nn.Module, elements: dict[str, int]) -> Any:
+def _attach(
+    name: str,
+    module: nn.Conv2d | nn.Linear | nn.MultiheadAttention,
+    elements: dict[str, int],
+) -> Any:
     if isinstance(module, nn.MultiheadAttention):
         return module.register_forward_pre_hook(_attention_hook(name, elements), with_kwargs=True)
 
-    channels = int(module.get_parameter("weight").shape[0])
+    channels = module.out_channels if isinstance(module, nn.Conv2d) else module.out_features
 
     def count(_: nn.Module, __: Any, output: Tensor) -> None:
         elements[name] += output.numel() // channels

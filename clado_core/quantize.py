@@ -7,12 +7,17 @@ or one per tensor. Rounding is half to even, as ``torch.round`` and ONNX do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
+from jaxtyping import Float32, Int8
 from torch import Tensor
 
 from clado_core.errors import InputError
 from clado_core.scheme import QuantizationScheme, bit_menu, integer_range
+
+Levels: TypeAlias = Int8[Tensor, "..."]
+Scales: TypeAlias = Float32[Tensor, "rows"]
 
 RANGE_STEPS = 95
 RANGE_STEP = 0.01
@@ -29,12 +34,12 @@ class QuantizedWeight:
         bits: Bit-width.
     """
 
-    integers: Tensor
-    scales: Tensor
+    integers: Levels
+    scales: Scales
     bits: int
 
 
-def search_scales(weight: Tensor, bits: int, scheme: QuantizationScheme, /) -> Tensor:
+def search_scales(weight: Tensor, bits: int, scheme: QuantizationScheme, /) -> Scales:
     """Choose the scale per output channel or tensor.
 
     "min-max" takes s₀ = amax / ((2^b − 1)/2), so that no weight is off by more than s₀/2; "mse"

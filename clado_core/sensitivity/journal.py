@@ -35,7 +35,7 @@ class Journal:
         n_units: Number of units in the plan.
 
     Raises:
-        InputError: The file belongs to another measurement; the sentence names the field.
+        InputError: The file is no journal, or another measurement's; the sentence names the field.
         ArtifactError: The file cannot be written.
     """
 
@@ -45,6 +45,10 @@ class Journal:
         header = json.dumps(identity, sort_keys=True).encode()
         try:
             contents = path.read_bytes() if path.exists() else b""
+            if not contents.startswith(MAGIC[: len(contents)]):
+                raise InputError(
+                    f"{path} is not a journal of ours; move it, or choose another --out."
+                )
             found, body = _read_header(contents)
             if found is not None:
                 _require_same(path, found, json.loads(header))

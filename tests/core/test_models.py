@@ -1,0 +1,114 @@
+"""Networks by name, their weights and digests."""
+
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from clado_core.datasets import load_data
+from clado_core.errors import InputError
+from clado_core.models import load_model, state_digest
+from clado_core.networks import BUILTIN_NETWORKS
+
+FACTORY = """
+import torch
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+def number():
+    return 3
+
+def broken():
+    raise RuntimeError("no luck")
+"""
+
+
+@pytest.fixture
+def factory(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(FACTORY)
+    return file
+
+
+@pytest.mark.parametrize("name", BUILTIN_NETWORKS)
+def test_shipped_weights_reach_97_percent_held_out(name):
+    held_out = load_data("digits").split("held-out")
+    module = load_model(name).module
+    assert not module.training
+    with torch.no_grad():
+        right = (module(held_out.x).argmax(1) == held_out.y).double().mean()
+    assert right >= 0.97
+
+
+def test_torchvision_random_weights_are_the_same_each_time():
+    first, again = (load_model("torchvision:resnet18", "none") for _ in range(2))
+    assert first.weights_sha256 == again.weights_sha256 and not first.module.training
+
+
+def test_own_file_with_and_without_checkpoint(factory, tmp_path):
+    spec = f"{factory}:net"
+    plain = load_model(spec)
+    assert plain.weights_sha256 == load_model(spec).weights_sha256
+    state = {name: value + 1 for name, value in plain.module.state_dict().items()}
+    save_file(state, tmp_path / "a.safetensors")
+    torch.save({"state_dict": state}, tmp_path / "a.pt")
+    digests = {
+        load_model(spec, str(tmp_path / f)).weights_sha256 for f in ("a.safetensors", "a.pt")
+    }
+    assert len(digests) == 1 and plain.weights_sha256 not in digests
+
+
+def test_digest_sees_every_bit_of_every_entry():
+    model = nn.BatchNorm2d(3)
+    before = state_digest(model)
+    model.num_batches_tracked += 1
+    assert state_digest(model) != before
+
+
+@pytest.mark.parametrize(
+    ("spec", "weights", "sentence"),
+    [
+        ("resnet", None, "choose one of digits-resnet, digits-vit"),
+        ("torchvision:resnet51", None, "did you mean resnet5"),
+        ("torchvision:resnet18", "IMAGENET9", "choose one of IMAGENET1K_V1, DEFAULT"),
+        ("digits-vit", "absent.safetensors", "no weights file absent"),
+        (
+            "digits-vit",
+            "assets/digits-resnet.safetensors",
+            "do not fit this network: the file lacks",
+        ),
+        ("nowhere.py:net", None, "no file nowhere.py"),
+        ("{file}:absent", None, "no function 'absent'"),
+        ("{file}:number", None, "returned int"),
+        ("{file}:broken", None, "failed: RuntimeError: no luck"),
+    ],
+)
+def test_wrong_names_are_one_sentence(factory, spec, weights, sentence):
+    with pytest.raises(InputError, match=sentence) as caught:
+        load_model(spec.format(file=factory), weights)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_is_never_opened(factory, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    torch.save({"weight": Trap()}, tmp_path / "trap.pt")
+    (tmp_path / "raw.pt").write_bytes(pickle.dumps(Trap()))
+    for name in ("trap.pt", "raw.pt"):
+        with pytest.raises(InputError):
+            load_model(f"{factory}:net", str(tmp_path / name))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_damaged_checkpoint_is_one_sentence(factory, tmp_path):
+    for name in ("bad.safetensors", "bad.pt"):
+        (tmp_path / name).write_bytes(b"\x00" * 20)
+        with pytest.raises(InputError, match=r"bad\.") as caught:
+            load_model(f"{factory}:net", str(tmp_path / name))
+        assert "\n" not in str(caught.value)
