@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
+from clado_core.frontier import Frontier, budget_grid
 from clado_core.solvers.incumbent import PROVEN_GAP
 from clado_core.solvers.local_search import LocalSearchSolver
 
@@ -41,6 +40,10 @@ class Answers:
         self._found: dict[int, Solution] = {}
         self._bounds: dict[int, tuple[float, str]] = {}
         self._searched: set[int] = set()
+        self._front: tuple[Solution, ...] = ()
+        self._front_seen = -1
+        self.front_version = 0
+        self._grid: tuple[int, ...] = ()
         self._lock = threading.Lock()
         self.version = 0
         self.refinements = 0
@@ -62,10 +65,12 @@ class Answers:
     def best(self, budget_bits: int, /) -> Solution | None:
         """The best known choice that fits, with the tightest bound proven for this budget."""
         with self._lock:
-            fitting = [s for size, s in self._found.items() if size <= budget_bits]
-            if not fitting:
+            best, least = None, math.inf
+            for size, solution in self._found.items():
+                if size <= budget_bits and solution.objective < least:
+                    best, least = solution, solution.objective
+            if best is None:
                 return None
-            best = min(fitting, key=lambda s: (s.objective, s.assignment.size_bits))
             valid = [entry for at, entry in self._bounds.items() if at >= budget_bits]
         bound, prover = max(valid, default=(-math.inf, ""))
         return _with_bound(best, bound, prover)
@@ -81,33 +86,53 @@ class Answers:
         assert answer is not None
         return answer
 
-    def sweep(self, points: int = FRONT_POINTS, /) -> None:
+    def sweep(self) -> None:
         """Fill in choices over the whole range by descents, each started from the one before."""
-        for budget in self.budgets(points):
-            if self.best(budget) is None or budget not in self._searched:
-                self._search(budget, self.best(budget), thorough=False)
+        for budget in self.budgets():
+            known = self.best(budget)
+            if known is None or known.gap is None:
+                self._search(budget, known, thorough=False)
 
-    def budgets(self, points: int = FRONT_POINTS, /) -> list[int]:
-        """Evenly spaced budgets from the smallest to the largest feasible size."""
-        return [int(b) for b in np.linspace(self.least_bits, self.most_bits, points)]
+    def budgets(self) -> tuple[int, ...]:
+        """The grid of the front: a stored front's own budgets, else evenly spaced ones."""
+        if not self._grid:
+            problem = AllocationProblem(self.matrix, pins=self.locks)
+            self._grid = budget_grid(problem, FRONT_POINTS)
+        return self._grid
 
-    def unproven(self, points: int = FRONT_POINTS, /) -> list[int]:
+    def take(self, stored: Frontier, /) -> None:
+        """Adopt a stored front, and its budgets as the grid."""
+        self._grid = stored.budgets_bits
+        for budget, point in zip(stored.budgets_bits, stored.points, strict=True):
+            self.add(budget, point)
+
+    def unproven(self) -> list[int]:
         """The budgets of the grid whose best choice is not proven optimal, coarse ones first."""
-        grid = self.budgets(points)
+        grid = self.budgets()
         order = sorted(range(len(grid)), key=lambda i: (i % 4 != 0, i % 2 != 0, i))
         best = ((grid[i], self.best(grid[i])) for i in order)
         return [b for b, s in best if s is None or s.status is not SolveStatus.OPTIMAL]
 
     def front(self) -> tuple[Solution, ...]:
-        """Known choices that no smaller known choice matches, in order of size."""
+        """The best known choices at the grid's budgets, in order of size, none matched by another.
+
+        The same tuple comes back until it changes, and ``front_version`` counts the changes.
+        """
         with self._lock:
-            sizes = sorted(self._found)
-        kept: list[Solution] = []
-        for size in sizes:
-            solution = self.best(size)
-            if solution is not None and (not kept or solution.objective < kept[-1].objective):
-                kept.append(solution)
-        return tuple(kept)
+            if self._front_seen == self.version:
+                return self._front
+            version = self.version
+        best = [s for s in (self.best(b) for b in self.budgets()) if s is not None]
+        front: list[Solution] = []
+        for solution in best:
+            if not front or solution.objective < front[-1].objective:
+                front.append(solution)
+        with self._lock:
+            self._front_seen = version
+            if tuple(front) != self._front:
+                self._front = tuple(front)
+                self.front_version += 1
+            return self._front
 
     def _search(self, budget_bits: int, known: Solution | None, *, thorough: bool) -> None:
         problem = AllocationProblem(self.matrix, budget_bits=budget_bits, pins=self.locks)
@@ -135,11 +160,6 @@ def solution_from_message(matrix: SensitivityMatrix, message: Mapping[str, Any],
         runtime_s=float(message["runtime_s"]),
         first_answer_s=float(message["first_answer_s"]),
     )
-
-
-def proven(solutions: Iterable[Solution], /) -> int:
-    """How many are proven optimal."""
-    return sum(s.status is SolveStatus.OPTIMAL for s in solutions)
 
 
 def _with_bound(solution: Solution, bound: float, prover: str) -> Solution:

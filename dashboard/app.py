@@ -68,4 +68,6 @@ if not catalog.artifacts:
 view_state.controls(catalog)
 notices.note()
 notices.unusable(catalog.problems)
+if page.url_path == "compare":
+    view_state.compare_controls(catalog)
 page.run()

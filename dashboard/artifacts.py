@@ -130,13 +130,13 @@ def _add_stored_front(known: Answers, path: Path) -> None:
         return
     try:
         front = Frontier.from_json(json.loads(stored.read_text(encoding="utf-8")), known.matrix)
-        for budget, point in zip(front.budgets_bits, front.points, strict=True):
+        for point in front.points:
             # A front of another measurement of this network would state another objective.
             if not math.isclose(
                 known.matrix.objective(point.assignment.bits), point.objective, rel_tol=1e-6
             ):
                 raise InputError("it belongs to another measurement")
-            known.add(budget, point)
+        known.take(front)
     except (CladoError, OSError, ValueError, TypeError, KeyError) as problem:
         _log.warning("%s is ignored: %s", stored.name, problem)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeAlias
 
 import plotly.graph_objects as go
@@ -97,6 +98,7 @@ def bit_colours(bit_widths: tuple[int, ...], mode: Mode, /) -> dict[int, str]:
     return {b: wide.get(b, extra.get(b, palette(mode).muted)) for b in bit_widths}
 
 
+@cache
 def template(mode: Mode, /) -> go.layout.Template:
     """Plotly template: small, explicit, and independent of Streamlit's own.
 

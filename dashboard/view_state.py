@@ -20,9 +20,10 @@ from dashboard.theme import Mode
 
 MODEL, METRIC, MODE = "model", "metric", "mode"
 AVG_BITS = "avg_bits"
+A, B, DIAGONAL = "a", "b", " (diagonal only)"
 PINS_IN_LINK = "pins"
 PINS, LOCKS, REVISION = "clado_pins", "clado_locks", "clado_revision"
-WRITTEN, NOTE = "clado_written", "clado_note"
+WRITTEN, NOTE, DRAGGING = "clado_written", "clado_note", "clado_dragging"
 MAX_PINS = 5
 
 EXACT, FAST = "Exact", "Fast"
@@ -113,6 +114,25 @@ def controls(catalog: Catalog, /) -> None:
     _join_url(current(catalog))
 
 
+def compare_controls(catalog: Catalog, /) -> None:
+    """The two selectors of Compare; here because bound widgets must be in the entry script."""
+    sides = [f"{name}{suffix}" for name in catalog.artifacts for suffix in ("", DIAGONAL)]
+    other = sides[2] if len(sides) > 2 else sides[1]
+
+    def swap() -> None:
+        st.session_state[A], st.session_state[B] = st.session_state[B], st.session_state[A]
+
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("A", sides, key=A, bind="query-params", width=320)
+        st.button("Swap", icon=":material/swap_horiz:", on_click=swap)
+        st.selectbox("B", sides, index=sides.index(other), key=B, bind="query-params", width=320)
+
+
+def split_side(name: str, /) -> tuple[str, bool]:
+    """(network, whether only the diagonal is used) of a side's name."""
+    return name.removesuffix(DIAGONAL), name.endswith(DIAGONAL)
+
+
 def current(catalog: Catalog | None = None, /) -> ViewState:
     """The state of this session; call after ``controls`` has run."""
     known = (catalog or artifacts.find()).artifacts
@@ -149,6 +169,7 @@ def set_avg_bits(avg_bits: float, /, *, move_thumb: bool, write_url: bool = True
         write_url: Not while a drag goes on.
     """
     st.session_state[AVG_BITS] = float(avg_bits)
+    st.session_state[DRAGGING] = not write_url
     if move_thumb:
         st.session_state[REVISION] = st.session_state.get(REVISION, 0) + 1
     if write_url:

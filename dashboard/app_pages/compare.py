@@ -1,5 +1,124 @@
-"""compare."""
+"""Compare: two networks, or two ways to choose for one."""
+
+from dataclasses import dataclass
 
 import streamlit as st
 
-st.write("compare")
+from clado_core import SensitivityMatrix, Solution
+from dashboard import artifacts, baselines, view_state
+from dashboard.components import live_plot
+from dashboard.figures.compare import (
+    CompareInfo,
+    Side,
+    compare_alt,
+    fronts_figure,
+    paired_bits_figure,
+    side,
+)
+from dashboard.scale import Metric, budget_bits, size_scale
+from dashboard.theme import megabytes, number, signed
+
+HEIGHT = 380
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One side: a network with a method.
+
+    Args:
+        name: As in the selector.
+        matrix: The network's sensitivities.
+        front: Its choices over all sizes.
+        here: Its choice at the current budget.
+    """
+
+    name: str
+    matrix: SensitivityMatrix
+    front: tuple[Solution, ...]
+    here: Solution
+
+
+def contender(name: str, avg_bits: float) -> Contender:
+    """Solve one side at an average bit-width, moved into its network's range."""
+    model, diagonal = view_state.split_side(name)
+    artifact = artifacts.find().artifacts[model]
+    matrix, known = artifacts.matrix(artifact), artifacts.answers(artifact)
+    bits = max(known.least_bits, min(budget_bits(matrix, avg_bits), known.most_bits))
+    if diagonal:
+        front, here = baselines.diagonal_front(artifact), baselines.diagonal_at(artifact, bits)
+    else:
+        front, here = known.front(), known.quick(bits, thorough=True)
+    return Contender(name, matrix, front, here)
+
+
+def normalised(own: Contender) -> Side:
+    """Losses as fractions of the range that the network's full method spans."""
+    model, _ = view_state.split_side(own.name)
+    reference = artifacts.answers(artifacts.find().artifacts[model]).front()
+    losses = [s.predicted_loss_increase for s in reference]
+    return side(own.name, own.matrix, own.front, own.here, loss_range=(min(losses), max(losses)))
+
+
+def kpi_rows(a: Contender, b: Contender) -> list[dict[str, str]]:
+    """Numbers of both choices and their differences, B − A."""
+
+    def smaller(c: Contender) -> float:
+        scale = size_scale(c.matrix, Metric.COMPRESSION)
+        return scale.of_bytes(c.here.assignment.size_bytes)
+
+    loss = [c.here.predicted_loss_increase for c in (a, b)]
+    size = [c.here.assignment.size_bytes for c in (a, b)]
+    average = [c.here.assignment.avg_bits for c in (a, b)]
+    times = [smaller(c) for c in (a, b)]
+    rows = [
+        ("Predicted loss increase", *map(signed, loss), signed(loss[1] - loss[0])),
+        ("File size", *map(megabytes, size), f"{signed((size[1] - size[0]) / 1e6)} MB"),
+        ("Average bits", *(f"{x:.3f}" for x in average), f"{average[1] - average[0]:+.3f}"),
+        ("Times smaller than float32", *(f"{number(x)}×" for x in times), ""),
+        ("Layers", str(a.matrix.n_layers), str(b.matrix.n_layers), ""),
+    ]
+    if a.matrix.layers.names == b.matrix.layers.names:
+        changed = len(b.here.assignment.changes_from(a.here.assignment))
+        rows.append(("Layers that differ", "", "", str(changed)))
+    return [{"": w, "A": x, "B": y, "B − A": d} for w, x, y, d in rows]
+
+
+state = view_state.current()
+first, second = (
+    contender(st.session_state[key], state.avg_bits) for key in (view_state.A, view_state.B)
+)
+low, high = view_state.avg_range(state)
+st.slider(
+    "Budget for both, in average bits per weight",
+    low,
+    high,
+    round(state.avg_bits, 4),
+    0.05,
+    key="compare_budget",
+    on_change=lambda: view_state.set_avg_bits(st.session_state.compare_budget, move_thumb=True),
+)
+if first.matrix.provenance.loss != second.matrix.provenance.loss or first.matrix.name != (
+    second.matrix.name
+):
+    st.caption(
+        "Different networks: each loss is shown as a fraction of its own range, each size as a "
+        "fraction of its own largest, so shapes compare and levels do not."
+    )
+info = CompareInfo(normalised(first), normalised(second))
+left, right = st.columns([52, 48])
+with left, st.container(border=True):
+    st.markdown("**Fronts on normalised axes**")
+    live_plot(
+        fronts_figure(info, state.mode), key="compare_fronts", alt=compare_alt(info), height=HEIGHT
+    )
+with right, st.container(border=True):
+    st.markdown("**Bits by depth**")
+    live_plot(
+        paired_bits_figure(info, state.mode),
+        key="compare_bits",
+        alt=f"Bit-widths by depth of {first.name} upwards and {second.name} downwards.",
+        height=HEIGHT,
+    )
+with st.container(border=True):
+    st.markdown("**In numbers**")
+    st.table(kpi_rows(first, second), hide_index=True)

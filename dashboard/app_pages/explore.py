@@ -2,35 +2,33 @@
 
 import streamlit as st
 
-from dashboard import baselines, view_state
+from dashboard import view_state
 from dashboard.cards.actions import actions
 from dashboard.cards.budget import budget_card, readout
 from dashboard.cards.changes import changes_card
 from dashboard.cards.front import front_card
 from dashboard.cards.layers import layers_card
 from dashboard.cards.tiles import draw_tiles
-from dashboard.scale import round_up
 
 
 @st.fragment
 def explore() -> None:
     """Everything that follows the budget: a fragment, so that only the latest value runs."""
     state = view_state.current()
-    knee = baselines.knee(state.answers.front())
     with st.container(border=True):
         left, right, buttons = st.columns([54, 34, 12], vertical_alignment="center", gap="medium")
         with left:
-            budget_card(state, round_up(knee.assignment.avg_bits) if knee else None)
-        answer = state.answers.quick(state.budget_bits, thorough=True)
+            budget_card(state)
+        dragging = bool(st.session_state.get(view_state.DRAGGING))
+        answer = state.answers.quick(state.budget_bits, thorough=not dragging)
         with right:
-            readout(state, answer)
+            readout(state, answer, dragging=dragging)
         with buttons:
             actions(state, answer)
     draw_tiles(state, answer)
     front_column, layers_column = st.columns([58, 42])
-    front = state.answers.front()
     with front_column:
-        front_card(state, answer, front)
+        front_card(state, answer)
     with layers_column:
         layers_card(state, answer)
     changes_card(state, answer)

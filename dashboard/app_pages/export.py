@@ -1,5 +1,89 @@
-"""export."""
+"""Export: look at the chosen configuration as a file and take it away."""
 
 import streamlit as st
 
-st.write("export")
+from clado_core.export import FORMATS, Configuration, file_name
+from dashboard import view_state
+from dashboard.theme import megabytes, signed
+
+PREVIEW_LINES = 400
+
+state = view_state.current()
+answer = state.answers.quick(state.budget_bits, thorough=True)
+configuration = Configuration(
+    matrix=state.matrix,
+    assignment=answer.assignment,
+    solution=answer,
+    artifact_sha256=state.artifact.digest,
+    pins=dict(state.locks),
+    budgets={"budget_bits": state.budget_bits},
+)
+
+
+def apply_code(name: str) -> str:
+    """Python that reads the exported JSON and applies it."""
+    return (
+        "import json\n\n"
+        "import clado_core as cc\n\n"
+        f'bits = json.load(open("{name}"))\n'
+        f'matrix = cc.load("{state.artifact.name}.clado")\n'
+        "problem = cc.AllocationProblem(\n"
+        f"    matrix, budget_bits={state.budget_bits}, pins={dict(state.locks)!r}\n"
+        ")\n"
+        "solution = cc.ScipSolver().solve(problem)  # the same choice, solved again\n"
+        "print(solution.assignment.by_layer())"
+    )
+
+
+st.markdown(
+    f"**{state.artifact.name}** at {answer.assignment.avg_bits:.2f} average bits, "
+    f"{megabytes(answer.assignment.size_bytes)} (10⁶ bytes), predicted loss "
+    f"{signed(answer.predicted_loss_increase)}. {answer.status.value}"
+)
+left, right = st.columns([38, 62])
+with left, st.container(border=True):
+    st.markdown("**File**")
+    name = st.radio(
+        "Format",
+        list(FORMATS),
+        captions=[FORMATS[key].keeps for key in FORMATS],
+        format_func=str.upper,
+        key="export_format",
+        label_visibility="collapsed",
+    )
+    chosen = FORMATS[name]
+    file = file_name(configuration, chosen)
+    st.download_button(
+        "Download",
+        data=lambda: chosen.render(configuration),
+        file_name=file,
+        mime=chosen.mime,
+        on_click="ignore",
+        type="primary",
+        icon=":material/download:",
+        shortcut="E",
+    )
+    st.caption(f"`{file}`")
+    st.caption(
+        "Smaller, not automatically faster: speed depends on what the target's kernels do with "
+        "mixed bit-widths."
+    )
+with left, st.container(border=True):
+    st.markdown("**Repeat it on the command line**")
+    locks = "".join(f" --pin {layer}={bits}" for layer, bits in state.locks)
+    st.code(
+        f"python -m clado_core solve {state.artifact.path} \\\n"
+        f"    --avg-bits {state.avg_bits:g}{locks} --json",
+        language="bash",
+        wrap_lines=True,
+    )
+    st.markdown("**Or in Python**")
+    st.code(apply_code(file if name == "json" else file_name(configuration, FORMATS["json"])))
+with right, st.container(border=True):
+    st.markdown("**Preview**")
+    text = chosen.render(configuration).decode("utf-8", errors="replace")
+    lines = text.splitlines()
+    language = "json" if name == "json" else None
+    st.code("\n".join(lines[:PREVIEW_LINES]), language=language, height=560)
+    if len(lines) > PREVIEW_LINES:
+        st.caption(f"The first {PREVIEW_LINES} of {len(lines)} lines.")

@@ -1,5 +1,118 @@
-"""method."""
+"""Method: what is computed, from what, with which checks and limits."""
 
 import streamlit as st
 
-st.write("method")
+from clado_core.diagnostics import Diagnosis, diagnose
+from dashboard import view_state
+from dashboard.theme import megabytes, number, percent
+
+state = view_state.current()
+matrix = state.matrix
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def diagnosis(digest: str) -> Diagnosis:
+    """Eigenvalues and monotonicity, once per artifact."""
+    return diagnose(matrix)
+
+
+def provenance_rows() -> list[dict[str, str]]:
+    """What was measured, on what, how."""
+    source = matrix.provenance
+    scheme = matrix.scheme
+    activations = "float" if scheme.act_bits is None else f"{scheme.act_bits}-bit"
+    values = {
+        "Network": source.model,
+        "Weights (SHA-256)": source.weights_sha256,
+        "Data": source.data,
+        "Data (SHA-256)": source.data_sha256,
+        "Samples": source.n_samples,
+        "Seed": source.seed,
+        "Estimator": source.estimator,
+        "Loss": source.loss,
+        "Loss of the float network": None if matrix.base_loss is None else number(matrix.base_loss),
+        "Quantizer": f"symmetric, {scheme.granularity}, {scheme.range_rule} range",
+        "Activations": activations,
+        "Bit-widths": ", ".join(map(str, matrix.bit_widths)),
+        "Layers searched": f"{matrix.n_layers} with {matrix.layers.total_weights:,} weights",
+        "Not searched": f"{megabytes(matrix.layers.other_bytes)} kept as float32",
+        "Measured": source.created,
+        "Artifact (SHA-256)": state.artifact.digest,
+        "Versions": ", ".join(f"{k} {v}" for k, v in source.versions.items()) or None,
+    }
+    return [
+        {"What": k, "Value": "not recorded" if v is None else str(v)} for k, v in values.items()
+    ]
+
+
+def checks() -> None:
+    """What a reader should know before trusting an allocation."""
+    found = diagnosis(state.artifact.digest)
+    n = len(matrix.G)
+    st.markdown(
+        f"- **Cross-layer terms**: {percent(found.cross_layer_share)} of the total magnitude.\n"
+        f"- **Eigenvalues of G**: from {number(found.smallest_eigenvalue)} to "
+        f"{number(found.largest_eigenvalue)}; {found.negative_eigenvalues} of {n} are negative."
+        f" Negative ones are kept: clipping them would change the optimum.\n"
+        f"- **More bits, larger loss**: {len(found.non_monotone)} of "
+        f"{matrix.n_layers * (matrix.n_bits - 1)} steps. Each is noise of the measurement or a "
+        "layer that quantization regularizes."
+    )
+    if found.non_monotone:
+        with st.expander("The layers where more bits measured a larger loss"):
+            st.dataframe(
+                [
+                    {"Layer": name, "Fewer bits": low, "More bits": high}
+                    for name, low, high in found.non_monotone
+                ],
+                hide_index=True,
+            )
+
+
+left, right = st.columns(2)
+with left:
+    with st.container(border=True):
+        st.markdown("**What is computed**")
+        st.markdown(
+            "Each layer is quantized alone and each pair of layers together; the loss on a fixed "
+            "set of samples is measured each time. With one bit-width chosen per layer, *x*, the "
+            "predicted loss increase is"
+        )
+        st.latex(r"\Delta L(x) \approx \tfrac12\,x^\top G\,x")
+        st.latex(
+            r"G_{aa} = 2D_a,\qquad G_{ab} = D_{ab} - D_a - D_b"
+            r"\quad(\text{different layers})"
+        )
+        st.markdown(
+            "where *D* is a measured loss increase. The best choice minimizes it while the weights "
+            "fit the budget. It is a prediction: only an evaluation of the quantized network "
+            "measures the loss."
+        )
+        st.caption(
+            "CLADO: Deng, Sharify, Wang, Orshansky, DAC 2025 (arXiv 2307.05657). Diagonal only: "
+            "the same with every cross-layer term dropped."
+        )
+    with st.container(border=True):
+        st.markdown("**Checks of this measurement**")
+        checks()
+    with st.container(border=True):
+        st.markdown("**Solvers**")
+        st.markdown(
+            "- **Local search** answers at once (greedy starts, 1-moves, 2-swaps, tabu walks): "
+            "*approximate*.\n"
+            "- **SCIP**, in a separate process, starts from that answer and improves or proves it; "
+            "the gap says how far the optimum can be at most.\n"
+            "- **Budgets help each other**: a choice for a smaller budget fits a larger one, a "
+            "bound for a larger budget holds for a smaller one."
+        )
+    with st.container(border=True):
+        st.markdown("**Limits**")
+        st.markdown(
+            "- A quadratic model from pairs does not see three layers interacting.\n"
+            "- At 2 bits the errors are large and the prediction is at its weakest.\n"
+            "- Size is counted, speed is not: kernels decide whether fewer bits are faster.\n"
+            "- MB means 10⁶ bytes, and counts weights, scales and all that stays float32."
+        )
+with right, st.container(border=True):
+    st.markdown("**Where the numbers come from**")
+    st.table(provenance_rows(), hide_index=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import Solution
-from dashboard import view_state
+from dashboard import baselines, view_state
+from dashboard.answers import Answers
 from dashboard.cards.status import status_chip
 from dashboard.components import Tick, live_slider
-from dashboard.scale import Metric, size_scale
+from dashboard.scale import Metric, round_up, size_scale
 from dashboard.theme import megabytes, number
 from dashboard.view_state import ViewState
 
@@ -29,8 +30,17 @@ def ticks(state: ViewState, knee: float | None, /) -> list[Tick]:
     return marks
 
 
-def budget_card(state: ViewState, knee: float | None, /) -> None:
-    """The slider; moving it changes the state that the rest of the run reads."""
+@st.cache_data(max_entries=256, show_spinner=False)
+def _knee(digest: str, locks: baselines.Locks, version: int, _answers: Answers) -> float | None:
+    knee = baselines.knee(_answers.front())
+    return None if knee is None else round_up(knee.assignment.avg_bits)
+
+
+def budget_card(state: ViewState, /) -> None:
+    """The slider; its callbacks run before the page does, so the state is already new."""
+    known = state.answers
+    known.front()
+    knee = _knee(state.artifact.digest, state.locks, known.front_version, known)
     low, high = view_state.avg_range(state)
     live_slider(
         "Budget in average bits per weight",
@@ -45,7 +55,7 @@ def budget_card(state: ViewState, knee: float | None, /) -> None:
     )
 
 
-def readout(state: ViewState, answer: Solution, /) -> None:
+def readout(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
     """The budget in all three units, then the state of the proof."""
     size = answer.assignment.size_bytes
     smaller = size_scale(state.matrix, Metric.COMPRESSION).of_bytes(size)
@@ -53,4 +63,4 @@ def readout(state: ViewState, answer: Solution, /) -> None:
         f"**{state.avg_bits:.2f}** avg bits · **{megabytes(size)}** · "
         f"**{number(smaller)}×** smaller"
     )
-    status_chip(state, answer)
+    status_chip(state, answer, dragging=dragging)

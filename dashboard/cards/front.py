@@ -8,33 +8,58 @@ from typing import Any
 import streamlit as st
 
 from clado_core import Solution
-from dashboard import baselines, view_state
-from dashboard.answers import proven
+from dashboard import artifacts, baselines, view_state
+from dashboard.artifacts import Artifact
 from dashboard.components import live_plot
-from dashboard.figures.pareto import ParetoInfo, pareto_alt, pareto_figure, pareto_info
+from dashboard.figures.pareto import (
+    Background,
+    ParetoInfo,
+    background,
+    pareto_alt,
+    pareto_figure,
+    pareto_info,
+)
+from dashboard.scale import Metric, size_scale
 from dashboard.theme import number
 from dashboard.view_state import ViewState
 
 HEIGHT = 360
 
 
-def front_info(state: ViewState, answer: Solution, front: Sequence[Solution], /) -> ParetoInfo:
-    """The chart's record for the current state."""
-    return pareto_info(
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _background(
+    path: str, digest: str, locks: baselines.Locks, metric: Metric, version: int
+) -> Background:
+    artifact = Artifact("", path, digest)
+    matrix = artifacts.matrix(artifact)
+    front = artifacts.answers(artifact, locks).front()
+    return background(
         front,
-        answer,
-        state.scale,
-        diagonal=baselines.diagonal_front(state.artifact, state.locks),
-        uniform=baselines.uniform(state.matrix),
-        pins=state.pins,
+        size_scale(matrix, metric),
+        diagonal=baselines.diagonal_front(artifact, locks),
+        uniform=baselines.uniform(matrix),
         knee=baselines.knee(front),
-        proven=proven(front),
     )
 
 
-def front_card(state: ViewState, answer: Solution, front: Sequence[Solution], /) -> None:
+def front_info(state: ViewState, answer: Solution, /) -> ParetoInfo:
+    """The chart's record for the current state; what no budget changes is kept."""
+    answers = state.answers
+    answers.front()
+    known = _background(
+        state.artifact.path,
+        state.artifact.digest,
+        state.locks,
+        state.metric,
+        answers.front_version,
+    )
+    return pareto_info(known, answer, state.scale, pins=state.pins)
+
+
+def front_card(state: ViewState, answer: Solution, /) -> None:
     """Draw the card."""
-    info = front_info(state, answer, front)
+    info = front_info(state, answer)
+    front = state.answers.front()
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("**Predicted loss against size**")

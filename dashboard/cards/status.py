@@ -133,11 +133,14 @@ def _keeper(answers: Answers) -> Any:
     return keep
 
 
-def status_chip(state: ViewState, answer: Solution, /) -> None:
-    """The chip; looks again every 0.3 s while the solver works, and then draws the page anew."""
-    job = ask_for_proof(state, answer)
+def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> None:
+    """The chip; looks again every 0.3 s while the solver works, and then draws the page anew.
+
+    During a drag no proof is asked for: the next value would replace it.
+    """
+    job = None if dragging else ask_for_proof(state, answer)
     active = job is not None and job.active
-    refining = state.exact and refine_front(state)
+    refining = state.exact and not dragging and refine_front(state)
     known, seen = state.answers, state.answers.version
 
     @st.fragment(run_every=POLL_S if active else FRONT_POLL_S if refining else None)

@@ -25,7 +25,8 @@ from plotly.offline import get_plotlyjs_version
 HERE = Path(__file__).resolve().parent
 STATIC = HERE.parent / "static"
 PLAIN_WIDGETS = "CLADO_PLAIN_WIDGETS"
-THROTTLED_STEP = 0.05
+STEP = 0.05
+"""One press of an arrow key, in average bits."""
 
 MODEBAR = {
     "displaylogo": False,
@@ -140,7 +141,9 @@ def live_slider(
         return
 
     def moved() -> None:
-        on_move(float(st.session_state[key]["value"]))
+        reported = st.session_state[key].get("value")
+        if reported is not None:
+            on_move(float(reported))
 
     def committed() -> None:
         released = st.session_state[key].get("commit")
@@ -154,7 +157,7 @@ def live_slider(
             "value": value,
             "min": minimum,
             "max": maximum,
-            "step": THROTTLED_STEP,
+            "step": STEP,
             "ticks": [asdict(tick) for tick in ticks],
             "revision": revision,
             "disabled": maximum <= minimum,
@@ -177,9 +180,9 @@ def _plain_slider(
     st.slider(
         label,
         minimum,
-        max(maximum, minimum + THROTTLED_STEP),
+        max(maximum, minimum + STEP),
         value,
-        THROTTLED_STEP,
+        STEP,
         key=plain,
         label_visibility="collapsed",
         disabled=maximum <= minimum,

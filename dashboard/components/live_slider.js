@@ -30,8 +30,9 @@ export default function (component) {
     me.sent = performance.now()
     const value = round(Number(input.value))
     describe(input)
-    setStateValue("value", value)
+    // One message each: a release would otherwise cost two runs of the page.
     if (commit) setTriggerValue("commit", value)
+    else setStateValue("value", value)
   }
   input.oninput = () => {
     const near = me.data.ticks.find(t => Math.abs(t.value - input.value) < snapWidth(me.data))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ MAX_PRINTED = 60
 
 MAX_GROUPS = 10
 """Group labels that fit under the axis."""
+
+MAX_UPRIGHT = 5
+"""With more group labels than this they are slanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def bits_alt(info: BitsInfo, /) -> str:
 
 
 def bits_figure(info: BitsInfo, mode: Mode, /, *, by_weights: bool = False) -> go.Figure:
-    """Draw it.
+    """Draw it; one constructor call, because each ``add_trace`` validates everything again.
 
     Args:
         info: What to draw.
@@ -113,61 +116,55 @@ def bits_figure(info: BitsInfo, mode: Mode, /, *, by_weights: bool = False) -> g
     colours, shades = palette(mode), bit_colours(info.bit_widths, mode)
     centres, widths = _places(info, by_weights)
     bits = np.array(info.bits)
+
+    def bars(at: npt.NDArray[np.int64], name: str, **style: Any) -> dict[str, Any]:
+        return {
+            "type": "bar",
+            "x": centres[at],
+            "y": bits[at],
+            "width": widths[at],
+            "name": name,
+            **style,
+        }
+
+    labels = {
+        "textposition": "outside",
+        "textangle": 0,
+        "cliponaxis": False,
+        "textfont": {"size": 11, "color": colours.text},
+    }
     printed = not by_weights and len(bits) <= MAX_PRINTED
-    figure = go.Figure(layout={"template": template(mode)})
-    for b in info.bit_widths:
-        at = np.flatnonzero(bits == b)
-        figure.add_trace(
-            go.Bar(
-                x=centres[at],
-                y=bits[at],
-                width=widths[at],
-                name=f"{b}-bit",
-                customdata=at,
-                hovertext=[_hover(info, int(i)) for i in at],
-                hoverinfo="text",
-                text=[str(b)] * len(at) if printed else None,
-                textposition="outside",
-                textangle=0,
-                cliponaxis=False,
-                textfont={"size": 11, "color": colours.text},
-                marker={"color": shades[b], "line": {"width": 0}},
-            )
+    traces = [
+        bars(
+            at := np.flatnonzero(bits == b),
+            f"{b}-bit",
+            customdata=at,
+            hovertext=[_hover(info, int(i)) for i in at],
+            hoverinfo="text",
+            marker={"color": shades[b], "line": {"width": 0}},
+            **(labels | {"text": [str(b)] * len(at)} if printed else {}),
         )
-    _outline_changed(figure, info, centres, widths, colours.text)
+        for b in info.bit_widths
+    ]
+    if info.changed:
+        hollow = {"color": "rgba(0,0,0,0)", "line": {"color": colours.text, "width": 2}}
+        traces.append(bars(np.array(info.changed), "Changed", hoverinfo="skip", marker=hollow))
     if info.locked:
-        locked = list(info.locked)
-        figure.add_trace(
-            go.Scatter(
-                x=centres[locked],
-                y=[-0.3] * len(locked),
-                name="Locked",
-                mode="markers",
-                hoverinfo="skip",
-                cliponaxis=False,
-                marker={"symbol": "triangle-up", "size": 9, "color": colours.text},
-            )
-        )
-    _frame(figure, info, centres, widths, colours.grid)
-    return figure
+        traces.append(_lock_marks(centres[list(info.locked)], colours.text))
+    return go.Figure(traces, _layout(info, centres, widths, mode))
 
 
-def _outline_changed(
-    figure: go.Figure, info: BitsInfo, centres: Array, widths: Array, colour: str
-) -> None:
-    at = list(info.changed)
-    if not at:
-        return
-    figure.add_trace(
-        go.Bar(
-            x=centres[at],
-            y=np.array(info.bits)[at],
-            width=widths[at],
-            name="Changed",
-            hoverinfo="skip",
-            marker={"color": "rgba(0,0,0,0)", "line": {"color": colour, "width": 2}},
-        )
-    )
+def _lock_marks(centres: Array, colour: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "x": centres,
+        "y": np.full(len(centres), -0.3),
+        "name": "Locked",
+        "mode": "markers",
+        "hoverinfo": "skip",
+        "cliponaxis": False,
+        "marker": {"symbol": "triangle-up", "size": 9, "color": colour},
+    }
 
 
 def _places(info: BitsInfo, by_weights: bool) -> tuple[Array, Array]:
@@ -178,18 +175,28 @@ def _places(info: BitsInfo, by_weights: bool) -> tuple[Array, Array]:
     return np.cumsum(share) - share / 2 - 0.5, share * 0.96
 
 
-def _frame(figure: go.Figure, info: BitsInfo, centres: Array, widths: Array, line: str) -> None:
-    top = info.bit_widths[-1]
-    slanted = len(info.groups) > 5
-    for _, first, _ in info.groups[1:]:
-        edge = (centres[first - 1] + centres[first]) / 2
-        if widths[0] != widths[-1]:
-            edge = centres[first] - widths[first] / 1.92
-        figure.add_vline(x=edge, line={"color": line, "width": 1}, layer="below")
-    figure.update_layout(
-        barmode="overlay",
-        margin={"l": 40, "r": 10, "t": 28, "b": 64 if slanted else 30},
-        xaxis={
+def _layout(info: BitsInfo, centres: Array, widths: Array, mode: Mode) -> dict[str, Any]:
+    slanted = len(info.groups) > MAX_UPRIGHT
+    edges = centres - (0.5 if np.ptp(widths) == 0 else widths / 0.96 / 2)
+    line = {"color": palette(mode).grid, "width": 1}
+    return {
+        "template": template(mode),
+        "barmode": "overlay",
+        "margin": {"l": 40, "r": 10, "t": 28, "b": 64 if slanted else 30},
+        "shapes": [
+            {
+                "type": "line",
+                "x0": edges[first],
+                "x1": edges[first],
+                "y0": 0,
+                "y1": 1,
+                "yref": "paper",
+                "layer": "below",
+                "line": line,
+            }
+            for _, first, _ in info.groups[1:]
+        ],
+        "xaxis": {
             "range": [-0.9, len(info.bits) - 0.1],
             "tickmode": "array",
             "tickvals": [(centres[a] + centres[z]) / 2 for _, a, z in info.groups],
@@ -198,13 +205,13 @@ def _frame(figure: go.Figure, info: BitsInfo, centres: Array, widths: Array, lin
             "showgrid": False,
             "tickfont": {"size": 11},
         },
-        yaxis={
+        "yaxis": {
             "title": {"text": "Bits"},
-            "range": [-0.55, top * 1.1],
+            "range": [-0.55, info.bit_widths[-1] * 1.1],
             "tickmode": "array",
             "tickvals": list(info.bit_widths),
         },
-    )
+    }
 
 
 def _hover(info: BitsInfo, i: int) -> str:

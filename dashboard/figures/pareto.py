@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
-from clado_core import Solution
+from clado_core import Solution, SolveStatus
 from dashboard.figures.axes import signed_log
 from dashboard.scale import SizeScale, round_up
 from dashboard.theme import Mode, number, palette, signed, template
@@ -67,40 +68,62 @@ def curve(name: str, solutions: Sequence[Solution], scale: SizeScale, /) -> Curv
     )
 
 
-def pareto_info(
+@dataclass(frozen=True, slots=True)
+class Background:
+    """The part of the chart that does not follow the budget, so that it can be kept.
+
+    Args:
+        front: The best known choices for the measured matrix, by size.
+        baselines: Further curves: diagonal only, uniform.
+        knee: Position of the knee within ``front``, or None.
+        proven: Points of the front that are proven optimal.
+    """
+
+    front: Curve
+    baselines: tuple[Curve, ...]
+    knee: int | None
+    proven: int
+
+
+def background(
     front: Sequence[Solution],
-    here: Solution,
     scale: SizeScale,
     /,
     *,
     diagonal: Sequence[Solution] = (),
     uniform: Sequence[Solution] = (),
-    pins: Sequence[Solution] = (),
     knee: Solution | None = None,
-    proven: int = 0,
-) -> ParetoInfo:
+) -> Background:
     """Collect the series.
 
     Args:
         front: Best known choices, in order of size.
-        here: The current choice.
         scale: Metric of the size axis.
         diagonal: Choices of the additive model, valued by the measured matrix.
         uniform: One per bit-width of the menu.
-        pins: Pinned choices in order.
         knee: A member of ``front``.
-        proven: How many points of ``front`` are proven optimal.
     """
-    best = list(front)
     series = (("Diagonal only", diagonal), ("Uniform", uniform))
-    return ParetoInfo(
-        front=curve("Front", best, scale),
+    return Background(
+        front=curve("Front", front, scale),
         baselines=tuple(curve(name, members, scale) for name, members in series if members),
+        knee=next((i for i, s in enumerate(front) if s is knee), None),
+        proven=sum(s.status is SolveStatus.OPTIMAL for s in front),
+    )
+
+
+def pareto_info(
+    known: Background, here: Solution, scale: SizeScale, /, *, pins: Sequence[Solution] = ()
+) -> ParetoInfo:
+    """Add the current choice and the pinned ones, in order, to what is known."""
+    return ParetoInfo(
+        front=known.front,
+        baselines=known.baselines,
         pins=curve("Pinned", pins, scale),
         here=curve("You are here", [here], scale),
-        knee=best.index(knee) if knee in best else None,
+        knee=known.knee,
         axis_title=scale.axis_title,
-        proven=proven,
+        proven=known.proven,
     )
 
 
@@ -114,25 +137,55 @@ def pareto_alt(info: ParetoInfo, /) -> str:
 
 
 def pareto_figure(info: ParetoInfo, mode: Mode, /) -> go.Figure:
-    """Draw it."""
-    colours = palette(mode)
-    curves = (info.front, *info.baselines, info.pins, info.here)
-    losses = [loss for c in curves for loss in c.losses]
+    """Draw it; one constructor call, because each ``add_trace`` validates everything again."""
+    losses = [
+        loss
+        for series in (info.front, *info.baselines, info.pins, info.here)
+        for loss in series.losses
+    ]
     axis = signed_log(losses)
-
-    def scatter(series: Curve, **style: object) -> go.Scatter:
-        return go.Scatter(
-            x=series.sizes,
-            y=axis.of(series.losses),
-            name=series.name,
-            customdata=series.avg_bits,
-            hovertext=series.hover,
-            hoverinfo="text",
+    styled = [
+        *((series, _style(series.name, mode)) for series in info.baselines),
+        (info.front, _style("Front", mode)),
+        (info.pins, _style("Pinned", mode) | {"showlegend": bool(info.pins.sizes)}),
+        (info.here, _style("You are here", mode)),
+    ]
+    traces = [
+        {
+            "type": "scatter",
+            "x": series.sizes,
+            "y": axis.of(series.losses),
+            "name": series.name,
+            "customdata": series.avg_bits,
+            "hovertext": series.hover,
+            "hoverinfo": "text",
+            "text": [str(i + 1) for i in range(len(series.sizes))],
             **style,
-        )
+        }
+        for series, style in styled
+    ]
+    values, labels = axis.ticks(min(losses), max(losses))
+    layout = {
+        "template": template(mode),
+        "margin": {"l": 62, "r": 14, "t": 28, "b": 46},
+        "xaxis": {"title": {"text": info.axis_title}},
+        "yaxis": {
+            "title": {"text": "Predicted loss increase (signed log)"},
+            "tickmode": "array",
+            "tickvals": values,
+            "ticktext": labels,
+        },
+    }
+    if info.knee is not None:
+        height = float(axis.of(info.front.losses[info.knee]))
+        layout["annotations"] = [_knee_label(info, height, palette(mode).muted)]
+    return go.Figure(traces, layout)
 
-    line = {"color": colours.front, "width": 2}
-    styles: dict[str, dict[str, object]] = {
+
+def _style(name: str, mode: Mode) -> dict[str, Any]:
+    """Symbol, dash and colour all differ, so none is needed alone."""
+    colours = palette(mode)
+    styles: dict[str, dict[str, Any]] = {
         "Diagonal only": {
             "mode": "lines+markers",
             "line": {"color": colours.baseline, "width": 1.5, "dash": "dash"},
@@ -142,64 +195,48 @@ def pareto_figure(info: ParetoInfo, mode: Mode, /) -> go.Figure:
             "mode": "markers",
             "marker": {"size": 9, "symbol": "square-open", "color": colours.uniform},
         },
-    }
-    figure = go.Figure(layout={"template": template(mode)})
-    for series in info.baselines:
-        figure.add_trace(scatter(series, **styles[series.name]))
-    marker = {"size": 7, "color": colours.front}
-    figure.add_trace(scatter(info.front, mode="lines+markers", line=line, marker=marker))
-    pin_style = {"size": 12, "symbol": "diamond-open", "color": colours.text, "line": {"width": 2}}
-    labels = [str(i + 1) for i in range(len(info.pins.sizes))]
-    figure.add_trace(
-        scatter(
-            info.pins,
-            mode="markers+text",
-            text=labels,
-            textposition="top center",
-            marker=pin_style,
-            showlegend=bool(labels),
-        )
-    )
-    star = {
-        "size": 17,
-        "symbol": "star",
-        "color": colours.accent,
-        "line": {"width": 1.5, "color": colours.background},
-    }
-    figure.add_trace(scatter(info.here, mode="markers", marker=star))
-    _frame(figure, info, axis.ticks(min(losses), max(losses)))
-    if info.knee is not None:
-        _mark_knee(figure, info, float(axis.of(info.front.losses[info.knee])), colours.muted)
-    return figure
-
-
-def _frame(figure: go.Figure, info: ParetoInfo, ticks: tuple[list[float], list[str]]) -> None:
-    figure.update_layout(
-        margin={"l": 62, "r": 14, "t": 28, "b": 46},
-        xaxis={"title": {"text": info.axis_title}},
-        yaxis={
-            "title": {"text": "Predicted loss increase (signed log)"},
-            "tickmode": "array",
-            "tickvals": ticks[0],
-            "ticktext": ticks[1],
+        "Front": {
+            "mode": "lines+markers",
+            "line": {"color": colours.front, "width": 2},
+            "marker": {"size": 7, "color": colours.front},
         },
-    )
+        "Pinned": {
+            "mode": "markers+text",
+            "textposition": "top center",
+            "marker": {
+                "size": 12,
+                "symbol": "diamond-open",
+                "color": colours.text,
+                "line": {"width": 2},
+            },
+        },
+        "You are here": {
+            "mode": "markers",
+            "marker": {
+                "size": 17,
+                "symbol": "star",
+                "color": colours.accent,
+                "line": {"width": 1.5, "color": colours.background},
+            },
+        },
+    }
+    return styles[name]
 
 
-def _mark_knee(figure: go.Figure, info: ParetoInfo, height: float, colour: str) -> None:
+def _knee_label(info: ParetoInfo, height: float, colour: str) -> dict[str, Any]:
     assert info.knee is not None
-    figure.add_annotation(
-        x=info.front.sizes[info.knee],
-        y=height,
-        text="knee",
-        showarrow=True,
-        arrowhead=0,
-        arrowwidth=1,
-        arrowcolor=colour,
-        ax=-26,
-        ay=28,
-        font={"size": 12, "color": colour},
-    )
+    return {
+        "x": info.front.sizes[info.knee],
+        "y": height,
+        "text": "knee",
+        "showarrow": True,
+        "arrowhead": 0,
+        "arrowwidth": 1,
+        "arrowcolor": colour,
+        "ax": -26,
+        "ay": 28,
+        "font": {"size": 12, "color": colour},
+    }
 
 
 def _hover(name: str, solution: Solution) -> str:
