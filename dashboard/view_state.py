@@ -117,15 +117,16 @@ def controls(catalog: Catalog, /) -> None:
 def compare_controls(catalog: Catalog, /) -> None:
     """The two selectors of Compare; here because bound widgets must be in the entry script."""
     sides = [f"{name}{suffix}" for name in catalog.artifacts for suffix in ("", DIAGONAL)]
-    other = sides[2] if len(sides) > 2 else sides[1]
+    mine = sides.index(st.session_state[MODEL])
+    other = mine + 2 if mine + 2 < len(sides) else mine + 1
 
     def swap() -> None:
         st.session_state[A], st.session_state[B] = st.session_state[B], st.session_state[A]
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("A", sides, key=A, bind="query-params", width=320)
+        st.selectbox("A", sides, index=mine, key=A, bind="query-params", width=320)
         st.button("Swap", icon=":material/swap_horiz:", on_click=swap)
-        st.selectbox("B", sides, index=sides.index(other), key=B, bind="query-params", width=320)
+        st.selectbox("B", sides, index=other, key=B, bind="query-params", width=320)
 
 
 def split_side(name: str, /) -> tuple[str, bool]:

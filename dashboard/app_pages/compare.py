@@ -18,7 +18,7 @@ from dashboard.figures.compare import (
 from dashboard.scale import Metric, budget_bits, size_scale
 from dashboard.theme import megabytes, number, signed
 
-HEIGHT = 380
+HEIGHT = 340
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Export: look at the chosen configuration as a file and take it away."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from clado_core.export import FORMATS, Configuration, file_name
@@ -21,17 +23,15 @@ configuration = Configuration(
 
 
 def apply_code(name: str) -> str:
-    """Python that reads the exported JSON and applies it."""
+    """Python that reads the exported JSON back."""
     return (
-        "import json\n\n"
-        "import clado_core as cc\n\n"
-        f'bits = json.load(open("{name}"))\n'
-        f'matrix = cc.load("{state.artifact.name}.clado")\n'
-        "problem = cc.AllocationProblem(\n"
-        f"    matrix, budget_bits={state.budget_bits}, pins={dict(state.locks)!r}\n"
+        "import clado_core as cc\n"
+        "from clado_core.assignment_file import read_assignment\n\n"
+        f'matrix = cc.load("{Path(state.artifact.path).name}")\n'
+        "chosen = read_assignment(\n"
+        f'    "{name}", matrix\n'
         ")\n"
-        "solution = cc.ScipSolver().solve(problem)  # the same choice, solved again\n"
-        "print(solution.assignment.by_layer())"
+        "print(chosen.by_layer())"
     )
 
 
@@ -84,6 +84,6 @@ with right, st.container(border=True):
     text = chosen.render(configuration).decode("utf-8", errors="replace")
     lines = text.splitlines()
     language = "json" if name == "json" else None
-    st.code("\n".join(lines[:PREVIEW_LINES]), language=language, height=560)
+    st.code("\n".join(lines[:PREVIEW_LINES]), language=language, height=590)
     if len(lines) > PREVIEW_LINES:
         st.caption(f"The first {PREVIEW_LINES} of {len(lines)} lines.")

@@ -17,7 +17,7 @@ from dashboard.figures.interaction import (
 )
 from dashboard.theme import percent, signed
 
-HEIGHT = 590
+HEIGHT = 570
 SELECTED = "clado_pair"
 LAYERS, CANDIDATES = "Layers", "Candidates"
 
@@ -41,7 +41,7 @@ def headline() -> str:
     return (
         f"Cross-layer terms are **{percent(cross_share(state.artifact.digest))}** of the total "
         f"by magnitude; ignoring them changes the bit-width of **{changed} of {len(names)}** "
-        f"layers at {state.avg_bits:.2f} average bits, for a predicted loss {signed(cost)} higher."
+        f"layers at {state.avg_bits:.2f} average bits and costs {signed(cost)} predicted loss."
     )
 
 
@@ -79,10 +79,10 @@ def pair_card() -> None:
     columns[2].metric("Cross term", signed(found.cross), help="Together minus the sum.")
     effect = "hurt each other" if found.cross > 0 else "compensate each other"
     paid = "pays this term" if found.paid else "does not pay this term"
-    st.caption(
-        f"They {effect}; {percent(found.stronger)} of all cross terms are stronger. The current "
-        f"choice {paid}."
-    )
+    rank = f"{percent(found.stronger)} of all cross terms are stronger"
+    if found.stronger == 0:
+        rank = "no cross term is stronger"
+    st.caption(f"They {effect}; {rank}. The current choice {paid}.")
 
 
 def top_table() -> None:
@@ -101,7 +101,7 @@ def top_table() -> None:
     st.dataframe(
         rows,
         hide_index=True,
-        height=318,
+        height=402,
         column_config={"Cross term": st.column_config.NumberColumn(format="%+.3g")},
         alt="The twenty strongest cross terms",
     )
@@ -111,7 +111,7 @@ st.markdown(headline())
 if len(names) < 2:
     st.caption("A network of one layer has no pairs.")
     st.stop()
-left, right = st.columns([60, 40])
+left, right = st.columns([54, 46])
 with left, st.container(border=True):
     with st.container(horizontal=True, vertical_alignment="center"):
         view = st.segmented_control(

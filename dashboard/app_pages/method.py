@@ -16,16 +16,22 @@ def diagnosis(digest: str) -> Diagnosis:
     return diagnose(matrix)
 
 
+def short(digest: str | None) -> str | None:
+    """The first 16 digits; the exported file has all of them."""
+    return None if digest is None else f"{digest[:16]}…"
+
+
 def provenance_rows() -> list[dict[str, str]]:
     """What was measured, on what, how."""
     source = matrix.provenance
     scheme = matrix.scheme
+    weights = f"{matrix.layers.total_weights:,}".replace(",", "\u202f")
     activations = "float" if scheme.act_bits is None else f"{scheme.act_bits}-bit"
     values = {
         "Network": source.model,
-        "Weights (SHA-256)": source.weights_sha256,
+        "Weights (SHA-256)": short(source.weights_sha256),
         "Data": source.data,
-        "Data (SHA-256)": source.data_sha256,
+        "Data (SHA-256)": short(source.data_sha256),
         "Samples": source.n_samples,
         "Seed": source.seed,
         "Estimator": source.estimator,
@@ -34,10 +40,10 @@ def provenance_rows() -> list[dict[str, str]]:
         "Quantizer": f"symmetric, {scheme.granularity}, {scheme.range_rule} range",
         "Activations": activations,
         "Bit-widths": ", ".join(map(str, matrix.bit_widths)),
-        "Layers searched": f"{matrix.n_layers} with {matrix.layers.total_weights:,} weights",
+        "Layers searched": f"{matrix.n_layers} with {weights} weights",
         "Not searched": f"{megabytes(matrix.layers.other_bytes)} kept as float32",
         "Measured": source.created,
-        "Artifact (SHA-256)": state.artifact.digest,
+        "Artifact (SHA-256)": short(state.artifact.digest),
         "Versions": ", ".join(f"{k} {v}" for k, v in source.versions.items()) or None,
     }
     return [

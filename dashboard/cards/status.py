@@ -55,7 +55,7 @@ def status_info(answer: Solution, job: Job | None, exact: bool, /, *, now: float
         exact: Whether one is wanted at all.
         now: Monotonic time.
     """
-    gap = answer.gap
+    gap = useful(answer.gap)
     if answer.status is SolveStatus.OPTIMAL:
         return StatusInfo("Proven optimal", "green", "verified", f"gap 0 · {answer.solver}")
     known = "" if gap is None else f"at most {percent(gap)} from optimal · "
@@ -66,15 +66,22 @@ def status_info(answer: Solution, job: Job | None, exact: bool, /, *, now: float
         return StatusInfo("Exact solve unavailable", "orange", "error", detail)
     if job is not None and job.state is JobState.DONE:
         limit = f"best found in {job.request.time_limit_s:g} s"
-        detail = f"at most {percent(gap)} from optimal" if gap is not None else "nothing proven"
+        detail = (
+            f"at most {percent(gap)} from optimal" if gap is not None else "no useful bound yet"
+        )
         return StatusInfo("Best found", "blue", "timer", f"{limit}; {detail}")
     if job is not None and job.state is JobState.RUNNING and job.trace:
         elapsed, objective, bound = job.trace[-1]
-        gap_now = relative_gap(objective, bound)
+        gap_now = useful(relative_gap(objective, bound))
         shown = "no bound yet" if gap_now is None else f"gap {percent(gap_now)}"
         detail = f"{shown} · {max(elapsed, now - job.submitted):.1f} s"
         return StatusInfo("Improving", "blue", "hourglass_top", detail)
     return StatusInfo("Approximate", "gray", "bolt", f"{known}the proof follows")
+
+
+def useful(gap: float | None, /) -> float | None:
+    """A gap worth showing: above 1 the bound has another sign than the answer and says nothing."""
+    return None if gap is None or gap > 1 else gap
 
 
 def owner() -> str:
@@ -154,7 +161,7 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.badge(info.chip, icon=f":material/{info.icon}:", color=info.colour)  # type: ignore[arg-type]
             st.caption(info.detail, width="content")
-        _act(state, job)
+            _act(state, job)
 
     chip()
 
@@ -165,7 +172,7 @@ def _act(state: ViewState, job: Job | None) -> None:
         return
     if job.state is JobState.DONE and job.request.time_limit_s < LONGER_S:
         st.button(
-            "Keep searching",
+            "Keep on",
             key="keep-searching",
             type="tertiary",
             icon=":material/more_time:",

@@ -63,17 +63,17 @@ def tiles(state: ViewState, answer: Solution, /) -> list[Tile]:
 
 def draw_tiles(state: ViewState, answer: Solution, /) -> None:
     """Four bordered metrics in a row."""
-    cards = tiles(state, answer)
-    for column, tile in zip(st.columns(len(cards)), cards, strict=True):
-        column.metric(
-            tile.label,
-            tile.value,
-            delta=tile.note or None,
-            delta_color={-1: "green", 0: "gray", 1: "red"}[tile.direction],  # type: ignore[arg-type]
-            delta_arrow="off",
-            help=tile.help,
-            border=True,
-        )
+    with st.grid(4, min_column_width=165):
+        for tile in tiles(state, answer):
+            st.metric(
+                tile.label,
+                tile.value,
+                delta=tile.note or None,
+                delta_color={-1: "green", 0: "gray", 1: "red"}[tile.direction],  # type: ignore[arg-type]
+                delta_arrow="off",
+                help=tile.help,
+                border=True,
+            )
 
 
 def _base(state: ViewState) -> str:

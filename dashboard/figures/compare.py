@@ -126,7 +126,7 @@ def fronts_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
                 "name": f"{letter} now",
                 "mode": "markers+text",
                 "text": [letter],
-                "textposition": "top right",
+                "textposition": "bottom left" if letter == "A" else "top right",
                 "textfont": {"size": 13, "color": colours.accent},
                 "hoverinfo": "skip",
                 "showlegend": False,
@@ -159,11 +159,14 @@ def paired_bits_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
     menu = tuple(sorted({*info.a.bit_widths, *info.b.bit_widths}))
     shades = bit_colours(menu, mode)
     traces: list[dict[str, Any]] = []
+    named: set[int] = set()
     for sign, shown in ((1, info.a), (-1, info.b)):
         depth = (np.arange(len(shown.bits)) + 0.5) / len(shown.bits)
         bits = np.array(shown.bits)
         for b in menu:
             at = np.flatnonzero(bits == b)
+            if not len(at):
+                continue
             traces.append(
                 {
                     "type": "bar",
@@ -172,16 +175,15 @@ def paired_bits_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
                     "width": np.full(len(at), 0.84 / len(bits)),
                     "name": f"{b}-bit",
                     "legendgroup": str(b),
-                    "showlegend": sign > 0,
+                    "showlegend": b not in named,
                     "hovertext": [f"<b>{shown.names[i]}</b><br>{b} bits" for i in at],
                     "hoverinfo": "text",
                     "marker": {"color": shades[b], "line": {"width": 0}},
                 }
             )
+            named.add(b)
     ticks = [*(-b for b in reversed(menu)), 0, *menu]
     top = menu[-1] * 1.12
-    corner = {"xref": "paper", "x": 0.005, "xanchor": "left", "showarrow": False}
-    label = {"font": {"size": 12, "color": palette(mode).muted}, "yref": "paper"}
     layout = {
         "template": template(mode),
         "barmode": "overlay",
@@ -201,9 +203,5 @@ def paired_bits_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
             "zerolinecolor": palette(mode).muted,
             "zerolinewidth": 1,
         },
-        "annotations": [
-            corner | label | {"text": "A", "y": 1.0, "yanchor": "top"},
-            corner | label | {"text": "B", "y": 0.0, "yanchor": "bottom"},
-        ],
     }
     return go.Figure(traces, layout)

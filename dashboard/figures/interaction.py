@@ -175,7 +175,7 @@ def interaction_figure(info: InteractionInfo, mode: Mode, /, *, log: bool = True
 
 def _layout(info: InteractionInfo, mode: Mode) -> dict[str, Any]:
     colours, size = palette(mode), len(info.rows)
-    line = {"color": colours.muted, "width": 0.7}
+    line = {"color": colours.text, "width": 1}
     edges = [first - 0.5 for _, first, _ in info.groups[1:]]
     across = [_line({"x0": e, "x1": e, "y0": -0.5, "y1": size - 0.5}, line) for e in edges]
     down = [_line({"y0": e, "y1": e, "x0": -0.5, "x1": size - 0.5}, line) for e in edges]
@@ -196,10 +196,10 @@ def _layout(info: InteractionInfo, mode: Mode) -> dict[str, Any]:
     }
     return {
         "template": template(mode),
-        "margin": {"l": 112, "r": 8, "t": 8, "b": 96},
+        "margin": {"l": 108, "r": 8, "t": 6, "b": 86},
         "shapes": [*across, *down],
-        "xaxis": axis | {"tickangle": -45},
-        "yaxis": axis | {"range": [size - 0.5, -0.5], "scaleanchor": "x"},
+        "xaxis": axis | {"tickangle": -45, "constraintoward": "left"},
+        "yaxis": axis | {"range": [size - 0.5, -0.5], "scaleanchor": "x", "constraintoward": "top"},
     }
 
 
