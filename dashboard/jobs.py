@@ -8,6 +8,7 @@ server's end of its pipe closes, so no orphan is left even after a kill.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -16,77 +17,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from enum import Enum
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from dashboard.wishes import Job as Job
+from dashboard.wishes import JobState as JobState
+from dashboard.wishes import SolveRequest as SolveRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTLE_S = 0.15
 """A wish waits this long before it runs: wishes replaced meanwhile cost nothing."""
 OVERTIME_S = 5.0
 """A solve that ignores its time limit for this long is terminated."""
-
-
-class JobState(Enum):
-    """Where a job stands; the value is for tooltips."""
-
-    QUEUED = "waiting for the solver"
-    RUNNING = "solving"
-    DONE = "finished"
-    FAILED = "failed"
-    CANCELLED = "replaced by a newer wish"
-
-
-@dataclass(frozen=True, slots=True)
-class SolveRequest:
-    """What is to be solved, as plain values that a process can be sent.
-
-    Args:
-        artifact: Path of the artifact.
-        digest: Its digest, so that a replaced file is another request.
-        budget_bits: Σ n_i·b_i may not exceed this.
-        pins: (layer, bits) of locked layers, sorted.
-        warm_start: Bits per layer to start from.
-        time_limit_s: Wall time of the solve.
-    """
-
-    artifact: str
-    digest: str
-    budget_bits: int
-    pins: tuple[tuple[str, int], ...] = ()
-    warm_start: tuple[int, ...] | None = field(default=None, compare=False)
-    time_limit_s: float = 5.0
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A request and what is known about it; written by the service, read by pages.
-
-    Args:
-        request: What is solved.
-        owner: Session that asked; "" for background work.
-        on_done: Called once with the answer, from the service's thread.
-        state: Where it stands.
-        trace: (elapsed seconds, x'Gx, bound) at every improvement.
-        answer: The worker's last message once done.
-        message: One sentence where it failed.
-        submitted: Monotonic time of the wish.
-    """
-
-    request: SolveRequest
-    owner: str
-    on_done: Callable[[SolveRequest, Mapping[str, Any]], None] | None = None
-    state: JobState = JobState.QUEUED
-    trace: list[tuple[float, float, float]] = field(default_factory=list)
-    answer: Mapping[str, Any] | None = None
-    message: str = ""
-    submitted: float = field(default_factory=time.monotonic)
-
-    @property
-    def active(self) -> bool:
-        """Whether more is to come."""
-        return self.state in (JobState.QUEUED, JobState.RUNNING)
 
 
 class SolveService:
@@ -173,6 +116,8 @@ class SolveService:
             self._closed = True
             self._changed.notify_all()
         self._terminate()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout=2.0)
 
     def _cancel(self, job: Job | None) -> None:
         if job is None or not job.active:
@@ -192,6 +137,10 @@ class SolveService:
         self._terminate()
 
     def _loop(self) -> None:
+        self._work_until_closed()
+        self._discard_worker()
+
+    def _work_until_closed(self) -> None:
         while True:
             with self._changed:
                 while (job := self._next()) is None:
@@ -236,7 +185,7 @@ class SolveService:
             pass  # the worker was terminated or has crashed: told apart below
         finally:
             overtime.cancel()
-        self._terminate()
+        self._discard_worker()
         if job.state is JobState.RUNNING:
             job.message = "The solver process stopped before it had an answer."
             job.state = JobState.FAILED
@@ -272,6 +221,15 @@ class SolveService:
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
                 )
             return self._process
+
+    def _discard_worker(self) -> None:
+        """End the worker and close its pipes; only the thread that reads them may do this."""
+        self._terminate()
+        process, self._process = self._process, None
+        for pipe in (process.stdin, process.stdout) if process is not None else ():
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
 
     def _terminate(self) -> None:
         process = self._process

@@ -6,7 +6,7 @@ import streamlit as st
 
 from clado_core import SensitivityMatrix, Solution
 from dashboard import artifacts, baselines, view_state
-from dashboard.components import live_plot
+from dashboard.components import STEP, live_plot
 from dashboard.figures.compare import (
     CompareInfo,
     Side,
@@ -91,10 +91,11 @@ low, high = view_state.avg_range(state)
 st.slider(
     "Budget for both, in average bits per weight",
     low,
-    high,
+    max(high, low + STEP),
     round(state.avg_bits, 4),
-    0.05,
+    STEP,
     key="compare_budget",
+    disabled=high <= low,
     on_change=lambda: view_state.set_avg_bits(st.session_state.compare_budget, move_thumb=True),
 )
 if first.matrix.provenance.loss != second.matrix.provenance.loss or first.matrix.name != (

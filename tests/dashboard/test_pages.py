@@ -1,0 +1,216 @@
+"""Every page runs, in both themes, from links, and in every empty or broken state."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import clado_core as cc
+from dashboard import artifacts, view_state
+from tests.conftest import ROOT, make_matrix
+from tests.dashboard.conftest import PAGES, OpenPage
+
+
+def texts(app: AppTest) -> str:
+    """Everything a visitor can read outside of charts."""
+    kinds = (app.markdown, app.caption, app.warning, app.error, app.header, app.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    return {m.label: m.value for m in app.metric}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("model", ["alpha", "beta"])
+def test_page_runs(open_page: OpenPage, page: str, theme: str, model: str) -> None:
+    app = open_page(page, theme=theme, model=model)
+    assert not app.exception
+    assert not app.error
+    assert app.selectbox(key=view_state.MODEL).value == model
+
+
+def test_charts_say_what_they_show(open_page: OpenPage) -> None:
+    alts = [chart.proto.alt for chart in open_page().get("plotly_chart")]
+    assert any("Front of" in alt and "predicted" in alt for alt in alts)
+    assert any("Bit-widths of 6 layers" in alt for alt in alts)
+
+
+def test_the_budget_changes_the_numbers(open_page: OpenPage) -> None:
+    app = open_page(avg_bits="2.5")
+    before = metrics(app)
+    app.slider[0].set_value(6.0).run()
+    assert not app.exception
+    assert metrics(app) != before
+    assert app.query_params["avg_bits"] == "6"
+
+
+def test_a_link_restores_the_choice(open_page: OpenPage) -> None:
+    app = open_page(model="beta", avg_bits="5.5", metric="MB", pins="3,4.5")
+    assert app.session_state[view_state.AVG_BITS] == 5.5
+    assert app.selectbox(key=view_state.MODEL).value == "beta"
+    pins = next(iter(app.session_state[view_state.PINS].values()))
+    assert len(pins) == 2
+    assert "pins" not in app.query_params
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ({"avg_bits": "banana"}, "asks for banana average bits"),
+        ({"avg_bits": "1"}, "so 2 is shown"),
+        ({"avg_bits": "99"}, "so 8 is shown"),
+        ({"model": "nope"}, "There is no network “nope” here"),
+    ],
+)
+def test_a_wrong_link_is_answered_in_one_sentence(
+    open_page: OpenPage, query: dict[str, str], sentence: str
+) -> None:
+    app = open_page(**query)
+    assert not app.exception
+    assert sentence in texts(app)
+
+
+def test_pin_and_differences(open_page: OpenPage) -> None:
+    app = open_page(avg_bits="3")
+    app.button(key="pin").click().run()
+    app.slider[0].set_value(6.0).run()
+    shown = metrics(app)
+    assert "Layers changed" in shown
+    assert shown["Layers changed"].endswith("of 6")
+    assert "layers changed" in texts(app)
+    app.button(key="clear-pins").click().run()
+    assert "Layers changed" not in metrics(app)
+
+
+def test_a_locked_layer_keeps_its_bits(open_page: OpenPage) -> None:
+    app = open_page(avg_bits="3")
+    digest = next(iter(app.session_state[view_state.LOCKS]), None) or (
+        artifacts.find().artifacts["alpha"].digest
+    )
+    app.session_state[view_state.LOCKS] = {digest: {"block0.conv0": 8}}
+    app.run()
+    assert not app.exception
+    assert "1 locked: predicted loss" in texts(app)
+    app.toggle(key="bits_table").set_value(True).run()
+    table = app.dataframe[0].value
+    row = table[table["Layer"] == "block0.conv0"].iloc[0]
+    assert row["Bits"] == 8 and row["Locked"]
+
+
+def test_tables_stand_in_for_charts(open_page: OpenPage) -> None:
+    app = open_page()
+    app.toggle(key="front_table").set_value(True).run()
+    assert "Predicted loss increase" in app.dataframe[0].value.columns
+
+
+def test_no_artifact(open_page: OpenPage, own_artifacts: Path) -> None:
+    for file in own_artifacts.iterdir():
+        file.unlink()
+    app = open_page()
+    assert not app.exception
+    assert "python -m clado_core measure" in texts(app)
+    app.button[0].click().run()
+    assert not app.exception
+    assert app.selectbox(key=view_state.MODEL).value == "sample"
+
+
+def test_damaged_and_newer_files_are_named(open_page: OpenPage, own_artifacts: Path) -> None:
+    damaged = own_artifacts / "damaged.clado"
+    damaged.write_bytes((own_artifacts / "alpha.clado").read_bytes()[:-16])
+    (own_artifacts / "text.clado").write_text("hello")
+    app = open_page()
+    assert not app.exception
+    sentences = [w.value for w in app.warning]
+    assert any("damaged.clado" in s for s in sentences)
+    assert any("text.clado" in s for s in sentences)
+
+
+def test_only_damaged_files(open_page: OpenPage, own_artifacts: Path) -> None:
+    for file in own_artifacts.glob("*.clado"):
+        file.write_bytes(b"x")
+    app = open_page()
+    assert not app.exception
+    assert "No measured network" in texts(app)
+    assert len(app.warning) == 2
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_network_of_one_layer(open_page: OpenPage, own_artifacts: Path, page: str) -> None:
+    cc.save_matrix(make_matrix(1), own_artifacts / "single.clado")
+    app = open_page(page, model="single")
+    assert not app.exception
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_one_bit_width_leaves_nothing_to_choose(
+    open_page: OpenPage, own_artifacts: Path, page: str
+) -> None:
+    cc.save_matrix(make_matrix(3, (4,)), own_artifacts / "fixed.clado")
+    app = open_page(page, model="fixed")
+    assert not app.exception
+
+
+def test_a_stored_front_is_used_and_a_foreign_one_ignored(
+    open_page: OpenPage, own_artifacts: Path
+) -> None:
+    import json
+
+    from clado_core.frontier import sweep
+    from clado_core.solvers.enumerate import EnumerationSolver
+
+    matrix = cc.load(own_artifacts / "alpha.clado")
+    front = sweep(matrix, points=9, solver=EnumerationSolver())
+    stored = own_artifacts / "alpha.frontier.json"
+    stored.write_text(json.dumps(front.to_json()))
+    known = artifacts.answers(artifacts.find().artifacts["alpha"])
+    assert known.budgets() == front.budgets_bits
+    assert all(s.status is cc.SolveStatus.OPTIMAL for s in known.front())
+    (own_artifacts / "beta.frontier.json").write_text(stored.read_text())
+    app = open_page(model="beta")
+    assert not app.exception
+
+
+def test_export_reads_back(open_page: OpenPage, tmp_path: Path) -> None:
+    from clado_core.assignment_file import read_assignment
+
+    app = open_page("export", model="alpha", avg_bits="4")
+    preview = app.code[-1].value
+    file = tmp_path / "file.json"
+    file.write_text(preview)
+    matrix = artifacts.matrix(artifacts.find().artifacts["alpha"])
+    state_bits = artifacts.answers(artifacts.find().artifacts["alpha"]).best(
+        4 * matrix.layers.total_weights
+    )
+    assert state_bits is not None
+    assert read_assignment(file, matrix).bits == state_bits.assignment.bits
+
+
+def test_compare_swaps(open_page: OpenPage) -> None:
+    app = open_page("compare", model="alpha")
+    before = app.selectbox(key="a").value, app.selectbox(key="b").value
+    next(b for b in app.button if b.label == "Swap").click().run()
+    assert (app.selectbox(key="b").value, app.selectbox(key="a").value) == before
+
+
+def test_first_page_imports_neither_torch_nor_a_solver(own_artifacts: Path) -> None:
+    code = (
+        "import sys\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        f"app = AppTest.from_file({str(ROOT / 'dashboard' / 'app.py')!r}, default_timeout=60)\n"
+        "app.query_params['mode'] = 'Fast'\n"
+        "app.run()\n"
+        "assert not app.exception, app.exception\n"
+        "heavy = {'torch', 'pyscipopt', 'cvxpy', 'plotly.express'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    environment = {"CLADO_ARTIFACTS": str(own_artifacts), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
