@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clado_core.builtin import BUILTIN_NETWORKS
 from clado_core.checkpoint import load_checkpoint, load_state
 from clado_core.errors import ArtifactError, InputError
 from clado_core.matrix import SensitivityMatrix
-from clado_core.networks import BUILTIN_NETWORKS
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 TORCHVISION = "torchvision:"

@@ -16,8 +16,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clado_core.builtin import BuiltinNetwork
 from clado_core.datasets import Samples, load_data
-from clado_core.networks import BuiltinNetwork
 from clado_core.store import write_atomically
 
 MAX_ROTATION_DEGREES = 12.0

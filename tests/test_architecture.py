@@ -12,7 +12,11 @@ import pytest
 from tests.conftest import ROOT
 
 TORCH_SIDE = {
+    "blocks",
+    "checkpoint",
     "discovery",
+    "inference",
+    "weight_swap",
     "quantize",
     "datasets",
     "models",

@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from clado_core.builtin import BUILTIN_NETWORKS
 from clado_core.errors import ArtifactError, InputError
-from clado_core.networks import BUILTIN_NETWORKS
 from clado_core.store import SUFFIX, load
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from clado_core.builtin import BUILTIN_NETWORKS
 from clado_core.datasets import load_data
 from clado_core.errors import InputError
 from clado_core.models import load_model, state_digest
-from clado_core.networks import BUILTIN_NETWORKS
 
 FACTORY = """
 import torch

@@ -1,0 +1,45 @@
+"""The built-in networks, listed without importing torch; each lives in a module of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltinNetwork:
+    """A network that ships with its trained weights.
+
+    Args:
+        name: As typed on the command line.
+        module: Module of this package with a function ``build() -> nn.Module``.
+        title: One line for people.
+        data: Name of the data set it was trained on.
+        input_shape: Channels, height and width of one input.
+    """
+
+    name: str
+    module: str
+    title: str
+    data: str
+    input_shape: tuple[int, int, int]
+
+
+BUILTIN_NETWORKS: dict[str, BuiltinNetwork] = {
+    network.name: network
+    for network in (
+        BuiltinNetwork(
+            name="digits-resnet",
+            module="clado_core.networks.digits_resnet",
+            title="residual CNN with depthwise convolutions, handwritten digits 8×8",
+            data="digits",
+            input_shape=(1, 8, 8),
+        ),
+        BuiltinNetwork(
+            name="digits-vit",
+            module="clado_core.networks.digits_vit",
+            title="vision transformer with multi-head attention, handwritten digits 8×8",
+            data="digits",
+            input_shape=(1, 8, 8),
+        ),
+    )
+}
