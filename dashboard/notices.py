@@ -36,6 +36,5 @@ def unusable(problems: tuple[str, ...]) -> None:
 
 def note() -> None:
     """The one sentence about a link that could not be followed exactly."""
-    text = st.session_state.pop(view_state.NOTE, None)
-    if text:
-        st.caption(f":material/info: {text}")
+    for sentence in st.session_state.get(view_state.NOTE, {}).values():
+        st.caption(f":material/info: {sentence}")

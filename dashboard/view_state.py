@@ -82,7 +82,7 @@ def controls(catalog: Catalog, /) -> None:
     names = list(catalog.artifacts)
     asked = st.query_params.get(MODEL)
     if asked is not None and asked not in names:
-        st.session_state[NOTE] = f"There is no network “{asked}” here, so {names[0]} is shown."
+        _note(MODEL, f"There is no network “{asked}” here, so {names[0]} is shown.")
     with st.container(horizontal=True, vertical_alignment="center", key="shared-controls"):
         st.selectbox(
             "Network",
@@ -169,12 +169,26 @@ def set_avg_bits(avg_bits: float, /, *, move_thumb: bool, write_url: bool = True
         move_thumb: Whether the slider must follow; not when the slider itself reported it.
         write_url: Not while a drag goes on.
     """
+    st.session_state.pop(NOTE, None)
+    _adopt(avg_bits, move_thumb=move_thumb, write_url=write_url)
+
+
+def _adopt(avg_bits: float, *, move_thumb: bool, write_url: bool = True) -> None:
     st.session_state[AVG_BITS] = float(avg_bits)
     st.session_state[DRAGGING] = not write_url
     if move_thumb:
         st.session_state[REVISION] = st.session_state.get(REVISION, 0) + 1
     if write_url:
-        st.session_state[WRITTEN] = st.query_params[AVG_BITS] = f"{round(avg_bits, 4):g}"
+        _write_url(avg_bits)
+
+
+def _write_url(avg_bits: float) -> None:
+    st.session_state[WRITTEN] = st.query_params[AVG_BITS] = f"{round(avg_bits, 4):g}"
+
+
+def _note(about: str, sentence: str) -> None:
+    """Kept until the visitor changes something: the first run may be followed by another."""
+    st.session_state.setdefault(NOTE, {})[about] = sentence
 
 
 def pin(solution: Solution, digest: str, /) -> None:
@@ -221,14 +235,15 @@ def _join_url(state: ViewState) -> None:
             wanted = float("nan")
         if not low - 1e-9 <= wanted <= high + 1e-9:
             shown = state.avg_bits if wanted != wanted else min(max(wanted, low), high)
-            st.session_state[NOTE] = (
+            _note(
+                AVG_BITS,
                 f"The link asks for {asked} average bits; possible are {low:g} to {high:g}, "
-                f"so {shown:g} is shown."
+                f"so {shown:g} is shown.",
             )
             wanted = shown
-        set_avg_bits(wanted, move_thumb=True)
+        _adopt(wanted, move_thumb=True)
     elif AVG_BITS in st.session_state:
-        set_avg_bits(st.session_state[AVG_BITS], move_thumb=False)
+        _write_url(st.session_state[AVG_BITS])
     _pins_from_url(state)
 
 
