@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run test lint bench setup test-tools clean
+.PHONY: run test lint bench readme setup test-tools clean
 
 run: setup
 	$(BIN)/streamlit run dashboard/app.py $(ARGS)
@@ -20,6 +20,9 @@ lint: test-tools
 
 bench: setup
 	$(BIN)/python -m clado_core bench $(or $(ARGS),solve)
+
+readme: test-tools
+	$(BIN)/python -m tests.readme
 
 setup: $(VENV)/.installed
 

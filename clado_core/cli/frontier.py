@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from clado_core.cli.problem_options import add_wishes, problem_from
+from clado_core.cli.progress import ProgressLine
 from clado_core.frontier import sweep
 from clado_core.solvers.scip import ScipSolver
 from clado_core.store import load, write_atomically
@@ -28,14 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Sweep the budgets; with --out also store the result."""
-    frontier = sweep(
-        problem_from(arguments, load(arguments.artifact)),
-        points=arguments.points,
-        solver=ScipSolver(),
-        time_limit_s=arguments.time_limit,
-        on_progress=_report,
-    )
-    sys.stderr.write("\n")
+    problem = problem_from(arguments, load(arguments.artifact))
+    with ProgressLine(f"Frontier of {problem.matrix.name}", "budgets") as line:
+        frontier = sweep(
+            problem,
+            points=arguments.points,
+            solver=ScipSolver(),
+            time_limit_s=arguments.time_limit,
+            on_progress=line.update,
+        )
     result = frontier.to_json()
     if arguments.out:
         write_atomically(arguments.out, json.dumps(result).encode())
@@ -52,8 +53,3 @@ def show(result: dict[str, Any]) -> str:
             f"{point['predicted_loss_increase']:+23.4g}   {gap:<8}  {point['status']}"
         )
     return "\n".join(lines)
-
-
-def _report(done: int, total: int) -> None:
-    sys.stderr.write(f"\r{done}/{total} budgets")
-    sys.stderr.flush()

@@ -52,16 +52,20 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def show(result: dict[str, Any]) -> str:
     """A short report and one line per layer."""
     checks = result["checks"]
+    facts = {
+        "sha256": result["sha256"],
+        "base loss": result["base_loss"],
+        "quantizer": f"{result['quantizer']['granularity']}, {result['quantizer']['range_rule']}",
+        **{key: value for key, value in result["provenance"].items() if value is not None},
+        "versions": ", ".join(f"{k} {v}" for k, v in result["provenance"]["versions"].items()),
+        "eigenvalues": f"{checks['smallest_eigenvalue']:.4g} to "
+        f"{checks['largest_eigenvalue']:.4g}, {checks['negative_eigenvalues']} negative",
+        "cross terms": f"{checks['cross_layer_share']:.1%} of the absolute sum of G",
+    }
     lines = [
         f"{result['name']}: {result['n_layers']} layers × {result['bits']} bits, "
         f"{result['n_weights']:,} searched weights",
-        f"  sha256      {result['sha256']}",
-        f"  base loss   {result['base_loss']}",
-        f"  quantizer   {result['quantizer']['granularity']}, {result['quantizer']['range_rule']}",
-        *(f"  {key:<11} {value}" for key, value in result["provenance"].items() if value),
-        f"  eigenvalues {checks['smallest_eigenvalue']:.4g} to {checks['largest_eigenvalue']:.4g}, "
-        f"{checks['negative_eigenvalues']} negative",
-        f"  cross terms {checks['cross_layer_share']:.1%} of the absolute sum of G",
+        *(f"  {key:<15} {value}" for key, value in facts.items()),
     ]
     lines += [
         f"  non-monotone: {name} is worse at {high} bits than at {low}"
