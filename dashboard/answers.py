@@ -167,7 +167,7 @@ def _with_bound(solution: Solution, bound: float, prover: str) -> Solution:
     gap = replace(solution, bound=bound).gap
     if gap is not None and gap <= PROVEN_GAP:
         found = solution.solver
-        named = prover if found in prover else f"{found}, proven by {prover}"
+        named = prover if found in prover else f"found by {found}, proven by {prover}"
         return replace(solution, bound=bound, status=SolveStatus.OPTIMAL, solver=named)
     # Optimal for a tighter budget need not be optimal for this one.
     status = solution.status

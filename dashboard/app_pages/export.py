@@ -6,6 +6,7 @@ import streamlit as st
 
 from clado_core.export import FORMATS, Configuration, file_name
 from dashboard import view_state
+from dashboard.cards.status import status_chip
 from dashboard.theme import megabytes, signed
 
 PREVIEW_LINES = 400
@@ -38,8 +39,9 @@ def apply_code(name: str) -> str:
 st.markdown(
     f"**{state.artifact.name}** at {answer.assignment.avg_bits:.2f} average bits, "
     f"{megabytes(answer.assignment.size_bytes)} (10⁶ bytes), predicted loss "
-    f"{signed(answer.predicted_loss_increase)}. {answer.status.value}"
+    f"{signed(answer.predicted_loss_increase)}."
 )
+status_chip(state, answer)
 left, right = st.columns([38, 62])
 with left, st.container(border=True):
     st.markdown("**File**")

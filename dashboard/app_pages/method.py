@@ -111,6 +111,10 @@ with left:
             "- **Budgets help each other**: a choice for a smaller budget fits a larger one, a "
             "bound for a larger budget holds for a smaller one."
         )
+with right:
+    with st.container(border=True):
+        st.markdown("**Where the numbers come from**")
+        st.table(provenance_rows(), hide_index=True)
     with st.container(border=True):
         st.markdown("**Limits**")
         st.markdown(
@@ -119,6 +123,3 @@ with left:
             "- Size is counted, speed is not: kernels decide whether fewer bits are faster.\n"
             "- MB means 10⁶ bytes, and counts weights, scales and all that stays float32."
         )
-with right, st.container(border=True):
-    st.markdown("**Where the numbers come from**")
-    st.table(provenance_rows(), hide_index=True)

@@ -21,12 +21,5 @@ def actions(state: ViewState, answer: Solution, /) -> None:
             on_click=view_state.pin,
             args=(answer, state.artifact.digest),
         )
-        if state.pins:
-            st.button(
-                "Clear pins",
-                key="clear-pins",
-                on_click=view_state.clear_pins,
-                args=(state.artifact.digest,),
-            )
         with st.popover("Link", icon=":material/link:", help="An address that shows this choice"):
             st.code(view_state.link(state), language=None, wrap_lines=True)

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from clado_core import Assignment, SensitivityMatrix, Solution
+from dashboard import view_state
 from dashboard.theme import number
 from dashboard.view_state import ViewState
 
@@ -41,6 +42,14 @@ def changes_card(state: ViewState, answer: Solution, /) -> None:
         if state.reference is None:
             st.caption("Pin a choice first; then move the budget or lock a layer.")
             return
+        st.button(
+            "Clear pins",
+            key="clear-pins",
+            type="tertiary",
+            icon=":material/keep_off:",
+            on_click=view_state.clear_pins,
+            args=(state.artifact.digest,),
+        )
         rows = change_rows(state.matrix, state.reference, answer.assignment)
         if not rows:
             st.caption("Nothing: this is the pinned choice.")

@@ -25,6 +25,7 @@ MAX_REFINEMENTS = 3
 FRONT_LIMIT_S = 2.0
 TIME_LIMIT_S = 5.0
 LONGER_S = 60.0
+NAMES = {"local-search": "local search", "scip": "SCIP", "daqp": "DAQP", "tiered": "all solvers"}
 OWNER = "clado_owner"
 LONG = "clado_keep_searching"
 
@@ -57,7 +58,7 @@ def status_info(answer: Solution, job: Job | None, exact: bool, /, *, now: float
     """
     gap = useful(answer.gap)
     if answer.status is SolveStatus.OPTIMAL:
-        return StatusInfo("Proven optimal", "green", "verified", f"gap 0 · {answer.solver}")
+        return StatusInfo("Proven optimal", "green", "verified", who(answer.solver))
     known = "" if gap is None else f"at most {percent(gap)} from optimal · "
     if not exact:
         return StatusInfo("Approximate", "gray", "bolt", f"{known}local search, not proven")
@@ -77,6 +78,13 @@ def status_info(answer: Solution, job: Job | None, exact: bool, /, *, now: float
         detail = f"{shown} · {max(elapsed, now - job.submitted):.1f} s"
         return StatusInfo("Improving", "blue", "hourglass_top", detail)
     return StatusInfo("Approximate", "gray", "bolt", f"{known}the proof follows")
+
+
+def who(solver: str, /) -> str:
+    """Solver names as people write them: "found by local search, proven by SCIP"."""
+    for code, name in NAMES.items():
+        solver = solver.replace(code, name)
+    return solver if "proven by" in solver else f"found and proven by {solver}"
 
 
 def useful(gap: float | None, /) -> float | None:

@@ -92,7 +92,7 @@ def test_a_click_on_the_front_goes_there(visitor: Visitor) -> None:
 def test_the_proof_arrives(visitor: Visitor) -> None:
     visitor.open(avg_bits="4.35")
     visitor.page.get_by_text("Proven optimal").first.wait_for(timeout=60_000)
-    assert visitor.page.get_by_text("scip").count() >= 1
+    assert visitor.page.get_by_text("SCIP").count() >= 1
 
 
 def test_pages_and_back_keep_the_link(visitor: Visitor) -> None:
