@@ -175,6 +175,7 @@ def paired_bits_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
                     "width": np.full(len(at), 0.84 / len(bits)),
                     "name": f"{b}-bit",
                     "legendgroup": str(b),
+                    "legendrank": b,
                     "showlegend": b not in named,
                     "hovertext": [f"<b>{shown.names[i]}</b><br>{b} bits" for i in at],
                     "hoverinfo": "text",

@@ -18,8 +18,8 @@ from dashboard.theme import Mode, palette, signed, template
 
 Matrix = npt.NDArray[np.float64]
 
-NAMED_LAYERS = 24
-"""Up to this many rows every layer's name is written at the axis; above, the stages'."""
+NAMED_LAYERS, LONGEST_NAME = 24, 16
+"""With few rows and short names every layer is named at the axis; else the stages are."""
 
 
 class Order(Enum):
@@ -179,7 +179,7 @@ def _layout(info: InteractionInfo, mode: Mode) -> dict[str, Any]:
     edges = [first - 0.5 for _, first, _ in info.groups[1:]]
     across = [_line({"x0": e, "x1": e, "y0": -0.5, "y1": size - 0.5}, line) for e in edges]
     down = [_line({"y0": e, "y1": e, "x0": -0.5, "x1": size - 0.5}, line) for e in edges]
-    named = size <= NAMED_LAYERS
+    named = size <= NAMED_LAYERS and max(map(len, info.labels)) <= LONGEST_NAME
     if named:
         places, texts = list(range(size)), list(info.labels)
     else:
@@ -192,14 +192,13 @@ def _layout(info: InteractionInfo, mode: Mode) -> dict[str, Any]:
         "showgrid": False,
         "range": [-0.5, size - 0.5],
         "tickfont": {"size": 10 if named else 11},
-        "constrain": "domain",
     }
     return {
         "template": template(mode),
         "margin": {"l": 108, "r": 8, "t": 6, "b": 86},
         "shapes": [*across, *down],
-        "xaxis": axis | {"tickangle": -45, "constraintoward": "left"},
-        "yaxis": axis | {"range": [size - 0.5, -0.5], "scaleanchor": "x", "constraintoward": "top"},
+        "xaxis": axis | {"tickangle": -45},
+        "yaxis": axis | {"range": [size - 0.5, -0.5]},
     }
 
 

@@ -202,7 +202,7 @@ def _style(name: str, mode: Mode) -> dict[str, Any]:
         },
         "Pinned": {
             "mode": "markers+text",
-            "textposition": "top center",
+            "textposition": "bottom left",
             "marker": {
                 "size": 12,
                 "symbol": "diamond-open",
