@@ -117,6 +117,7 @@ def fronts_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
                 "marker": {"symbol": symbol, "size": 6, "color": colour},
             }
         )
+    upper = "A" if info.a.here[1] > info.b.here[1] else "B"
     for letter, (shown, *_) in zip("AB", styles, strict=True):
         traces.append(
             {
@@ -126,7 +127,7 @@ def fronts_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
                 "name": f"{letter} now",
                 "mode": "markers+text",
                 "text": [letter],
-                "textposition": "bottom left" if letter == "A" else "top right",
+                "textposition": "top right" if letter == upper else "bottom left",
                 "textfont": {"size": 13, "color": colours.accent},
                 "hoverinfo": "skip",
                 "showlegend": False,
