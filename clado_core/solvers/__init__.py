@@ -3,6 +3,7 @@
 Importing this package imports neither SCIP, CVXPY nor DAQP; a solver imports its own on first use.
 """
 
+from clado_core.solvers.daqp import DaqpSolver as DaqpSolver
 from clado_core.solvers.enumerate import EnumerationSolver as EnumerationSolver
 from clado_core.solvers.local_search import LocalSearchSolver as LocalSearchSolver
 from clado_core.solvers.protocol import OnProgress as OnProgress

@@ -14,6 +14,7 @@ from clado_core import AllocationProblem, SensitivityMatrix, SolveStatus
 from clado_core.errors import InputError
 from clado_core.program import compile_program
 from clado_core.solvers import (
+    DaqpSolver,
     EnumerationSolver,
     LocalSearchSolver,
     Progress,
@@ -22,8 +23,9 @@ from clado_core.solvers import (
 )
 from tests.core.instances import measured, random_matrix, random_problem, table, worked_example
 
-SOLVERS = [EnumerationSolver(), LocalSearchSolver(), ScipSolver()]
-EXACT = [EnumerationSolver(), ScipSolver()]
+PROVERS = [ScipSolver(), DaqpSolver()]
+EXACT = [EnumerationSolver(), *PROVERS]
+SOLVERS = [LocalSearchSolver(), *EXACT]
 
 
 def _name(solver: object) -> str:
@@ -42,15 +44,17 @@ def _check_exact(solver: Solver, problem: AllocationProblem) -> None:
     assert solution.objective == problem.matrix.objective(solution.assignment.bits)
 
 
+@pytest.mark.parametrize("solver", PROVERS, ids=_name)
 @pytest.mark.parametrize("seed", range(60))
-def test_scip_equals_enumeration(seed: int) -> None:
-    _check_exact(ScipSolver(), random_problem(seed))
+def test_provers_equal_enumeration(solver: Solver, seed: int) -> None:
+    _check_exact(solver, random_problem(seed))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("solver", PROVERS, ids=_name)
 @pytest.mark.parametrize("seed", range(1000, 1500))
-def test_scip_equals_enumeration_on_many(seed: int) -> None:
-    _check_exact(ScipSolver(), random_problem(seed))
+def test_provers_equal_enumeration_on_many(solver: Solver, seed: int) -> None:
+    _check_exact(solver, random_problem(seed))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,0 +1,212 @@
+"""DAQP: branch and bound over convex quadratic programs; proves in milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from clado_core._typing import Choices
+from clado_core.errors import SolverError
+from clado_core.problem import AllocationProblem
+from clado_core.program import Program
+from clado_core.solution import Assignment, Solution, SolveStatus
+from clado_core.solvers.convexify import ConvexForm, budget_rows, convexify
+from clado_core.solvers.incumbent import PROOF_TOLERANCE, PROVEN_GAP, Incumbent
+from clado_core.solvers.local_search import LocalSearchSolver
+from clado_core.solvers.protocol import OnProgress
+
+OPTIMAL, INFEASIBLE, CYCLING, TIME_LIMIT = 1, -1, -2, (-7, 5)
+"""DAQP's exit flags; 5 also comes at a time limit (0.11). "Infeasible" under a bound on the
+objective means that nothing better than the bound exists."""
+
+BINARY = 16
+"""DAQP's mark of a row that must hold at one of its bounds."""
+
+PRIMAL_TOLERANCES = (1e-8, 1e-7, 1e-6)
+"""Tried in turn where DAQP cycles (exit flag −2). A looser one accepts more points as feasible, so
+it can only lower what is proven."""
+
+ITERATIONS = 2**31 - 1
+"""DAQP's own limit counts active-set steps of the whole tree; the time limit is the one we use."""
+
+
+SMALLEST_TOLERANCE = 1e-9
+"""What the proof gives up at least, relative to max |Q̃|: DAQP's values are good to about 1e-10."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaqpSolver:
+    """Local search, exact convexification, then DAQP's depth-first branch and bound.
+
+    DAQP branches on binaries in the order they are given, so the order decides: largest diagonal
+    of the convexified matrix first, which are the low bit-widths of the layers that matter most.
+    One thread, without the GIL.
+
+    Args:
+        n_starts: Tabu walks of the local search that gives the first answer.
+
+    Source: Arnström, Bemporad, Axehill, A dual active-set solver for embedded quadratic
+    programming (2022).
+    """
+
+    n_starts: int = 1
+
+    def solve(
+        self,
+        problem: AllocationProblem,
+        /,
+        *,
+        warm_start: Assignment | None = None,
+        time_limit_s: float | None = None,
+        gap_limit: float = 0.0,
+        on_progress: OnProgress | None = None,
+    ) -> Solution:
+        """See Solver.solve."""
+        incumbent = Incumbent(problem, on_progress=on_progress, warm_start=warm_start)
+        if incumbent.is_settled:
+            return incumbent.solution(SolveStatus.OPTIMAL, "daqp")
+        LocalSearchSolver(n_starts=self.n_starts).improve(incumbent, time_limit_s=time_limit_s)
+        convex = convexify(incumbent.program)
+        status = branch_and_bound(incumbent, convex, time_limit_s, gap_limit)
+        return incumbent.solution(status, "daqp")
+
+
+def branch_and_bound(
+    incumbent: Incumbent, convex: ConvexForm, time_limit_s: float | None, gap_limit: float, /
+) -> SolveStatus:
+    """Improve the incumbent until it is proven, within the gap, or out of time.
+
+    Args:
+        incumbent: Has an answer.
+        convex: A convex form of its program.
+        time_limit_s: Counted from the incumbent's start; at the limit the bound is the root's.
+        gap_limit: Relative gap that is enough.
+
+    Raises:
+        SolverError: DAQP failed numerically.
+    """
+    tree = _Tree(incumbent.program, convex)
+    incumbent.prove(tree.root_bound())
+    while incumbent.gap > max(gap_limit, PROVEN_GAP):
+        tolerance = tree.tolerance(incumbent.objective)
+        target = incumbent.objective - max(gap_limit * abs(incumbent.objective), tolerance)
+        left_s = None if time_limit_s is None else time_limit_s - incumbent.elapsed_s
+        if left_s is not None and left_s <= 0:
+            return SolveStatus.TIME_LIMIT
+        flag, choice = tree.search(target, left_s)
+        if flag in TIME_LIMIT:
+            return SolveStatus.TIME_LIMIT
+        if flag == INFEASIBLE:
+            incumbent.prove(target)
+            break
+        value = incumbent.program.objective(choice)
+        if incumbent.program.is_feasible(choice):
+            incumbent.offer(choice)
+            incumbent.prove(value - tree.tolerance(value))
+            break
+        # Over a budget by less than DAQP's tolerance: no answer, but nothing lies below it.
+        incumbent.prove(min(value, target) - tolerance)
+        tree.forbid(choice)
+    proven = gap_limit == 0 or incumbent.gap <= PROVEN_GAP
+    return SolveStatus.OPTIMAL if proven else SolveStatus.GAP_LIMIT
+
+
+class _Tree:
+    """DAQP's arrays for one program; its variables are z in branching order, in units of scale."""
+
+    def __init__(self, program: Program, convex: ConvexForm) -> None:
+        form, order = convex.form, np.argsort(-convex.H.diagonal(), kind="stable")
+        self._program, self._convex, self._order = program, convex, order
+        self._scale = float(np.abs(form.quadratic).max(initial=0.0)) or 1.0
+        self._H = 2 * convex.H[np.ix_(order, order)] / self._scale
+        self._linear = convex.linear[order] / self._scale
+        budgets, room = budget_rows(program, form)
+        crowded = np.flatnonzero(program.n_choices > 2)
+        one_hot = np.equal.outer(crowded, form.decision) * 1.0
+        self._n_budgets = len(budgets)
+        self._rows = np.concatenate([budgets, one_hot])[:, order]
+        self._limits = np.concatenate([room, np.ones(len(crowded))])
+
+    def tolerance(self, objective: float) -> float:
+        """What the proof gives up, in units of the objective."""
+        return max(PROOF_TOLERANCE * abs(objective), SMALLEST_TOLERANCE * self._scale)
+
+    def root_bound(self) -> float:
+        """A bound from the continuous relaxation that holds whatever DAQP's accuracy is.
+
+        f is convex, so f(z) ≥ f(ẑ) + ∇f(ẑ)'(z − ẑ) for any ẑ, and with λ ≥ 0 on the budgets the
+        right side's minimum over the assignments is one minimum per decision.
+        """
+        flag, z, lagrange = self._run(1e30, None, binary=False)
+        if flag != OPTIMAL:
+            return -np.inf
+        price = np.maximum(lagrange, 0.0)[self._n_variables :][: self._n_budgets]
+        gradient = self._H @ z + self._linear + price @ self._rows[: self._n_budgets]
+        least = np.zeros(self._program.n_decisions)
+        np.minimum.at(least, self._convex.form.decision[self._order], gradient)
+        value = least.sum() - z @ self._H @ z / 2 - price @ self._limits[: self._n_budgets]
+        rounding = 1e-12 * (1 + np.abs(gradient).sum())
+        return float(self._convex.form.base + self._scale * (value - rounding))
+
+    def search(self, target: float, time_limit_s: float | None) -> tuple[int, Choices]:
+        """Look for the best choice with an objective below ``target``: exit flag and choice."""
+        bound = (target - self._convex.form.base) / self._scale
+        flag, z, _ = self._run(bound, time_limit_s, binary=True)
+        if flag not in (OPTIMAL, INFEASIBLE, *TIME_LIMIT):
+            raise SolverError(f"DAQP stopped with its exit flag {flag}, which should not happen.")
+        return flag, self._choice(z)
+
+    def forbid(self, choice: Choices) -> None:
+        """Cut one choice off: not all of its variables at once."""
+        form = self._convex.form
+        chosen = self._program.variables(choice)
+        kept = np.isin(form.kept, chosen) * 1.0
+        # A reference that is chosen counts as 1 − Σ z of its decision.
+        at_reference = np.isin(form.reference, chosen)
+        row = kept - at_reference[form.decision]
+        self._rows = np.concatenate([self._rows, row[None, self._order]])
+        limit = self._program.n_decisions - 1.0 - at_reference.sum()
+        self._limits = np.append(self._limits, limit)
+
+    @property
+    def _n_variables(self) -> int:
+        return len(self._linear)
+
+    def _run(
+        self, bound: float, time_limit_s: float | None, *, binary: bool
+    ) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        import daqp
+
+        n = self._n_variables
+        sense = np.zeros(n + len(self._limits), dtype=np.intc)
+        sense[:n] = BINARY if binary else 0
+        for primal_tolerance in PRIMAL_TOLERANCES:
+            z, _, flag, info = daqp.solve(
+                self._H,
+                self._linear,
+                np.ascontiguousarray(self._rows),
+                np.concatenate([np.ones(n), self._limits]),
+                np.concatenate([np.zeros(n), np.full(len(self._limits), -1e30)]),
+                sense,
+                primal_tol=primal_tolerance,
+                iter_limit=ITERATIONS,
+                fval_bound=bound,
+                time_limit=time_limit_s or 0.0,
+                # H is definite by construction: no regularization that would change the problem.
+                eps_prox=0.0,
+            )
+            if flag != CYCLING:
+                break
+        return int(flag), np.asarray(z), np.asarray(info["lam"])
+
+    def _choice(self, z: npt.NDArray[np.float64]) -> Choices:
+        form, program = self._convex.form, self._program
+        value = np.zeros(program.n_variables)
+        value[form.kept[self._order]] = z
+        value[form.reference] = 1 - np.bincount(
+            form.decision[self._order], weights=z, minlength=program.n_decisions
+        )
+        groups = np.split(value, program.offsets[1:-1])
+        return np.array([group.argmax() for group in groups], dtype=np.int64)
