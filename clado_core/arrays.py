@@ -70,8 +70,11 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
             if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise InputError(f"{path} is a single array; an .npz with {REQUIRED} is needed.")
             return {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
-        raise InputError(f"{path} is not a readable .npz of plain arrays: {problem}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        # numpy's own message advises unpickling, which is what we must not do.
+        raise InputError(
+            f"{path} is not a readable .npz of plain arrays (pickled objects are refused)."
+        ) from None
 
 
 def _real_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -10,7 +10,7 @@ import argparse
 import json
 from typing import Any
 
-from clado_core.cli.problem_options import add_wishes, problem_from
+from clado_core.cli.problem_options import add_effort, add_wishes, problem_from
 from clado_core.cli.progress import ProgressLine
 from clado_core.frontier import sweep
 from clado_core.solvers.scip import ScipSolver
@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("artifact", metavar="ARTIFACT", help="a .clado file")
     parser.add_argument("--points", type=int, default=50, metavar="N", help="budgets to solve")
-    parser.add_argument("--time-limit", type=float, metavar="S", help="seconds per budget")
     parser.add_argument("--out", metavar="FILE", help="also write the points to a JSON file")
     add_wishes(parser)
+    add_effort(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             points=arguments.points,
             solver=ScipSolver(),
             time_limit_s=arguments.time_limit,
+            gap_limit=arguments.gap,
             on_progress=line.update,
         )
     result = frontier.to_json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 
 from clado_core.errors import InputError
@@ -40,16 +41,36 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
 def add_budgets(parser: argparse.ArgumentParser) -> None:
     """Add ``--avg-bits``, ``--size-mb`` and ``--bops``; several may hold at once."""
     parser.add_argument(
-        "--avg-bits", type=float, metavar="X", help="average bits per searched weight, at most X"
+        "--avg-bits", type=_number, metavar="X", help="average bits per searched weight, at most X"
     )
     parser.add_argument(
         "--size-mb",
-        type=float,
+        type=_number,
         metavar="X",
         help="whole file, at most X MB (10⁶ bytes): weights, scales, biases, unquantized layers",
     )
     parser.add_argument(
-        "--bops", type=float, metavar="X", help="bit operations per sample, at most X (as in 2.5e9)"
+        "--bops",
+        type=_number,
+        metavar="X",
+        help="bit operations per sample, at most X (as in 2.5e9)",
+    )
+
+
+def add_effort(parser: argparse.ArgumentParser) -> None:
+    """Add ``--time-limit`` and ``--gap``, both per budget."""
+    parser.add_argument(
+        "--time-limit",
+        type=_seconds,
+        metavar="S",
+        help="seconds until the best so far is returned",
+    )
+    parser.add_argument(
+        "--gap",
+        type=_gap,
+        default=0.0,
+        metavar="G",
+        help="stop at this relative gap, as in 0.01 (0: prove)",
     )
 
 
@@ -66,6 +87,30 @@ def problem_from(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> Al
         ties=tuple(tuple(re.split(r"\s*,\s*", text.strip())) for text in arguments.tie),
         min_bits=dict(_name_and_bits(text, "--min-bits") for text in arguments.min_bits),
     )
+
+
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"a time limit is more than 0 seconds, not {text}")
+    return value
+
+
+def _gap(text: str) -> float:
+    value = _number(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"a gap is 0 or more, as in 0.01, not {text}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number")
+    return value
 
 
 def _name_and_bits(text: str, option: str) -> tuple[str, int]:

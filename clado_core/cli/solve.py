@@ -10,7 +10,7 @@ import argparse
 from typing import Any
 
 from clado_core.baselines import METHODS, allocate
-from clado_core.cli.problem_options import add_budgets, add_wishes, problem_from
+from clado_core.cli.problem_options import add_budgets, add_effort, add_wishes, problem_from
 from clado_core.solvers.scip import ScipSolver
 from clado_core.store import load
 
@@ -26,12 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="paper mode: minimize the positive semidefinite projection of the matrix",
     )
-    parser.add_argument(
-        "--time-limit", type=float, metavar="S", help="seconds until the best so far is returned"
-    )
-    parser.add_argument(
-        "--gap", type=float, default=0.0, metavar="G", help="stop at this relative gap (0: prove)"
-    )
+    add_effort(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -68,17 +68,28 @@ def test_a_budget_under_the_minimum_exits_2_and_names_the_smallest(
     assert "smallest feasible size is 1,296" in _sentence(capsys)
 
 
+@pytest.mark.parametrize("option", ["--time-limit", "--gap", "--avg-bits", "--size-mb", "--bops"])
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "four"])
+def test_numbers_that_are_none_exit_2_with_one_sentence(
+    artifact: str, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main(["solve", artifact, f"{option}={value}"])
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == 2
+    _sentence(capsys)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--avg-bits", "nan"],
         ["--avg-bits", "-3"],
         ["--pin", "conv1=8"],
         ["--pin", "conv1"],
         ["--pin", "block0.conv0=3"],
         ["--tie", "block0.conv0,nowhere"],
         ["--min-bits", "stage9*=4"],
-        ["--size-mb", "inf"],
     ],
 )
 def test_wrong_options_exit_2_with_one_sentence(
