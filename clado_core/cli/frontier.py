@@ -14,7 +14,7 @@ from clado_core.cli.problem_options import add_effort, add_wishes, problem_from
 from clado_core.cli.progress import ProgressLine
 from clado_core.frontier import sweep
 from clado_core.solvers.scip import ScipSolver
-from clado_core.store import load, write_atomically
+from clado_core.store import artifact_digest, load, write_atomically
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             gap_limit=arguments.gap,
             on_progress=line.update,
         )
-    result = frontier.to_json()
+    result = {"artifact_sha256": artifact_digest(arguments.artifact), **frontier.to_json()}
     if arguments.out:
         write_atomically(arguments.out, json.dumps(result).encode())
     return result
