@@ -16,6 +16,7 @@ from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStat
 from clado_core.frontier import Frontier, budget_grid
 from clado_core.solvers.incumbent import PROVEN_GAP
 from clado_core.solvers.local_search import LocalSearchSolver
+from dashboard.rules import Rules
 
 FRONT_POINTS = 41
 
@@ -24,19 +25,19 @@ INSTANT_LAYERS = 30
 
 
 class Answers:
-    """Choices and bounds of one matrix with one set of locked layers; shared by all sessions.
+    """Choices and bounds of one matrix under one set of rules; shared by all sessions.
 
     Args:
         matrix: The sensitivities.
-        locks: Layer → its only bit-width.
+        rules: Wishes about layers.
 
     ``version`` counts what was added; ``refinements`` how often proofs of the whole front were
     asked for.
     """
 
-    def __init__(self, matrix: SensitivityMatrix, locks: Mapping[str, int]) -> None:
+    def __init__(self, matrix: SensitivityMatrix, rules: Rules) -> None:
         self.matrix = matrix
-        self.locks = dict(locks)
+        self.rules = rules
         self._found: dict[int, Solution] = {}
         self._bounds: dict[int, tuple[float, str]] = {}
         self._searched: set[int] = set()
@@ -47,7 +48,7 @@ class Answers:
         self._lock = threading.Lock()
         self.version = 0
         self.refinements = 0
-        smallest, largest = AllocationProblem(matrix, pins=self.locks).extremes()
+        smallest, largest = rules.problem(matrix).extremes()
         self.least_bits, self.most_bits = smallest.size_bits, largest.size_bits
 
     def add(self, budget_bits: int, solution: Solution, /) -> None:
@@ -96,8 +97,7 @@ class Answers:
     def budgets(self) -> tuple[int, ...]:
         """The grid of the front: a stored front's own budgets, else evenly spaced ones."""
         if not self._grid:
-            problem = AllocationProblem(self.matrix, pins=self.locks)
-            self._grid = budget_grid(problem, FRONT_POINTS)
+            self._grid = budget_grid(self.rules.problem(self.matrix), FRONT_POINTS)
         return self._grid
 
     def take(self, stored: Frontier, /) -> None:
@@ -122,9 +122,8 @@ class Answers:
             if self._front_seen == self.version:
                 return self._front
             version = self.version
-        best = [s for s in (self.best(b) for b in self.budgets()) if s is not None]
         front: list[Solution] = []
-        for solution in best:
+        for solution in self._best_of_grid():
             if not front or solution.objective < front[-1].objective:
                 front.append(solution)
         with self._lock:
@@ -134,8 +133,32 @@ class Answers:
                 self.front_version += 1
             return self._front
 
+    def _best_of_grid(self) -> list[Solution]:
+        """As ``best`` at every budget of the grid, in one pass over what is known."""
+        grid = self.budgets()
+        with self._lock:
+            found = sorted(self._found.items())
+            bounds = sorted(self._bounds.items(), reverse=True)
+        bound, prover, tightest = -math.inf, "", {}
+        for budget in reversed(grid):
+            while bounds and bounds[0][0] >= budget:
+                _, (value, by) = bounds.pop(0)
+                if value > bound:
+                    bound, prover = value, by
+            tightest[budget] = bound, prover
+        best: Solution | None = None
+        answers = []
+        for budget in grid:
+            while found and found[0][0] <= budget:
+                _, solution = found.pop(0)
+                if best is None or solution.objective < best.objective:
+                    best = solution
+            if best is not None:
+                answers.append(_with_bound(best, *tightest[budget]))
+        return answers
+
     def _search(self, budget_bits: int, known: Solution | None, *, thorough: bool) -> None:
-        problem = AllocationProblem(self.matrix, budget_bits=budget_bits, pins=self.locks)
+        problem = self.rules.problem(self.matrix, budget_bits)
         solver = LocalSearchSolver() if thorough else LocalSearchSolver(n_starts=0)
         self.add(
             budget_bits,

@@ -13,7 +13,7 @@ if str(ROOT) not in sys.path:
 
 import streamlit as st  # noqa: E402
 
-from dashboard import artifacts, notices, view_state  # noqa: E402
+from dashboard import artifacts, links, notices, view_state  # noqa: E402
 
 st.set_page_config(
     page_title="CLADO Explorer",
@@ -66,6 +66,7 @@ if not catalog.artifacts:
     notices.no_artifact(catalog.problems)
     st.stop()
 view_state.controls(catalog)
+links.join_url(catalog)
 notices.note()
 notices.unusable(catalog.problems)
 if page.url_path == "compare":

@@ -23,6 +23,7 @@ from clado_core.frontier import Frontier
 from clado_core.store import SUFFIX, artifact_digest
 from dashboard.answers import Answers
 from dashboard.jobs import SolveService
+from dashboard.rules import NO_RULES, Rules
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 FOLDERS = "CLADO_ARTIFACTS"
@@ -104,17 +105,17 @@ def matrix(artifact: Artifact, /) -> cc.SensitivityMatrix:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _answers(path: str, digest: str, locks: tuple[tuple[str, int], ...]) -> Answers:
-    known = Answers(_matrix(path, digest), dict(locks))
-    if not locks:
+def _answers(path: str, digest: str, rules: Rules) -> Answers:
+    known = Answers(_matrix(path, digest), rules)
+    if not rules.count:
         _add_stored_front(known, Path(path))
     known.sweep()
     return known
 
 
-def answers(artifact: Artifact, locks: tuple[tuple[str, int], ...] = (), /) -> Answers:
-    """What is known about a network's best choices under some locks; grows as solvers answer."""
-    return _answers(artifact.path, artifact.digest, locks)
+def answers(artifact: Artifact, rules: Rules = NO_RULES, /) -> Answers:
+    """What is known about a network's best choices under some rules; grows as solvers answer."""
+    return _answers(artifact.path, artifact.digest, rules)
 
 
 @st.cache_resource(show_spinner=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import streamlit as st
@@ -13,21 +14,20 @@ from clado_core.frontier import Frontier, budget_grid
 from clado_core.solvers.local_search import LocalSearchSolver
 from dashboard import artifacts
 from dashboard.artifacts import Artifact
+from dashboard.rules import NO_RULES, Rules
 
 POINTS = 21
 DESCENT = LocalSearchSolver(n_starts=0)
 """Without cross-layer terms descents are all but exact, and take milliseconds."""
 
-Locks = tuple[tuple[str, int], ...]
-
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _diagonal(path: str, digest: str, locks: Locks) -> tuple[Solution, ...]:
+def _diagonal(path: str, digest: str, rules: Rules) -> tuple[Solution, ...]:
     matrix = artifacts.matrix(Artifact("", path, digest))
-    problem = AllocationProblem(matrix, pins=dict(locks))
+    problem = rules.problem(matrix)
     return tuple(
         allocate(
-            AllocationProblem(matrix, budget_bits=budget, pins=dict(locks)),
+            rules.problem(matrix, budget),
             method="diagonal",
             solver=DESCENT,
         )
@@ -35,21 +35,21 @@ def _diagonal(path: str, digest: str, locks: Locks) -> tuple[Solution, ...]:
     )
 
 
-def diagonal_front(artifact: Artifact, locks: Locks = (), /) -> tuple[Solution, ...]:
+def diagonal_front(artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
     """Choices of the additive model over the range, scored on the measured matrix."""
-    return _diagonal(artifact.path, artifact.digest, locks)
+    return _diagonal(artifact.path, artifact.digest, rules)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _diagonal_at(path: str, digest: str, budget_bits: int, locks: Locks) -> Solution:
+def _diagonal_at(path: str, digest: str, budget_bits: int, rules: Rules) -> Solution:
     matrix = artifacts.matrix(Artifact("", path, digest))
-    problem = AllocationProblem(matrix, budget_bits=budget_bits, pins=dict(locks))
+    problem = rules.problem(matrix, budget_bits)
     return allocate(problem, method="diagonal", solver=LocalSearchSolver())
 
 
-def diagonal_at(artifact: Artifact, budget_bits: int, locks: Locks = (), /) -> Solution:
+def diagonal_at(artifact: Artifact, budget_bits: int, rules: Rules = NO_RULES, /) -> Solution:
     """The additive model's choice at one budget, scored on the measured matrix."""
-    return _diagonal_at(artifact.path, artifact.digest, budget_bits, locks)
+    return _diagonal_at(artifact.path, artifact.digest, budget_bits, rules)
 
 
 def uniform(matrix: SensitivityMatrix, /) -> list[Solution]:
@@ -61,15 +61,28 @@ def uniform(matrix: SensitivityMatrix, /) -> list[Solution]:
     ]
 
 
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _uniform_choices(path: str, digest: str, rules: Rules) -> tuple[Solution, ...]:
+    matrix = artifacts.matrix(Artifact("", path, digest))
+    total = matrix.layers.total_weights
+    found = []
+    # Locked layers may lie above or below the common bit-width, so sizes come from the extremes.
+    for b in matrix.bit_widths:
+        budget = b * total + sum(
+            max(0, locked - b) * matrix.layers.layers[matrix.layers.index(name)].n_weights
+            for name, locked in rules.locks
+        )
+        with contextlib.suppress(CladoError):
+            found.append(allocate(rules.problem(matrix, budget), method="uniform"))
+    return tuple(sorted(found, key=lambda s: s.assignment.size_bits))
+
+
 def uniform_within(
-    matrix: SensitivityMatrix, budget_bits: int, locks: Locks = (), /
+    artifact: Artifact, budget_bits: int, rules: Rules = NO_RULES, /
 ) -> Solution | None:
     """The largest uniform allocation that fits; None where not even the smallest does."""
-    try:
-        problem = AllocationProblem(matrix, budget_bits=budget_bits, pins=dict(locks))
-        return allocate(problem, method="uniform")
-    except CladoError:
-        return None
+    choices = _uniform_choices(artifact.path, artifact.digest, rules)
+    return next((s for s in reversed(choices) if s.assignment.size_bits <= budget_bits), None)
 
 
 def knee(front: Sequence[Solution], /) -> Solution | None:

@@ -14,9 +14,10 @@ import threading
 from functools import lru_cache
 from typing import Any, TextIO
 
-from clado_core import AllocationProblem, SensitivityMatrix, load
+from clado_core import SensitivityMatrix, load
 from clado_core.errors import CladoError
 from clado_core.solvers import Progress, Solver
+from dashboard.rules import Rules
 
 LOWER_PRIORITY = 5
 """Niceness: drawing the page comes before proving."""
@@ -53,6 +54,16 @@ def _matrix(artifact: str, digest: str) -> SensitivityMatrix:
     return load(artifact)
 
 
+def _rules(values: list[list[Any]]) -> Rules:
+    """Tuples that JSON made lists of."""
+    locks, ties, least = values
+    return Rules(
+        tuple((name, b) for name, b in locks),
+        tuple(tuple(group) for group in ties),
+        tuple((name, b) for name, b in least),
+    )
+
+
 def _answer(request: dict[str, Any], solver: Solver, out: TextIO) -> None:
     def send(**message: Any) -> None:
         out.write(json.dumps(message) + "\n")
@@ -62,9 +73,7 @@ def _answer(request: dict[str, Any], solver: Solver, out: TextIO) -> None:
 
     try:
         matrix = _matrix(request["artifact"], request["digest"])
-        problem = AllocationProblem(
-            matrix, budget_bits=request["budget_bits"], pins=dict(request["pins"])
-        )
+        problem = _rules(request["rules"]).problem(matrix, request["budget_bits"])
         start = request["warm_start"]
         solution = solver.solve(
             problem,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, TypeAlias
-
-import plotly.graph_objects as go
+from typing import Any, Literal, TypeAlias
 
 Mode: TypeAlias = Literal["light", "dark"]
 
@@ -99,7 +97,7 @@ def bit_colours(bit_widths: tuple[int, ...], mode: Mode, /) -> dict[int, str]:
 
 
 @cache
-def template(mode: Mode, /) -> go.layout.Template:
+def template(mode: Mode, /) -> dict[str, Any]:
     """Plotly template: small, explicit, and independent of Streamlit's own.
 
     Importing Streamlit replaces Plotly's default template by placeholder colours, so figures
@@ -115,8 +113,8 @@ def template(mode: Mode, /) -> go.layout.Template:
         "title": {"font": {"size": 12, "color": colours.muted}, "standoff": 6},
         "tickfont": {"size": 12, "color": colours.muted},
     }
-    return go.layout.Template(
-        layout={
+    return {
+        "layout": {
             "font": {"family": FONT, "size": 13, "color": colours.text},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
@@ -142,7 +140,7 @@ def template(mode: Mode, /) -> go.layout.Template:
             "hovermode": "closest",
             "colorway": [colours.front, colours.baseline, colours.uniform],
         }
-    )
+    }
 
 
 def number(value: float, /, digits: int = 3) -> str:

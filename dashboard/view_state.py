@@ -7,22 +7,22 @@ on navigation, and Back would show the defaults.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import streamlit as st
 
 from clado_core import Assignment, SensitivityMatrix, Solution
+from clado_core.errors import CladoError
 from dashboard import artifacts
 from dashboard.answers import Answers
 from dashboard.artifacts import Artifact, Catalog
+from dashboard.rules import NO_RULES, Rules
 from dashboard.scale import Metric, SizeScale, budget_bits, round_up, size_scale
 from dashboard.theme import Mode
 
 MODEL, METRIC, MODE = "model", "metric", "mode"
 AVG_BITS = "avg_bits"
 A, B, DIAGONAL = "a", "b", " (diagonal only)"
-PINS_IN_LINK = "pins"
-PINS, LOCKS, REVISION = "clado_pins", "clado_locks", "clado_revision"
+PINS, RULES, REVISION = "clado_pins", "clado_rules", "clado_revision"
 WRITTEN, NOTE, DRAGGING = "clado_written", "clado_note", "clado_dragging"
 MAX_PINS = 5
 
@@ -42,7 +42,8 @@ class ViewState:
         metric: How sizes are shown.
         exact: Whether answers are proven in the background.
         avg_bits: The budget, in average bits per searched weight.
-        locks: (layer, bits), sorted.
+        rules: Wishes about layers.
+        answers: What is known under these rules.
         pins: Pinned choices, oldest first.
         mode: Light or dark.
     """
@@ -52,7 +53,8 @@ class ViewState:
     metric: Metric
     exact: bool
     avg_bits: float
-    locks: tuple[tuple[str, int], ...]
+    rules: Rules
+    answers: Answers = field(repr=False)
     pins: tuple[Solution, ...] = field(repr=False)
     mode: Mode
 
@@ -67,22 +69,17 @@ class ViewState:
         return budget_bits(self.matrix, self.avg_bits)
 
     @property
-    def answers(self) -> Answers:
-        """What is known under these locks."""
-        return artifacts.answers(self.artifact, self.locks)
-
-    @property
     def reference(self) -> Assignment | None:
         """The choice that differences are counted from: the last pin."""
         return self.pins[-1].assignment if self.pins else None
 
 
 def controls(catalog: Catalog, /) -> None:
-    """Draw the shared controls and bring session and URL together."""
+    """Draw the controls that every page shares."""
     names = list(catalog.artifacts)
     asked = st.query_params.get(MODEL)
     if asked is not None and asked not in names:
-        _note(MODEL, f"There is no network “{asked}” here, so {names[0]} is shown.")
+        note(MODEL, f"There is no network “{asked}” here, so {names[0]} is shown.")
     with st.container(horizontal=True, vertical_alignment="center", key="shared-controls"):
         st.selectbox(
             "Network",
@@ -111,7 +108,6 @@ def controls(catalog: Catalog, /) -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-    _join_url(current(catalog))
 
 
 def compare_controls(catalog: Catalog, /) -> None:
@@ -139,14 +135,15 @@ def current(catalog: Catalog | None = None, /) -> ViewState:
     known = (catalog or artifacts.find()).artifacts
     artifact = known[st.session_state[MODEL]]
     matrix = artifacts.matrix(artifact)
-    locks = st.session_state.setdefault(LOCKS, {}).get(artifact.digest, {})
+    rules = st.session_state.setdefault(RULES, {}).get(artifact.digest, NO_RULES)
     state = ViewState(
         artifact=artifact,
         matrix=matrix,
         metric=METRIC_CODES[st.session_state[METRIC]],
         exact=st.session_state[MODE] == EXACT,
         avg_bits=st.session_state.get(AVG_BITS, 0.0),
-        locks=tuple(sorted(locks.items())),
+        rules=rules,
+        answers=artifacts.answers(artifact, rules),
         pins=tuple(st.session_state.setdefault(PINS, {}).get(artifact.digest, ())),
         mode="dark" if st.context.theme.type == "dark" else "light",
     )
@@ -156,7 +153,7 @@ def current(catalog: Catalog | None = None, /) -> ViewState:
 
 
 def avg_range(state: ViewState, /) -> tuple[float, float]:
-    """Smallest and largest feasible average under the locks."""
+    """Smallest and largest feasible average under the rules."""
     total = state.matrix.layers.total_weights
     return round_up(state.answers.least_bits / total), round_up(state.answers.most_bits / total)
 
@@ -170,23 +167,25 @@ def set_avg_bits(avg_bits: float, /, *, move_thumb: bool, write_url: bool = True
         write_url: Not while a drag goes on.
     """
     st.session_state.pop(NOTE, None)
-    _adopt(avg_bits, move_thumb=move_thumb, write_url=write_url)
+    adopt(avg_bits, move_thumb=move_thumb, in_url=write_url)
 
 
-def _adopt(avg_bits: float, *, move_thumb: bool, write_url: bool = True) -> None:
+def adopt(avg_bits: float, /, *, move_thumb: bool, in_url: bool = True) -> None:
+    """As ``set_avg_bits``, but a note stays."""
     st.session_state[AVG_BITS] = float(avg_bits)
-    st.session_state[DRAGGING] = not write_url
+    st.session_state[DRAGGING] = not in_url
     if move_thumb:
         st.session_state[REVISION] = st.session_state.get(REVISION, 0) + 1
-    if write_url:
-        _write_url(avg_bits)
+    if in_url:
+        write_url(avg_bits)
 
 
-def _write_url(avg_bits: float) -> None:
+def write_url(avg_bits: float, /) -> None:
+    """Put the budget into the address."""
     st.session_state[WRITTEN] = st.query_params[AVG_BITS] = f"{round(avg_bits, 4):g}"
 
 
-def _note(about: str, sentence: str) -> None:
+def note(about: str, sentence: str) -> None:
     """Kept until the visitor changes something: the first run may be followed by another."""
     st.session_state.setdefault(NOTE, {})[about] = sentence
 
@@ -203,60 +202,22 @@ def clear_pins(digest: str, /) -> None:
     st.session_state[PINS][digest] = []
 
 
-def lock(digest: str, layer: str, bits: int | None, /) -> None:
-    """Fix a layer's bit-width, or free it again."""
-    locks: dict[str, int] = st.session_state[LOCKS].setdefault(digest, {})
-    locks.pop(layer, None)
-    if bits is not None:
-        locks[layer] = bits
-
-
-def link(state: ViewState, /) -> str:
-    """The address that shows this choice again, pins included."""
-    from urllib.parse import urlencode, urlsplit, urlunsplit
-
-    parts: dict[str, Any] = {key: st.query_params[key] for key in st.query_params}
-    parts[MODEL] = state.artifact.name
-    parts[AVG_BITS] = f"{state.avg_bits:g}"
-    if state.pins:
-        parts[PINS_IN_LINK] = ",".join(f"{round_up(p.assignment.avg_bits):g}" for p in state.pins)
-    split = urlsplit(st.context.url or "http://localhost:8501/")
-    return urlunsplit((split.scheme, split.netloc, split.path, urlencode(parts, safe=","), ""))
-
-
-def _join_url(state: ViewState) -> None:
-    """Adopt a budget that the URL brings (a link, Back), else write ours into it."""
-    asked = st.query_params.get(AVG_BITS)
-    if asked is not None and asked != st.session_state.get(WRITTEN):
-        low, high = avg_range(state)
-        try:
-            wanted = float(asked)
-        except ValueError:
-            wanted = float("nan")
-        if not low - 1e-9 <= wanted <= high + 1e-9:
-            shown = state.avg_bits if wanted != wanted else min(max(wanted, low), high)
-            _note(
-                AVG_BITS,
-                f"The link asks for {asked} average bits; possible are {low:g} to {high:g}, "
-                f"so {shown:g} is shown.",
-            )
-            wanted = shown
-        _adopt(wanted, move_thumb=True)
-    elif AVG_BITS in st.session_state:
-        _write_url(st.session_state[AVG_BITS])
-    _pins_from_url(state)
-
-
-def _pins_from_url(state: ViewState) -> None:
-    asked = st.query_params.get(PINS_IN_LINK)
-    if not asked:
+def set_rules(state: ViewState, rules: Rules, /) -> None:
+    """Adopt wishes about layers; ones that contradict are refused with a sentence."""
+    st.session_state.pop(NOTE, None)
+    try:
+        rules.problem(state.matrix)
+    except CladoError as problem:
+        note("rules", f"{problem} The rules stay as they were.")
         return
-    del st.query_params[PINS_IN_LINK]
-    low, high = avg_range(state)
-    for part in asked.split(",")[:MAX_PINS]:
-        try:
-            avg_bits = min(max(float(part), low), high)
-        except ValueError:
-            continue
-        bits = budget_bits(state.matrix, avg_bits)
-        pin(state.answers.quick(bits, thorough=True), state.artifact.digest)
+    st.session_state[RULES][state.artifact.digest] = rules
+    wanted = replace(state, rules=rules, answers=artifacts.answers(state.artifact, rules))
+    low, high = avg_range(wanted)
+    if not low <= state.avg_bits <= high:
+        side, at = ("least", low) if state.avg_bits < low else ("most", high)
+        note(
+            "rules",
+            f"With these rules {low:g} to {high:g} average bits are possible: the budget went "
+            f"from {state.avg_bits:g} to the {side}, {at:g}.",
+        )
+        adopt(at, move_thumb=True)

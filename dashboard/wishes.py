@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from dashboard.rules import NO_RULES, Rules
+
 
 class JobState(Enum):
     """Where a job stands; the value is for tooltips."""
@@ -27,7 +29,7 @@ class SolveRequest:
         artifact: Path of the artifact.
         digest: Its digest, so that a replaced file is another request.
         budget_bits: Σ n_i·b_i may not exceed this.
-        pins: (layer, bits) of locked layers, sorted.
+        rules: Wishes about layers.
         warm_start: Bits per layer to start from.
         time_limit_s: Wall time of the solve.
     """
@@ -35,7 +37,7 @@ class SolveRequest:
     artifact: str
     digest: str
     budget_bits: int
-    pins: tuple[tuple[str, int], ...] = ()
+    rules: Rules = NO_RULES
     warm_start: tuple[int, ...] | None = field(default=None, compare=False)
     time_limit_s: float = 5.0
 

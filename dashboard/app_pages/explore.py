@@ -30,7 +30,7 @@ def explore() -> None:
     with front_column:
         front_card(state, answer)
     with layers_column:
-        layers_card(state, answer)
+        layers_card(state, answer, dragging=dragging)
     changes_card(state, answer)
 
 

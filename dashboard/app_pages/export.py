@@ -18,7 +18,7 @@ configuration = Configuration(
     assignment=answer.assignment,
     solution=answer,
     artifact_sha256=state.artifact.digest,
-    pins=dict(state.locks),
+    pins=dict(state.rules.locks),
     budgets={"budget_bits": state.budget_bits},
 )
 
@@ -72,7 +72,10 @@ with left, st.container(border=True):
     )
 with left, st.container(border=True):
     st.markdown("**Repeat it on the command line**")
-    locks = "".join(f" --pin {layer}={bits}" for layer, bits in state.locks)
+    rules = state.rules
+    locks = "".join(f" --pin {layer}={bits}" for layer, bits in rules.locks)
+    locks += "".join(f" --tie {','.join(group)}" for group in rules.ties)
+    locks += "".join(f" --min-bits {layer}={bits}" for layer, bits in rules.least)
     st.code(
         f"python -m clado_core solve {state.artifact.path} \\\n"
         f"    --avg-bits {state.avg_bits:g}{locks} --json",

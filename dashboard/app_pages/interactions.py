@@ -35,7 +35,7 @@ def cross_share(digest: str) -> float:
 
 def headline() -> str:
     """What the interactions change, in one sentence."""
-    additive = baselines.diagonal_at(state.artifact, state.budget_bits, state.locks)
+    additive = baselines.diagonal_at(state.artifact, state.budget_bits, state.rules)
     changed = len(chosen.changes_from(additive.assignment))
     cost = additive.predicted_loss_increase - answer.predicted_loss_increase
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import Solution
-from dashboard import view_state
+from dashboard import links, view_state
 from dashboard.view_state import ViewState
 
 
@@ -22,4 +22,4 @@ def actions(state: ViewState, answer: Solution, /) -> None:
             args=(answer, state.artifact.digest),
         )
         with st.popover("Link", icon=":material/link:", help="An address that shows this choice"):
-            st.code(view_state.link(state), language=None, wrap_lines=True)
+            st.code(links.link(state), language=None, wrap_lines=True)

@@ -19,6 +19,7 @@ from dashboard.figures.pareto import (
     pareto_figure,
     pareto_info,
 )
+from dashboard.rules import Rules
 from dashboard.scale import Metric, size_scale
 from dashboard.theme import number
 from dashboard.view_state import ViewState
@@ -27,16 +28,14 @@ HEIGHT = 360
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _background(
-    path: str, digest: str, locks: baselines.Locks, metric: Metric, version: int
-) -> Background:
+def _background(path: str, digest: str, rules: Rules, metric: Metric, version: int) -> Background:
     artifact = Artifact("", path, digest)
     matrix = artifacts.matrix(artifact)
-    front = artifacts.answers(artifact, locks).front()
+    front = artifacts.answers(artifact, rules).front()
     return background(
         front,
         size_scale(matrix, metric),
-        diagonal=baselines.diagonal_front(artifact, locks),
+        diagonal=baselines.diagonal_front(artifact, rules),
         uniform=baselines.uniform(matrix),
         knee=baselines.knee(front),
     )
@@ -49,7 +48,7 @@ def front_info(state: ViewState, answer: Solution, /) -> ParetoInfo:
     known = _background(
         state.artifact.path,
         state.artifact.digest,
-        state.locks,
+        state.rules,
         state.metric,
         answers.front_version,
     )

@@ -104,12 +104,12 @@ def ask_for_proof(state: ViewState, answer: Solution, /) -> Job | None:
     service = artifacts.solve_service()
     if not state.exact or answer.status is SolveStatus.OPTIMAL:
         return None
-    longer = st.session_state.get(LONG) == (state.artifact.digest, state.budget_bits, state.locks)
+    longer = st.session_state.get(LONG) == (state.artifact.digest, state.budget_bits, state.rules)
     request = SolveRequest(
         artifact=state.artifact.path,
         digest=state.artifact.digest,
         budget_bits=state.budget_bits,
-        pins=state.locks,
+        rules=state.rules,
         warm_start=answer.assignment.bits,
         time_limit_s=LONGER_S if longer else TIME_LIMIT_S,
     )
@@ -129,7 +129,7 @@ def refine_front(state: ViewState, /) -> bool:
             artifact=state.artifact.path,
             digest=state.artifact.digest,
             budget_bits=budget,
-            pins=state.locks,
+            rules=state.rules,
             warm_start=best.assignment.bits if (best := known.best(budget)) else None,
             time_limit_s=FRONT_LIMIT_S,
         )
@@ -201,4 +201,4 @@ def _act(state: ViewState, job: Job | None) -> None:
 
 
 def _longer(state: ViewState) -> None:
-    st.session_state[LONG] = (state.artifact.digest, state.budget_bits, state.locks)
+    st.session_state[LONG] = (state.artifact.digest, state.budget_bits, state.rules)

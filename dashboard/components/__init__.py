@@ -7,7 +7,6 @@ be written, because the live plot loads Plotly's script from there.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -18,9 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import plotly
-import plotly.graph_objects as go
 import streamlit as st
 from plotly.offline import get_plotlyjs_version
+
+from dashboard.figures.spec import Spec, to_json
 
 HERE = Path(__file__).resolve().parent
 STATIC = HERE.parent / "static"
@@ -191,7 +191,7 @@ def _plain_slider(
 
 
 def live_plot(
-    figure: go.Figure,
+    figure: Spec,
     *,
     key: str,
     alt: str,
@@ -207,7 +207,8 @@ def live_plot(
         height: Pixels; constant, so that nothing below jumps.
         on_click: Called with ``trace``, ``index``, ``x``, ``y`` and ``custom`` of a clicked point.
     """
-    figure.update_layout(height=height, autosize=True, uirevision=key)
+    kept = {"height": height, "autosize": True, "uirevision": key}
+    figure = {**figure, "layout": {**figure["layout"], **kept}}
     if not live():
         _plain_plot(figure, key, alt, height, on_click)
         return
@@ -220,7 +221,7 @@ def live_plot(
     _plot()(
         key=key,
         data={
-            "figure": figure.to_json(),
+            "figure": to_json(figure),
             "config": MODEBAR,
             "alt": alt,
             "height": height,
@@ -232,7 +233,7 @@ def live_plot(
 
 
 def _plain_plot(
-    figure: go.Figure,
+    figure: Spec,
     key: str,
     alt: str,
     height: int,
@@ -256,6 +257,6 @@ def _plain_plot(
     )
 
 
-def figure_bytes(figure: go.Figure, /) -> int:
+def figure_bytes(figure: Spec, /) -> int:
     """Size of a figure as sent to the browser."""
-    return len(json.dumps(json.loads(figure.to_json() or "{}"), separators=(",", ":")))
+    return len(to_json(figure).encode())

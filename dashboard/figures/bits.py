@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import plotly.graph_objects as go
 
 from clado_core import Assignment, LayerTable
+from dashboard.figures.spec import Spec
 from dashboard.theme import Mode, bit_colours, palette, template
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -21,6 +21,8 @@ MAX_PRINTED = 60
 
 MAX_GROUPS = 10
 """Group labels that fit under the axis."""
+
+TIE_SYMBOLS = ("square-open", "diamond-open", "circle-open")
 
 MAX_UPRIGHT = 5
 """With more group labels than this they are slanted."""
@@ -36,6 +38,7 @@ class BitsInfo:
         before: Bit-width per layer in the reference, or the same as ``bits``.
         n_weights: Weights per layer.
         locked: Positions of locked layers.
+        ties: Positions of layers that share one bit-width, group by group.
         groups: (label, first position, last position) of each stage of the network.
         bit_widths: The menu.
     """
@@ -45,6 +48,7 @@ class BitsInfo:
     before: tuple[int, ...]
     n_weights: tuple[int, ...]
     locked: tuple[int, ...]
+    ties: tuple[tuple[int, ...], ...]
     groups: tuple[tuple[str, int, int], ...]
     bit_widths: tuple[int, ...]
 
@@ -62,6 +66,7 @@ def bits_info(
     *,
     reference: Assignment | None = None,
     locked: Collection[str] = (),
+    ties: tuple[tuple[str, ...], ...] = (),
 ) -> BitsInfo:
     """Collect the bars.
 
@@ -70,6 +75,7 @@ def bits_info(
         bit_widths: The menu, ascending.
         reference: The choice that changes are counted from.
         locked: Names of locked layers.
+        ties: Names of layers that share one bit-width.
     """
     layers = assignment.layers
     return BitsInfo(
@@ -78,6 +84,7 @@ def bits_info(
         before=(reference or assignment).bits,
         n_weights=tuple(layer.n_weights for layer in layers.layers),
         locked=tuple(i for i, name in enumerate(layers.names) if name in locked),
+        ties=tuple(tuple(map(layers.names.index, group)) for group in ties),
         groups=stages(layers),
         bit_widths=bit_widths,
     )
@@ -105,8 +112,8 @@ def bits_alt(info: BitsInfo, /) -> str:
     return f"Bit-widths of {len(info.bits)} layers in network order: {counts}."
 
 
-def bits_figure(info: BitsInfo, mode: Mode, /, *, by_weights: bool = False) -> go.Figure:
-    """Draw it; one constructor call, because each ``add_trace`` validates everything again.
+def bits_figure(info: BitsInfo, mode: Mode, /, *, by_weights: bool = False) -> Spec:
+    """Draw it.
 
     Args:
         info: What to draw.
@@ -150,20 +157,24 @@ def bits_figure(info: BitsInfo, mode: Mode, /, *, by_weights: bool = False) -> g
         hollow = {"color": "rgba(0,0,0,0)", "line": {"color": colours.text, "width": 2}}
         traces.append(bars(np.array(info.changed), "Changed", hoverinfo="skip", marker=hollow))
     if info.locked:
-        traces.append(_lock_marks(centres[list(info.locked)], colours.text))
-    return go.Figure(traces, _layout(info, centres, widths, mode))
+        at = list(info.locked)
+        traces.append(_marks("Locked", centres[at], "triangle-up", colours.text))
+    for k, group in enumerate(info.ties):
+        name = "Tied" if len(info.ties) == 1 else f"Tied {k + 1}"
+        traces.append(_marks(name, centres[list(group)], TIE_SYMBOLS[k % 3], colours.text))
+    return {"data": traces, "layout": _layout(info, centres, widths, mode)}
 
 
-def _lock_marks(centres: Array, colour: str) -> dict[str, Any]:
+def _marks(name: str, centres: Array, symbol: str, colour: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "x": centres,
         "y": np.full(len(centres), -0.3),
-        "name": "Locked",
+        "name": name,
         "mode": "markers",
         "hoverinfo": "skip",
         "cliponaxis": False,
-        "marker": {"symbol": "triangle-up", "size": 9, "color": colour},
+        "marker": {"symbol": symbol, "size": 9, "color": colour},
     }
 
 
@@ -217,5 +228,7 @@ def _layout(info: BitsInfo, centres: Array, widths: Array, mode: Mode) -> dict[s
 def _hover(info: BitsInfo, i: int) -> str:
     changed = f" (was {info.before[i]})" if info.before[i] != info.bits[i] else ""
     lock = "<br>locked" if i in info.locked else ""
+    others = [info.names[j] for group in info.ties if i in group for j in group if j != i]
+    lock += f"<br>tied to {', '.join(others)}" if others else ""
     weights = f"{info.n_weights[i]:,}".replace(",", "\u202f")
     return f"<b>{info.names[i]}</b><br>{info.bits[i]} bits{changed}<br>{weights} weights{lock}"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from clado_core import SensitivityMatrix, Solution
 from dashboard.figures.axes import signed_log
+from dashboard.figures.spec import Spec
 from dashboard.theme import Mode, bit_colours, palette, signed, template
 
 
@@ -97,7 +97,7 @@ def compare_alt(info: CompareInfo, /) -> str:
     )
 
 
-def fronts_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
+def fronts_figure(info: CompareInfo, mode: Mode, /) -> Spec:
     """Draw both fronts; the sides differ by colour, dash and symbol."""
     colours = palette(mode)
     axis = signed_log([1.0])
@@ -152,10 +152,10 @@ def fronts_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
             "ticktext": labels,
         },
     }
-    return go.Figure(traces, layout)
+    return {"data": traces, "layout": layout}
 
 
-def paired_bits_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
+def paired_bits_figure(info: CompareInfo, mode: Mode, /) -> Spec:
     """Draw A upwards and B downwards, layers placed by their depth in the network."""
     menu = tuple(sorted({*info.a.bit_widths, *info.b.bit_widths}))
     shades = bit_colours(menu, mode)
@@ -206,4 +206,4 @@ def paired_bits_figure(info: CompareInfo, mode: Mode, /) -> go.Figure:
             "zerolinewidth": 1,
         },
     }
-    return go.Figure(traces, layout)
+    return {"data": traces, "layout": layout}

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import plotly.graph_objects as go
 
 from clado_core import SensitivityMatrix
 from clado_core.matrix import LOSS_PER_OBJECTIVE
 from dashboard.figures.axes import signed_log
 from dashboard.figures.bits import stages
+from dashboard.figures.spec import Spec
 from dashboard.theme import Mode, palette, signed, template
 
 Matrix = npt.NDArray[np.float64]
@@ -136,7 +136,7 @@ def interaction_alt(info: InteractionInfo, /) -> str:
     )
 
 
-def interaction_figure(info: InteractionInfo, mode: Mode, /, *, log: bool = True) -> go.Figure:
+def interaction_figure(info: InteractionInfo, mode: Mode, /, *, log: bool = True) -> Spec:
     """Draw it; with ``log`` colours follow the signed logarithm, for heavy tails."""
     colours = palette(mode)
     axis = signed_log([info.limit])
@@ -170,7 +170,7 @@ def interaction_figure(info: InteractionInfo, mode: Mode, /, *, log: bool = True
     labels = [[f"<b>{a}</b><br>× <b>{b}</b>" for b in info.labels] for a in info.labels]
     if size <= 120:
         heatmap |= {"text": labels, "hovertemplate": "%{text}<br>%{customdata:+.3g}<extra></extra>"}
-    return go.Figure([heatmap], _layout(info, mode))
+    return {"data": [heatmap], "layout": _layout(info, mode)}
 
 
 def _layout(info: InteractionInfo, mode: Mode) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.graph_objects as go
-
 from clado_core import Solution, SolveStatus
 from dashboard.figures.axes import signed_log
+from dashboard.figures.spec import Spec
 from dashboard.scale import SizeScale, round_up
 from dashboard.theme import Mode, number, palette, signed, template
 
@@ -136,8 +135,8 @@ def pareto_alt(info: ParetoInfo, /) -> str:
     )
 
 
-def pareto_figure(info: ParetoInfo, mode: Mode, /) -> go.Figure:
-    """Draw it; one constructor call, because each ``add_trace`` validates everything again."""
+def pareto_figure(info: ParetoInfo, mode: Mode, /) -> Spec:
+    """Draw it."""
     losses = [
         loss
         for series in (info.front, *info.baselines, info.pins, info.here)
@@ -179,7 +178,7 @@ def pareto_figure(info: ParetoInfo, mode: Mode, /) -> go.Figure:
     if info.knee is not None:
         height = float(axis.of(info.front.losses[info.knee]))
         layout["annotations"] = [_knee_label(info, height, palette(mode).muted)]
-    return go.Figure(traces, layout)
+    return {"data": traces, "layout": layout}
 
 
 def _style(name: str, mode: Mode) -> dict[str, Any]:

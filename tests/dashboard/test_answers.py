@@ -7,6 +7,7 @@ import dataclasses
 import clado_core as cc
 from clado_core.solvers.enumerate import EnumerationSolver
 from dashboard.answers import Answers, solution_from_message
+from dashboard.rules import NO_RULES, Rules
 
 
 def _solved(matrix: cc.SensitivityMatrix, budget: int) -> cc.Solution:
@@ -16,7 +17,7 @@ def _solved(matrix: cc.SensitivityMatrix, budget: int) -> cc.Solution:
 def test_choices_serve_larger_budgets_and_bounds_smaller_ones(
     worked_example: cc.SensitivityMatrix,
 ) -> None:
-    answers = Answers(worked_example, {})
+    answers = Answers(worked_example, NO_RULES)
     answers.add(32, _solved(worked_example, 32))
     answers.add(48, _solved(worked_example, 48))
     at_32, at_40, at_24 = (answers.best(b) for b in (32, 40, 24))
@@ -28,7 +29,7 @@ def test_choices_serve_larger_budgets_and_bounds_smaller_ones(
 
 
 def test_a_proof_names_who_proved(worked_example: cc.SensitivityMatrix) -> None:
-    answers = Answers(worked_example, {})
+    answers = Answers(worked_example, NO_RULES)
     quick = answers.quick(32, thorough=True)
     assert quick.status is cc.SolveStatus.HEURISTIC
     answers.add(32, dataclasses.replace(_solved(worked_example, 32), solver="scip"))
@@ -39,7 +40,7 @@ def test_a_proof_names_who_proved(worked_example: cc.SensitivityMatrix) -> None:
 
 
 def test_front_is_the_same_object_until_it_changes(toy_matrix: cc.SensitivityMatrix) -> None:
-    answers = Answers(toy_matrix, {})
+    answers = Answers(toy_matrix, NO_RULES)
     answers.sweep()
     front, version = answers.front(), answers.front_version
     answers.add(answers.least_bits, answers.quick(answers.least_bits, thorough=False))
@@ -52,7 +53,7 @@ def test_front_is_the_same_object_until_it_changes(toy_matrix: cc.SensitivityMat
 
 
 def test_locks_are_kept(toy_matrix: cc.SensitivityMatrix) -> None:
-    answers = Answers(toy_matrix, {"block0.conv0": 8})
+    answers = Answers(toy_matrix, Rules(locks=(("block0.conv0", 8),)))
     answers.sweep()
     assert all(s.assignment.bits[0] == 8 for s in answers.front())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 import clado_core as cc
@@ -25,6 +26,7 @@ def test_info(problem: cc.AllocationProblem) -> None:
         before=(2, 4, 8, 2),
         n_weights=(108, 144, 180, 216),
         locked=(2,),
+        ties=(),
         groups=(("block0", 0, 1), ("block1", 2, 3)),
         bit_widths=(2, 4, 8),
     )
@@ -53,7 +55,7 @@ def test_figure(problem: cc.AllocationProblem, mode: Mode, by_weights: bool) -> 
         reference=problem.assignment((2, 4, 8, 4)),
         locked={"block0.conv0"},
     )
-    figure = bits_figure(info, mode, by_weights=by_weights)
+    figure = go.Figure(bits_figure(info, mode, by_weights=by_weights))
     assert [t.name for t in figure.data] == ["2-bit", "4-bit", "8-bit", "Changed", "Locked"]
     colours = bit_colours((2, 4, 8), mode)
     assert [t.marker.color for t in figure.data[:3]] == list(colours.values())
@@ -67,7 +69,7 @@ def test_figure(problem: cc.AllocationProblem, mode: Mode, by_weights: bool) -> 
 def test_numbers_are_left_out_where_they_would_overlap() -> None:
     matrix = make_matrix(61)
     chosen = cc.AllocationProblem(matrix).assignment((4,) * 61)
-    figure = bits_figure(bits_info(chosen, matrix.bit_widths), "light")
+    figure = go.Figure(bits_figure(bits_info(chosen, matrix.bit_widths), "light"))
     assert not figure.data[1].text
 
 

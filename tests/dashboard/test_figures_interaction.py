@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 import clado_core as cc
@@ -63,7 +64,7 @@ def test_total_order_puts_the_loudest_layer_first() -> None:
 @pytest.mark.parametrize("mode", ["light", "dark"])
 @pytest.mark.parametrize("log", [True, False])
 def test_zero_is_the_neutral_colour(mode: Mode, log: bool) -> None:
-    figure = interaction_figure(interaction_info(make_matrix(5)), mode, log=log)
+    figure = go.Figure(interaction_figure(interaction_info(make_matrix(5)), mode, log=log))
     heatmap = figure.data[0]
     assert heatmap.zmid == 0
     assert heatmap.zmin == -heatmap.zmax

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 import clado_core as cc
@@ -10,6 +11,7 @@ from clado_core.baselines import allocate
 from dashboard.answers import Answers
 from dashboard.components import figure_bytes
 from dashboard.figures.pareto import Background, background, curve, pareto_figure, pareto_info
+from dashboard.rules import NO_RULES
 from dashboard.scale import Metric, budget_bits, round_up, size_scale
 from dashboard.theme import Mode, palette
 from tests.conftest import make_matrix
@@ -17,7 +19,7 @@ from tests.conftest import make_matrix
 
 @pytest.fixture
 def known() -> Answers:
-    answers = Answers(make_matrix(6), {})
+    answers = Answers(make_matrix(6), NO_RULES)
     answers.sweep()
     return answers
 
@@ -58,7 +60,7 @@ def test_figure_has_every_series_and_finite_values(
     shown = background(
         front, scale, diagonal=front, uniform=[_uniform(known.matrix, 4)], knee=front[1]
     )
-    figure = pareto_figure(pareto_info(shown, front[2], scale, pins=front[:2]), mode)
+    figure = go.Figure(pareto_figure(pareto_info(shown, front[2], scale, pins=front[:2]), mode))
     names = [trace.name for trace in figure.data]
     assert names == ["Diagonal only", "Uniform", "Front", "Pinned", "You are here"]
     for trace in figure.data:
@@ -78,11 +80,11 @@ def test_payload_per_step_is_small(known: Answers) -> None:
 
 def test_a_front_of_one_point_is_drawn() -> None:
     matrix = make_matrix(1, (4,))
-    answers = Answers(matrix, {})
+    answers = Answers(matrix, NO_RULES)
     answers.sweep()
     scale = size_scale(matrix, Metric.AVG_BITS)
     empty = Background(curve("Front", (), scale), (), None, 0)
-    figure = pareto_figure(pareto_info(empty, answers.front()[0], scale), "light")
+    figure = go.Figure(pareto_figure(pareto_info(empty, answers.front()[0], scale), "light"))
     assert len(figure.data) == 3
 
 

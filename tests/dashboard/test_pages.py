@@ -88,21 +88,6 @@ def test_pin_and_differences(open_page: OpenPage) -> None:
     assert "Layers changed" not in metrics(app)
 
 
-def test_a_locked_layer_keeps_its_bits(open_page: OpenPage) -> None:
-    app = open_page(avg_bits="3")
-    digest = next(iter(app.session_state[view_state.LOCKS]), None) or (
-        artifacts.find().artifacts["alpha"].digest
-    )
-    app.session_state[view_state.LOCKS] = {digest: {"block0.conv0": 8}}
-    app.run()
-    assert not app.exception
-    assert "1 locked: predicted loss" in texts(app)
-    app.toggle(key="bits_table").set_value(True).run()
-    table = app.dataframe[0].value
-    row = table[table["Layer"] == "block0.conv0"].iloc[0]
-    assert row["Bits"] == 8 and row["Locked"]
-
-
 def test_tables_stand_in_for_charts(open_page: OpenPage) -> None:
     app = open_page()
     app.toggle(key="front_table").set_value(True).run()

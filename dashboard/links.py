@@ -1,0 +1,85 @@
+"""The address that shows a choice again, and what an address asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import streamlit as st
+
+from dashboard import rules, view_state
+from dashboard.scale import budget_bits, round_up
+from dashboard.view_state import AVG_BITS, MODEL, ViewState
+
+PINS_IN_LINK = "pins"
+
+
+def link(state: ViewState, /) -> str:
+    """The address that shows this choice again, pins and rules included."""
+    parts: dict[str, Any] = {key: st.query_params[key] for key in st.query_params}
+    parts[MODEL] = state.artifact.name
+    parts[AVG_BITS] = f"{state.avg_bits:g}"
+    parts |= state.rules.to_query()
+    if state.pins:
+        parts[PINS_IN_LINK] = ",".join(f"{round_up(p.assignment.avg_bits):g}" for p in state.pins)
+    split = urlsplit(st.context.url or "http://localhost:8501/")
+    query = urlencode(parts, safe=",:+")
+    return urlunsplit((split.scheme, split.netloc, split.path, query, ""))
+
+
+def join_url(catalog: view_state.Catalog, /) -> None:
+    """Adopt what the URL brings (a link, Back), else write ours into it."""
+    state = _rules_from_url(catalog, view_state.current(catalog))
+    asked = st.query_params.get(AVG_BITS)
+    if asked is not None and asked != st.session_state.get(view_state.WRITTEN):
+        _adopt_budget(state, asked)
+    elif AVG_BITS in st.session_state:
+        view_state.write_url(st.session_state[AVG_BITS])
+    _pins_from_url(state)
+
+
+def _adopt_budget(state: ViewState, asked: str) -> None:
+    low, high = view_state.avg_range(state)
+    try:
+        wanted = float(asked)
+    except ValueError:
+        wanted = float("nan")
+    if not low - 1e-9 <= wanted <= high + 1e-9:
+        shown = state.avg_bits if wanted != wanted else min(max(wanted, low), high)
+        view_state.note(
+            AVG_BITS,
+            f"The link asks for {asked} average bits; possible are {low:g} to {high:g}, "
+            f"so {shown:g} is shown.",
+        )
+        wanted = shown
+    view_state.adopt(wanted, move_thumb=True)
+
+
+def _rules_from_url(catalog: view_state.Catalog, state: ViewState) -> ViewState:
+    asked = {key: st.query_params[key] for key in rules.KEYS if key in st.query_params}
+    if not asked:
+        return state
+    for key in asked:
+        del st.query_params[key]
+    # A "+" in a query string is a space to those who decode it.
+    asked = {key: text.replace(" ", "+") for key, text in asked.items()}
+    wanted, problems = rules.from_query(state.matrix, asked)
+    st.session_state[view_state.RULES][state.artifact.digest] = wanted
+    if problems:
+        view_state.note("rules", " ".join(problems))
+    return view_state.current(catalog)
+
+
+def _pins_from_url(state: ViewState) -> None:
+    asked = st.query_params.get(PINS_IN_LINK)
+    if not asked:
+        return
+    del st.query_params[PINS_IN_LINK]
+    low, high = view_state.avg_range(state)
+    for part in asked.split(",")[: view_state.MAX_PINS]:
+        try:
+            avg_bits = min(max(float(part), low), high)
+        except ValueError:
+            continue
+        bits = budget_bits(state.matrix, avg_bits)
+        view_state.pin(state.answers.quick(bits, thorough=True), state.artifact.digest)
