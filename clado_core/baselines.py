@@ -13,7 +13,7 @@ from clado_core.matrix import SensitivityMatrix
 from clado_core.problem import BUDGETS, AllocationProblem
 from clado_core.solution import Assignment, Solution, SolveStatus
 from clado_core.solvers.protocol import OnProgress, Solver
-from clado_core.solvers.scip import ScipSolver
+from clado_core.solvers.tiered import TieredSolver
 
 METHODS = ("clado", "diagonal", "block", "uniform", "random")
 """What ``allocate`` can minimize or choose."""
@@ -42,7 +42,7 @@ def allocate(
         problem: The budgets and wishes all methods obey.
         method: "clado" (the whole matrix), "diagonal" (no cross-layer terms), "block" (those
             inside a block only), "uniform" (the largest common bit-width that fits), "random".
-        solver: For the first three; SCIP where None.
+        solver: For the first three; a TieredSolver where None.
         psd: Minimize the positive semidefinite projection instead, as the paper does.
         warm_start: As for Solver.solve.
         time_limit_s: As for Solver.solve.
@@ -60,7 +60,7 @@ def allocate(
     if method == "random":
         return _scored(problem, random(problem, np.random.default_rng(seed)), method, started)
     surrogate = surrogate_matrix(problem.matrix, method=method, psd=psd)
-    solved = (ScipSolver() if solver is None else solver).solve(
+    solved = (TieredSolver() if solver is None else solver).solve(
         dataclasses.replace(problem, matrix=surrogate),
         warm_start=warm_start,
         time_limit_s=time_limit_s,

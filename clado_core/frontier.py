@@ -16,9 +16,10 @@ from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.matrix import SensitivityMatrix
 from clado_core.problem import AllocationProblem
 from clado_core.solution import Solution, SolveStatus, assignment_from_mapping
+from clado_core.solvers.certificate import DEFAULT_SIZES, certify
 from clado_core.solvers.incumbent import PROVEN_GAP
 from clado_core.solvers.protocol import Solver
-from clado_core.solvers.scip import ScipSolver
+from clado_core.solvers.tiered import TieredSolver
 
 OnPoint: TypeAlias = Callable[[int, int], None]
 """Called with (points done, points in all)."""
@@ -165,7 +166,7 @@ def sweep(
         matrix_or_problem: With a problem, its pins, ties, menus and other budgets hold at every
             point, and its ``budget_bits``, where set, is the largest budget.
         points: How many budgets, at least 1 (1: the largest alone).
-        solver: SCIP where None.
+        solver: A TieredSolver where None, with a certificate where that saves time.
         time_limit_s: Per budget.
         gap_limit: Per budget.
         on_progress: Called after every solved budget.
@@ -174,7 +175,7 @@ def sweep(
     if isinstance(problem, SensitivityMatrix):
         problem = AllocationProblem(problem)
     budgets = budget_grid(problem, points)
-    solver = ScipSolver() if solver is None else solver
+    solver = _default_solver(problem, len(budgets)) if solver is None else solver
     solutions: list[Solution] = []
     for budget in budgets:
         previous = solutions[-1] if solutions else None
@@ -189,6 +190,12 @@ def sweep(
         if on_progress is not None:
             on_progress(len(solutions), len(budgets))
     return Frontier(budgets, tuple(solutions)).shared()
+
+
+def _default_solver(problem: AllocationProblem, n_budgets: int) -> Solver:
+    if n_budgets <= DEFAULT_SIZES or problem.matrix.n_bits < 2:
+        return TieredSolver()
+    return TieredSolver(certify(problem.matrix))
 
 
 def budget_grid(problem: AllocationProblem, points: int, /) -> tuple[int, ...]:

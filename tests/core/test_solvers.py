@@ -20,11 +20,12 @@ from clado_core.solvers import (
     Progress,
     ScipSolver,
     Solver,
+    TieredSolver,
 )
 from tests.core.instances import measured, random_matrix, random_problem, table, worked_example
 
 PROVERS = [ScipSolver(), DaqpSolver()]
-EXACT = [EnumerationSolver(), *PROVERS]
+EXACT = [EnumerationSolver(), TieredSolver(), *PROVERS]
 SOLVERS = [LocalSearchSolver(), *EXACT]
 
 

@@ -1,0 +1,66 @@
+"""The solver for users: an answer first, then a proof, then a second opinion where wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clado_core.errors import SolverError
+from clado_core.problem import AllocationProblem
+from clado_core.solution import Assignment, Solution, SolveStatus
+from clado_core.solvers import daqp, scip
+from clado_core.solvers.certificate import Certificate
+from clado_core.solvers.incumbent import Incumbent
+from clado_core.solvers.local_search import LocalSearchSolver
+from clado_core.solvers.protocol import OnProgress
+
+DAQP_SHARE = 0.5
+"""Share of a time limit after which SCIP, which improves its bound all along, takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class TieredSolver:
+    """Local search answers, DAQP proves, SCIP confirms or takes over.
+
+    ``Solution.solver`` names who proved: "daqp", "scip" (DAQP ran out of its share of the time, or
+    failed), or "daqp+scip" (both, independently).
+
+    Args:
+        certificate: The matrix's convexification, computed before.
+        confirm: Let SCIP prove again what DAQP has proven, as far as the time allows.
+        n_starts: Tabu walks of the local search; DAQP makes up for what few of them miss.
+    """
+
+    certificate: Certificate | None = None
+    confirm: bool = False
+    n_starts: int = 1
+
+    def solve(
+        self,
+        problem: AllocationProblem,
+        /,
+        *,
+        warm_start: Assignment | None = None,
+        time_limit_s: float | None = None,
+        gap_limit: float = 0.0,
+        on_progress: OnProgress | None = None,
+    ) -> Solution:
+        """See Solver.solve."""
+        incumbent = Incumbent(problem, on_progress=on_progress, warm_start=warm_start)
+        if incumbent.is_settled:
+            return incumbent.solution(SolveStatus.OPTIMAL, "daqp")
+        LocalSearchSolver(n_starts=self.n_starts).improve(incumbent, time_limit_s=time_limit_s)
+        share = None if time_limit_s is None else DAQP_SHARE * time_limit_s
+        try:
+            status = daqp.branch_and_bound(incumbent, self.certificate, share, gap_limit)
+        except SolverError:
+            status = SolveStatus.TIME_LIMIT
+        proven = status is not SolveStatus.TIME_LIMIT
+        if proven and not self.confirm:
+            return incumbent.solution(status, "daqp")
+        second = scip.branch_and_bound(
+            incumbent, time_limit_s, gap_limit, listen=on_progress is not None
+        )
+        if not proven:
+            return incumbent.solution(second, "scip")
+        confirmed = second is not SolveStatus.TIME_LIMIT
+        return incumbent.solution(status, "daqp+scip" if confirmed else "daqp")
