@@ -14,6 +14,7 @@ if str(ROOT) not in sys.path:
 import streamlit as st  # noqa: E402
 
 from dashboard import artifacts, links, notices, view_state  # noqa: E402
+from dashboard.cards.actions import keys_help  # noqa: E402
 
 st.set_page_config(
     page_title="CLADO Explorer",
@@ -65,7 +66,7 @@ catalog = artifacts.find()
 if not catalog.artifacts:
     notices.no_artifact(catalog.problems)
     st.stop()
-view_state.controls(catalog)
+view_state.controls(catalog, keys_help)
 links.join_url(catalog)
 notices.note()
 notices.unusable(catalog.problems)

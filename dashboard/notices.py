@@ -17,12 +17,14 @@ def no_artifact(problems: tuple[str, ...]) -> None:
         "interactions between layers measured. No measured network was found here yet."
     )
     st.markdown("Measure one of the built-in networks with this command, then reload the page:")
-    st.code(MEASURE, language="bash")
+    st.code(MEASURE, language=None)
     st.caption(
         f"Looked for *.clado files in {', '.join(str(f) for f in artifacts.folders())}. Set "
         f"{artifacts.FOLDERS} to look in folders of your own."
     )
-    if st.button("Load the sample", type="primary", icon=":material/science:"):
+    light = st.context.theme.type != "dark"
+    kind = "primary" if light else "secondary"
+    if st.button("Load the sample", type=kind, icon=":material/science:"):
         artifacts.write_sample()
         st.rerun()
     unusable(problems)

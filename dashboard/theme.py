@@ -56,7 +56,7 @@ _LIGHT_3 = {2: "#55191D", 4: "#3C6294", 8: "#B68E2F"}
 _DARK_3 = {2: "#B4F3F7", 4: "#EA8E40", 8: "#6C6588"}
 
 _LIGHT = Palette(
-    text="#1F1E1C",
+    text="#100F0E",
     muted="#5F5D58",
     background="#FFFFFF",
     grid="#ECEBE8",
@@ -72,7 +72,7 @@ _DARK = Palette(
     muted="#A5A29B",
     background="#171614",
     grid="#2C2B27",
-    accent="#E0457F",
+    accent="#F0719F",
     front="#8EBAE0",
     baseline="#D9A95B",
     uniform="#A5A29B",

@@ -6,6 +6,7 @@ on navigation, and Back would show the defaults.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import streamlit as st
@@ -74,8 +75,8 @@ class ViewState:
         return self.pins[-1].assignment if self.pins else None
 
 
-def controls(catalog: Catalog, /) -> None:
-    """Draw the controls that every page shares."""
+def controls(catalog: Catalog, more: Callable[[], None], /) -> None:
+    """Draw the controls that every page shares, and ``more`` at their right."""
     names = list(catalog.artifacts)
     asked = st.query_params.get(MODEL)
     if asked is not None and asked not in names:
@@ -108,6 +109,8 @@ def controls(catalog: Catalog, /) -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
+        st.space("stretch")
+        more()
 
 
 def compare_controls(catalog: Catalog, /) -> None:

@@ -61,11 +61,12 @@ with left, st.container(border=True):
         file_name=file,
         mime=chosen.mime,
         on_click="ignore",
-        type="primary",
+        # On the dark accent white text would be too faint.
+        type="primary" if state.mode == "light" else "secondary",
         icon=":material/download:",
         shortcut="E",
     )
-    st.caption(f"`{file}`")
+    st.markdown(f"`{file}`")
     st.caption(
         "Smaller, not automatically faster: speed depends on what the target's kernels do with "
         "mixed bit-widths."
@@ -79,16 +80,18 @@ with left, st.container(border=True):
     st.code(
         f"python -m clado_core solve {state.artifact.path} \\\n"
         f"    --avg-bits {state.avg_bits:g}{locks} --json",
-        language="bash",
+        language=None,
         wrap_lines=True,
     )
     st.markdown("**Or in Python**")
-    st.code(apply_code(file if name == "json" else file_name(configuration, FORMATS["json"])))
+    json_file = file if name == "json" else file_name(configuration, FORMATS["json"])
+    st.code(apply_code(json_file), language=None, wrap_lines=True)
 with right, st.container(border=True):
     st.markdown("**Preview**")
     text = chosen.render(configuration).decode("utf-8", errors="replace")
     lines = text.splitlines()
-    language = "json" if name == "json" else None
-    st.code("\n".join(lines[:PREVIEW_LINES]), language=language, height=590)
+    with st.container(height=590, border=False, key="preview"):
+        # No syntax colours: some are too faint, and long files take long.
+        st.code("\n".join(lines[:PREVIEW_LINES]), language=None, wrap_lines=True)
     if len(lines) > PREVIEW_LINES:
         st.caption(f"The first {PREVIEW_LINES} of {len(lines)} lines.")

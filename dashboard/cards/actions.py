@@ -1,4 +1,4 @@
-"""Pin, share and export the current choice."""
+"""Walk along the front, pin, recall and share."""
 
 from __future__ import annotations
 
@@ -6,20 +6,89 @@ import streamlit as st
 
 from clado_core import Solution
 from dashboard import links, view_state
+from dashboard.components.copy_link import copy_link
+from dashboard.scale import round_up
 from dashboard.view_state import ViewState
+
+KEYS = """
+| key | does |
+|---|---|
+| ← → | budget by one step, on the slider |
+| Page Up, Page Down | budget by ten steps |
+| Home, End | smallest, largest budget |
+| Shift + ← → | the next point of the front |
+| P | pin this choice |
+| 1 … 5 | go back to a pin |
+| L | copy the link |
+| E | download, on Export |
+| Esc | close what is open |
+"""
 
 
 def actions(state: ViewState, answer: Solution, /) -> None:
-    """A row of buttons with their keys."""
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    """Two rows of buttons with their keys."""
+    smaller, larger = neighbours(state, answer)
+    rows = [st.columns(2, gap="small") for _ in range(2)]
+    _step(rows[0][0], "Smaller", "Left", smaller)
+    _step(rows[0][1], "Larger", "Right", larger)
+    rows[1][0].button(
+        "Pin",
+        key="pin",
+        icon=":material/keep:",
+        shortcut="P",
+        width="stretch",
+        help="Keep this choice on the chart; differences are counted from it.",
+        on_click=view_state.pin,
+        args=(answer, state.artifact.digest),
+    )
+    with rows[1][1]:
+        copy_link(links.link(state), key="copy-link")
+
+
+def neighbours(state: ViewState, answer: Solution, /) -> tuple[float | None, float | None]:
+    """Budgets of the front's points beside the current choice, in average bits."""
+    sizes = [round_up(s.assignment.avg_bits) for s in state.answers.front()]
+    here = answer.assignment.avg_bits
+    smaller = [size for size in sizes if size < here - 1e-9]
+    larger = [size for size in sizes if size > max(here, state.avg_bits) + 2e-4]
+    return (max(smaller, default=None), min(larger, default=None))
+
+
+def _step(place: st.delta_generator.DeltaGenerator, label: str, key: str, to: float | None) -> None:
+    place.button(
+        label,
+        key=f"front-{key.lower()}",
+        shortcut=f"Shift+{key}",
+        width="stretch",
+        disabled=to is None,
+        help=f"The next {label.lower()} point of the front (Shift + {key.lower()} arrow)",
+        on_click=_go,
+        args=(to,),
+    )
+
+
+def recall(state: ViewState, /) -> None:
+    """One button per pin."""
+    for i, pin in enumerate(state.pins):
+        avg_bits = pin.assignment.avg_bits
         st.button(
-            "Pin",
-            key="pin",
+            f"{avg_bits:.2f}",
+            key=f"recall-{i}",
+            type="tertiary",
             icon=":material/keep:",
-            shortcut="P",
-            help="Keep this choice on the chart; differences are counted from it.",
-            on_click=view_state.pin,
-            args=(answer, state.artifact.digest),
+            shortcut=str(i + 1),
+            help=f"Go back to pin {i + 1}",
+            on_click=_go,
+            args=(round_up(avg_bits),),
         )
-        with st.popover("Link", icon=":material/link:", help="An address that shows this choice"):
-            st.code(links.link(state), language=None, wrap_lines=True)
+
+
+def keys_help() -> None:
+    """What the keyboard does."""
+    with st.popover("Keys", icon=":material/keyboard:", type="tertiary", help="Keyboard"):
+        st.markdown(KEYS)
+
+
+def _go(avg_bits: float | None) -> None:
+    if avg_bits is not None:
+        view_state.set_avg_bits(avg_bits, move_thumb=True)

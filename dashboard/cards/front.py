@@ -10,6 +10,7 @@ import streamlit as st
 from clado_core import Solution
 from dashboard import artifacts, baselines, view_state
 from dashboard.artifacts import Artifact
+from dashboard.cards.actions import recall
 from dashboard.components import live_plot
 from dashboard.figures.pareto import (
     Background,
@@ -63,6 +64,7 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("**Predicted loss against size**")
             st.caption(f"{info.proven} of {len(front)} points proven; click one to go there")
+            recall(state)
             as_table = st.toggle("Table", key="front_table", help="Show the numbers")
         if as_table:
             st.dataframe(_rows(state, front), height=HEIGHT, hide_index=True)

@@ -86,7 +86,8 @@ def live() -> bool:
     return not os.environ.get(PLAIN_WIDGETS) and served and plotly_script() is not None
 
 
-def _read(name: str) -> str:
+def source(name: str, /) -> str:
+    """A script or style sheet of this folder."""
     return (HERE / name).read_text(encoding="utf-8")
 
 
@@ -95,8 +96,8 @@ def _slider() -> Callable[..., Any]:
     return st.components.v2.component(
         "clado_live_slider",
         html='<div class="slider">\n<input type="range"><div class="ticks"></div></div>',
-        css=_read("live_slider.css"),
-        js=_read("live_slider.js"),
+        css=source("live_slider.css"),
+        js=source("live_slider.js"),
     )
 
 
@@ -106,7 +107,7 @@ def _plot() -> Callable[..., Any]:
     return st.components.v2.component(
         "clado_live_plot",
         html='<div class="live-plot">\n</div>',
-        js=_read("live_plot.js"),
+        js=source("live_plot.js"),
         isolate_styles=False,
     )
 

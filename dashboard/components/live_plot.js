@@ -9,7 +9,8 @@ export default function (component) {
   instances.set(parentElement, me)
   me.trigger = setTriggerValue
   host.style.height = `${data.height}px`
-  host.setAttribute("role", "img")
+  // "img" would hide the mode bar's buttons from those who use a keyboard.
+  host.setAttribute("role", "figure")
   host.setAttribute("aria-label", data.alt)
   if (me.drawn !== data.figure) {
     me.drawn = data.figure
