@@ -166,7 +166,7 @@ def _count_positions(model: nn.Module, example: Tensor) -> dict[str, int]:
     ]
     modes = {module: module.training for module in model.modules()}
     try:
-        with _attention_fast_path_off():
+        with attention_fast_path_off():
             model.eval()(example)
     except (RuntimeError, ValueError, TypeError, IndexError) as problem:
         raise MeasurementError(
@@ -208,7 +208,7 @@ def _attention_hook(name: str, elements: dict[str, int]) -> Callable[..., None]:
 
 
 @contextmanager
-def _attention_fast_path_off() -> Iterator[None]:
+def attention_fast_path_off() -> Iterator[None]:
     """The fused path of ``nn.TransformerEncoderLayer`` calls no submodule, hence no hook."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -85,28 +85,45 @@ def run_batch(model: nn.Module, batch: Batch, /) -> Tensor:
     Raises:
         MeasurementError: The network cannot run these inputs or gives no such tensor.
     """
+    with running(batch.x):
+        # A copy, for networks that change their input in place.
+        return require_scores(model(batch.x.clone()))
+
+
+@contextmanager
+def running(x: Tensor, /) -> Iterator[None]:
+    """Turns a failure inside the network's own code into one sentence, a MeasurementError."""
     try:
-        outputs = model(batch.x)
-    except (RuntimeError, ValueError, TypeError) as problem:
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError) as problem:
         reason = (str(problem) or type(problem).__name__).splitlines()[0]
         raise MeasurementError(
-            f"The network cannot run inputs of shape {tuple(batch.x.shape)}: {reason}"
+            f"The network cannot run inputs of shape {tuple(x.shape)}: {reason}"
         ) from None
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2:
-        what = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise MeasurementError(
-            f"The network returns {what}; expected class scores of shape (N, classes)."
-        )
-    return outputs
+
+
+def require_scores(outputs: object, /) -> Tensor:
+    """The outputs, if they are class scores of shape (n, classes); else a MeasurementError."""
+    if isinstance(outputs, Tensor) and outputs.ndim == 2:
+        return outputs
+    what = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    raise MeasurementError(
+        f"The network returns {what}; expected class scores of shape (N, classes)."
+    )
 
 
 def reference_outputs(model: nn.Module, batches: list[Batch], /) -> list[Tensor]:
     """Outputs of the float network, batch by batch; checks that labels are among its classes."""
     outputs = [run_batch(model, batch) for batch in batches]
-    classes, largest = outputs[0].shape[1], max(int(batch.y.max()) for batch in batches)
+    require_classes(outputs[0].shape[1], batches)
+    return outputs
+
+
+def require_classes(classes: int, batches: list[Batch], /) -> None:
+    """Raises InputError where a label is outside the network's classes."""
+    largest = max(int(batch.y.max()) for batch in batches)
     if largest >= classes:
         raise InputError(
             f"The data has class {largest}, but the network knows classes 0 to {classes - 1}; "
             "give data of the network's own classes."
         )
-    return outputs

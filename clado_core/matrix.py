@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,10 @@ class SensitivityMatrix:
         base_loss: Mean loss of the unquantized network, or None where it is not known.
         scheme: The quantizer the losses were measured with.
         provenance: Where the numbers come from.
+        diagonals: Other methods' sensitivities on the same quantizer, such as "hawq" and "mpqco",
+            each of shape (L, B); only their ratios mean something.
+        part_G: G measured on each of K parts of the sensitivity set, shape (K, n, n), or None.
+        part_weights: Share of the samples in each part, shape (K,); sums to 1.
 
     Raises:
         InputError: Wrong shape, NaN or infinite entries, or not symmetric.
@@ -51,10 +57,21 @@ class SensitivityMatrix:
     base_loss: float | None = None
     scheme: QuantizationScheme = field(default_factory=QuantizationScheme)
     provenance: Provenance = field(default_factory=Provenance)
+    diagonals: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    part_G: npt.NDArray[np.float64] | None = None
+    part_weights: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bit_widths", bit_menu(self.bit_widths))
         object.__setattr__(self, "G", _checked_matrix(self.G, len(self.layers), self.bit_widths))
+        shape = (self.n_layers, self.n_bits)
+        checked = {k: _checked_array(k, v, shape) for k, v in self.diagonals.items()}
+        object.__setattr__(self, "diagonals", MappingProxyType(checked))
+        if self.part_G is not None and self.part_weights is not None:
+            parts = (len(self.part_weights), *self.G.shape)
+            object.__setattr__(self, "part_G", _checked_array("part_G", self.part_G, parts))
+            weights = _checked_array("part_weights", self.part_weights, parts[:1])
+            object.__setattr__(self, "part_weights", weights)
 
     @property
     def n_layers(self) -> int:
@@ -107,14 +124,27 @@ class SensitivityMatrix:
                 )
         return np.array([self.bit_widths.index(b) for b in bits], dtype=np.int64)
 
+    def standard_error(self) -> npt.NDArray[np.float64] | None:
+        """Standard error of each entry of G, shape (n, n); None with fewer than two parts.
+
+        With parts k of weight w_k: √(K/(K−1) · Σ w_k²·(G_k − Σ w_k·G_k)²).
+        """
+        if self.part_G is None or self.part_weights is None or len(self.part_weights) < 2:
+            return None
+        k, w = len(self.part_weights), self.part_weights[:, None, None]
+        spread = w * (self.part_G - (w * self.part_G).sum(axis=0))
+        error: npt.NDArray[np.float64] = np.sqrt(k / (k - 1) * (spread**2).sum(axis=0))
+        return error
+
     def diagonal_only(self) -> SensitivityMatrix:
         """The additive model: every cross-layer term dropped (CLADO* in the paper)."""
-        return replace(self, G=np.diag(self.G.diagonal()))
+        return replace(self, G=np.diag(self.G.diagonal()), part_G=None, part_weights=None)
 
     def within_blocks(self) -> SensitivityMatrix:
         """Only interactions inside one residual or transformer block kept (as in BRECQ)."""
         block = np.repeat([layer.block or layer.name for layer in self.layers.layers], self.n_bits)
-        return replace(self, G=np.where(np.equal.outer(block, block), self.G, 0.0))
+        G = np.where(np.equal.outer(block, block), self.G, 0.0)
+        return replace(self, G=G, part_G=None, part_weights=None)
 
     def project_psd(self) -> SensitivityMatrix:
         """The nearest positive semidefinite matrix, negative eigenvalues set to zero.
@@ -123,7 +153,7 @@ class SensitivityMatrix:
         """
         eigenvalues, vectors = np.linalg.eigh(self.G)
         clipped = (vectors * np.maximum(eigenvalues, 0.0)) @ vectors.T
-        return replace(self, G=(clipped + clipped.T) / 2)
+        return replace(self, G=(clipped + clipped.T) / 2, part_G=None, part_weights=None)
 
     def non_monotone(self) -> list[tuple[str, int, int]]:
         """Layers measured worse at a higher bit-width: (name, lower bits, higher bits)."""
@@ -132,6 +162,16 @@ class SensitivityMatrix:
             (self.layers.names[i], self.bit_widths[m], self.bit_widths[m + 1])
             for i, m in zip(*np.nonzero(np.diff(increase, axis=1) > 0), strict=True)
         ]
+
+
+def _checked_array(
+    name: str, values: npt.NDArray[np.float64], shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    values = np.array(values, dtype=np.float64)
+    if values.shape != shape or not np.isfinite(values).all():
+        raise InputError(f"'{name}' has shape {values.shape}; expected {shape} and finite numbers.")
+    values.flags.writeable = False
+    return values
 
 
 def _checked_matrix(

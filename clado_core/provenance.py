@@ -19,10 +19,11 @@ class Provenance:
         data_sha256: Digest of the sensitivity set's inputs and labels.
         n_samples: Samples in the sensitivity set.
         seed: Seed that drew them.
-        estimator: "pairwise", or "imported".
+        estimator: "pairwise", "adaptive", ..., or "imported".
         loss: "ce" or "kl".
         created: ISO 8601 time, UTC.
         versions: Library name → version at the time of measuring.
+        details: What the estimator reports of itself, such as the share of pairs it measured.
     """
 
     model: str | None = None
@@ -35,15 +36,18 @@ class Provenance:
     loss: str | None = None
     created: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "versions", MappingProxyType(dict(self.versions)))
+        for name in ("versions", "details"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def to_json(self) -> dict[str, Any]:
         """As plain values for a JSON header."""
         return {
-            f.name: dict(self.versions) if f.name == "versions" else getattr(self, f.name)
+            f.name: dict(value) if isinstance(value, MappingProxyType) else value
             for f in fields(self)
+            for value in [getattr(self, f.name)]
         }
 
     @classmethod

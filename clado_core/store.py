@@ -30,6 +30,8 @@ from clado_core.scheme import QuantizationScheme
 SCHEMA = "clado-sensitivity"
 SCHEMA_VERSION = 1
 SUFFIX = ".clado"
+DIAGONAL = "diagonal."
+"""Prefix of the optional arrays of other methods' sensitivities."""
 
 
 def save_matrix(matrix: SensitivityMatrix, path: str | Path, /) -> str:
@@ -56,7 +58,9 @@ def save_matrix(matrix: SensitivityMatrix, path: str | Path, /) -> str:
         "layers": [asdict(layer) for layer in matrix.layers.layers],
         "other_bytes": matrix.layers.other_bytes,
     }
-    arrays = {"G": matrix.G}
+    arrays = {"G": matrix.G} | {DIAGONAL + k: v for k, v in matrix.diagonals.items()}
+    if matrix.part_G is not None and matrix.part_weights is not None:
+        arrays |= {"part_G": matrix.part_G, "part_weights": matrix.part_weights}
     text = json.dumps(header, sort_keys=True)
     digest = _digest(text, arrays)
     write_atomically(path, save(arrays, metadata={"header": text, "sha256": digest}))
@@ -97,6 +101,13 @@ def load(path: str | Path, /) -> SensitivityMatrix:
             base_loss=header["base_loss"],
             scheme=QuantizationScheme(**header["scheme"]),
             provenance=Provenance.from_json(header["provenance"]),
+            diagonals={
+                name.removeprefix(DIAGONAL): array
+                for name, array in arrays.items()
+                if name.startswith(DIAGONAL)
+            },
+            part_G=arrays.get("part_G"),
+            part_weights=arrays.get("part_weights"),
         )
     except KeyError as missing:
         raise ArtifactCorruptError(

@@ -38,6 +38,11 @@ class WeightSwap:
         self._quantized: dict[tuple[int, int], QuantizedWeight] = {}
         self._current: dict[int, int] = {}
 
+    @property
+    def n_layers(self) -> int:
+        """Number of searched layers."""
+        return len(self._slices)
+
     def __enter__(self) -> Self:
         return self
 
@@ -62,6 +67,11 @@ class WeightSwap:
             if self._current.get(i) != b:
                 self._current[i] = b
                 self._slices[i].copy_(dequantize(self.quantized(i, b)))
+
+    def change(self, layer: int, bits: int, /) -> Tensor:
+        """Q(w) − w of a layer, in the weight's shape and type."""
+        original = self._originals[layer]
+        return dequantize(self.quantized(layer, bits)).to(original) - original
 
     def quantized(self, layer: int, bits: int, /) -> QuantizedWeight:
         """A layer's weight as integers and scales; made once per bit-width and kept.

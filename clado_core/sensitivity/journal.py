@@ -1,8 +1,8 @@
-"""The losses measured so far, kept on disk so that a stopped measurement can continue.
+"""What was measured so far, kept on disk so that a stopped measurement can continue.
 
-Layout: magic, a JSON header that says which measurement this is, then records of unit index and
-loss. Header and records each carry a CRC-32, and records are only ever appended: whenever the
-process is killed, everything up to the last complete record is usable.
+Layout: magic, a JSON header that says which measurement this is, then records of a key, a length
+and that many bytes. Header and records each carry a CRC-32, and records are only ever appended:
+whenever the process is killed, everything up to the last complete record is usable.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from typing import Any, Self
 
 from clado_core.errors import ArtifactError, InputError
 
-MAGIC = b"CLADOJ01"
+MAGIC = b"CLADOJ02"
 SUFFIX = ".partial"
 _LENGTHS = struct.Struct("<II")
-_RECORD = struct.Struct("<Id")
+_RECORD = struct.Struct("<II")
 _CHECKSUM = struct.Struct("<I")
-RECORD_BYTES = _RECORD.size + _CHECKSUM.size
+OVERHEAD_BYTES = _RECORD.size + _CHECKSUM.size
+"""Bytes of a record beside its payload."""
 
 
 class Journal:
-    """Append-only file of losses; a context manager that closes it.
+    """Append-only file of records; a context manager that closes it.
 
     Args:
         path: Made if it is not there.
         identity: What makes two measurements the same; plain values.
-        n_units: Number of units in the plan.
+        n_keys: Records have keys from 0 to this, exclusive.
 
     Raises:
         InputError: The file is no journal, or another measurement's; the sentence names the field.
         ArtifactError: The file cannot be written.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], n_units: int, /) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any], n_keys: int, /) -> None:
         self.path = path
-        self.losses: dict[int, float] = {}
+        self.records: dict[int, bytes] = {}
         header = json.dumps(identity, sort_keys=True).encode()
         try:
             contents = path.read_bytes() if path.exists() else b""
@@ -52,8 +53,7 @@ class Journal:
             found, body = _read_header(contents)
             if found is not None:
                 _require_same(path, found, json.loads(header))
-                self.losses = _read_records(contents, body, n_units)
-                kept = body + RECORD_BYTES * len(self.losses)
+                self.records, kept = _read_records(contents, body, n_keys)
                 os.truncate(path, kept)
                 self._file = path.open("ab", buffering=0)
             else:
@@ -73,22 +73,22 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def append(self, index: int, loss: float, /) -> None:
-        """Keep one loss; it is in the operating system's hands when this returns.
+    def append(self, key: int, payload: bytes, /) -> None:
+        """Keep a record; it is in the operating system's hands when this returns.
 
         Args:
-            index: Position of the unit in the plan.
-            loss: Mean loss, stored exactly.
+            key: What it is of.
+            payload: Stored exactly.
 
         Raises:
             ArtifactError: The disk is full.
         """
-        record = _RECORD.pack(index, loss)
+        record = _RECORD.pack(key, len(payload)) + payload
         try:
             self._file.write(record + _CHECKSUM.pack(zlib.crc32(record)))
         except OSError as problem:
             raise ArtifactError(f"Cannot write {self.path}: {problem.strerror}.") from None
-        self.losses[index] = loss
+        self.records[key] = payload
 
 
 def _read_header(contents: bytes) -> tuple[dict[str, Any] | None, int]:
@@ -103,17 +103,19 @@ def _read_header(contents: bytes) -> tuple[dict[str, Any] | None, int]:
     return json.loads(header), start + length
 
 
-def _read_records(contents: bytes, start: int, n_units: int) -> dict[int, float]:
-    """Records in the order written, up to the first that is incomplete or damaged."""
-    losses: dict[int, float] = {}
-    for position in range(start, len(contents) - RECORD_BYTES + 1, RECORD_BYTES):
-        record = contents[position : position + _RECORD.size]
-        (checksum,) = _CHECKSUM.unpack_from(contents, position + _RECORD.size)
-        index, loss = _RECORD.unpack(record)
-        if zlib.crc32(record) != checksum or index >= n_units or index in losses:
+def _read_records(contents: bytes, start: int, n_keys: int) -> tuple[dict[int, bytes], int]:
+    """Records in the order written up to the first incomplete or damaged one, and its position."""
+    records: dict[int, bytes] = {}
+    while start + OVERHEAD_BYTES <= len(contents):
+        key, length = _RECORD.unpack_from(contents, start)
+        end = start + _RECORD.size + length
+        if end + _CHECKSUM.size > len(contents) or key >= n_keys or key in records:
             break
-        losses[index] = loss
-    return losses
+        if zlib.crc32(contents[start:end]) != _CHECKSUM.unpack_from(contents, end)[0]:
+            break
+        records[key] = contents[start + _RECORD.size : end]
+        start = end + _CHECKSUM.size
+    return records, start
 
 
 def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -5,22 +5,59 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
+import numpy as np
+
+from clado_core.layers import LayerTable
+
 Unit: TypeAlias = tuple[int, ...]
 """Candidates quantized together, ascending; candidate a = layer·M + position in the menu."""
+
+JOINT_SEED = 20250702
+"""Draws the joint assignments that calibrate; fixed, so that a stopped run finds them again."""
+
+
+def single_plan(n_layers: int, n_bits: int, /) -> tuple[Unit, ...]:
+    """The reference and each candidate alone: 1 + M·I losses."""
+    return ((), *((a,) for a in range(n_layers * n_bits)))
 
 
 def pairwise_plan(n_layers: int, n_bits: int, /) -> tuple[Unit, ...]:
     """Every loss the pairwise estimator needs: the reference, each candidate, each pair.
 
-    Counts 1 + M·I + M²·I(I−1)/2. Pairs are ordered by their first candidate, then the second, so
-    that the first stays in place over a run of units.
+    Counts 1 + M·I + M²·I(I−1)/2. Pairs are ordered by their first candidate, then the second.
 
     Args:
         n_layers: I.
         n_bits: M, size of the menu.
     """
-    n = n_layers * n_bits
-    return ((), *((a,) for a in range(n)), *_pairs(n, n_bits))
+    return (*single_plan(n_layers, n_bits), *_pairs(n_layers * n_bits, n_bits))
+
+
+def block_plan(layers: LayerTable, n_bits: int, /) -> tuple[Unit, ...]:
+    """As ``pairwise_plan``, but only pairs of layers that stand in one block."""
+    block = [layer.block or layer.name for layer in layers.layers]
+    pairs = _pairs(len(layers) * n_bits, n_bits)
+    inside = (u for u in pairs if block[u[0] // n_bits] == block[u[1] // n_bits])
+    return (*single_plan(len(layers), n_bits), *inside)
+
+
+def joint_plan(n_layers: int, n_bits: int, count: int, /) -> tuple[Unit, ...]:
+    """Random assignments of all layers at once, alternating over adjacent halves of the menu.
+
+    With the menu 2, 4, 8 they mix 4 and 8 bits, then 2 and 4, then all three, and so on.
+
+    Args:
+        n_layers: I.
+        n_bits: M.
+        count: How many.
+    """
+    rng = np.random.default_rng(JOINT_SEED)
+    if n_layers < 3:
+        return ()
+    ranges = [(m, m + 2) for m in reversed(range(n_bits - 1))] + [(0, n_bits)]
+    drawn = [rng.integers(*ranges[k % len(ranges)], size=n_layers) for k in range(count)]
+    units = [tuple((np.arange(n_layers) * n_bits + m).tolist()) for m in drawn]
+    return tuple(dict.fromkeys(units))
 
 
 def forward_count(n_layers: int, n_bits: int, /) -> int:

@@ -1,25 +1,23 @@
-"""Carry out a measurement: every loss of the plan, resumable, then G."""
+"""Carry out a measurement, resumable: what the estimator asks for, then G."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import platform
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import clado_core
 from clado_core.datasets import Samples
-from clado_core.errors import InputError, MeasurementError
+from clado_core.errors import InputError
 from clado_core.inference import (
     LOSSES,
     LossFunction,
@@ -32,42 +30,33 @@ from clado_core.layers import LayerTable
 from clado_core.matrix import SensitivityMatrix
 from clado_core.models import state_digest
 from clado_core.provenance import Provenance
-from clado_core.scheme import BitWidths, QuantizationScheme, bit_menu
+from clado_core.sensitivity.derivatives import MPQCO, hawq, hawq_keys, hvp_keys, mpqco
+from clado_core.sensitivity.estimators import (
+    Estimator,
+    estimate_block,
+    estimate_hvp,
+    estimate_logit_gram,
+    estimate_pairwise,
+)
 from clado_core.sensitivity.journal import Journal
-from clado_core.sensitivity.pairwise import sensitivities
-from clado_core.sensitivity.plan import Unit, pairwise_plan
+from clado_core.sensitivity.plan import joint_plan, pairwise_plan
+from clado_core.sensitivity.settings import MeasurementSettings
+from clado_core.sensitivity.workbench import Progress, Workbench
 from clado_core.weight_swap import WeightSwap
 
-Progress = Callable[[int, int], None]
+JOINTS = 24
+"""Joint losses that calibrate a Gram matrix."""
+WITH_OUTPUTS = ("logit-gram", "calibrated", "adaptive")
+"""Estimators that need the outputs of single candidates, not their losses alone."""
 TIMED_S = 2.0
 """Forwards are timed for about this long before an estimate is given."""
 
-
-@dataclass(frozen=True, slots=True)
-class MeasurementSettings:
-    """How sensitivities are measured.
-
-    Args:
-        bit_widths: The menu.
-        scheme: The quantizer.
-        loss: "ce", "kl", or the name of a loss function passed to ``measure``.
-        batch_size: Samples per forward; part of the measurement, as sums depend on it.
-
-    Raises:
-        InputError: The menu or the batch size cannot be used.
-    """
-
-    bit_widths: BitWidths = (2, 4, 8)
-    scheme: QuantizationScheme = field(default_factory=QuantizationScheme)
-    loss: str = "ce"
-    batch_size: int = 256
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "bit_widths", bit_menu(self.bit_widths))
-        if self.scheme.act_bits is not None:
-            raise InputError("Measuring with quantized activations is not available yet.")
-        if self.batch_size < 1:
-            raise InputError(f"The batch size must be 1 or more, not {self.batch_size}.")
+_FUNCTIONS: dict[str, Estimator] = {
+    "pairwise": estimate_pairwise,
+    "logit-gram": estimate_logit_gram,
+    "block": estimate_block,
+    "hvp": estimate_hvp,
+}
 
 
 def measure(
@@ -83,40 +72,69 @@ def measure(
     journal: Path | None = None,
     on_progress: Progress | None = None,
 ) -> SensitivityMatrix:
-    """Measure G with the pairwise estimator; the model is the same afterwards.
+    """Measure G with one of the estimators; the model is the same afterwards.
 
     Args:
         model: On the device to measure on; its weights are swapped in place and put back.
         layers: What ``find_layers`` found in it.
         samples: The sensitivity set.
-        settings: Menu, quantizer, loss, batch size.
+        settings: Menu, quantizer, loss, estimator, batch size, memory.
         name: Name of the matrix.
         origin: What the caller knows of the provenance: ``model`` and ``seed``.
         loss_function: Instead of the one that ``settings.loss`` names.
         journal: Keeps losses as they are measured; if it holds some of this same measurement,
             they are not measured again. The caller removes it once the matrix is stored.
-        on_progress: Called with (losses known, losses in all), at first with those resumed.
+        on_progress: Called with (records known, records in all so far), at first with those
+            resumed; a record is one loss, or row of derivatives, of one batch.
 
     Raises:
         MeasurementError: A loss is not finite, or the network cannot run the samples.
         InputError: The journal belongs to another measurement, or labels or layers do not fit.
     """
     loss = loss_function or _loss_named(settings.loss)
-    plan = pairwise_plan(len(layers), len(settings.bit_widths))
     provenance = _provenance(model, samples, settings, origin or Provenance())
+    keys = _keys(len(layers), len(settings.bit_widths))
     with contextlib.ExitStack() as stack:
         kept = None
         if journal is not None:
             identity = _identity(model, layers, settings, provenance)
-            kept = stack.enter_context(Journal(journal, identity, len(plan)))
+            n_batches = -(-len(samples) // settings.batch_size)
+            kept = stack.enter_context(Journal(journal, identity, len(keys) * n_batches))
         stack.enter_context(measuring(model))
-        swap = stack.enter_context(WeightSwap(model, layers, settings.scheme))
-        executor = _Executor(model, layers, samples, settings, loss, swap)
-        losses = _execute(plan, executor, kept, on_progress)
-    by_unit = dict(zip(plan, losses, strict=True))
-    G = sensitivities(by_unit, len(layers) * len(settings.bit_widths))
+        bench = Workbench(
+            model,
+            layers,
+            samples,
+            settings,
+            loss=loss,
+            swap=stack.enter_context(WeightSwap(model, layers, settings.scheme)),
+            keys=keys,
+            keep_outputs=settings.estimator in WITH_OUTPUTS,
+            journal=kept,
+            on_progress=on_progress,
+        )
+        return _matrix(bench, name, provenance)
+
+
+def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityMatrix:
+    settings = bench.settings
+    estimate = _FUNCTIONS[settings.estimator](bench)
+    functions = {"hawq": hawq, "mpqco": mpqco}
+    diagonals = {which: functions[which](bench) for which in settings.baselines}
+    details = dict(estimate.details)
+    if opaque := bench.runner.graph.opaque:
+        details["not_traced"] = ", ".join(opaque) or "the whole network"
     return SensitivityMatrix(
-        name, G, layers, settings.bit_widths, losses[0], settings.scheme, provenance
+        name,
+        estimate.G,
+        bench.layers,
+        settings.bit_widths,
+        float(bench.losses([()])[()].sum()) / bench.n_samples,
+        settings.scheme,
+        replace(provenance, details=details),
+        diagonals,
+        estimate.part_G,
+        estimate.part_weights,
     )
 
 
@@ -136,67 +154,17 @@ def seconds_per_forward(
     return statistics.median(times) * len(batches)
 
 
-class _Executor:
-    """Measures one unit after another on one model; what must be made once is made here."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        layers: LayerTable,
-        samples: Samples,
-        settings: MeasurementSettings,
-        loss: LossFunction,
-        swap: WeightSwap,
-    ) -> None:
-        self._model, self._layers, self._loss, self._swap = model, layers, loss, swap
-        self._menu = settings.bit_widths
-        self._n = len(samples)
-        self._batches = make_batches(model, samples, settings.batch_size)
-        self._reference = reference_outputs(model, self._batches)
-
-    def loss(self, unit: Unit) -> float:
-        """Mean loss with the unit's candidates quantized; raises MeasurementError if not finite."""
-        bits = {a // len(self._menu): self._menu[a % len(self._menu)] for a in unit}
-        self._swap.apply(bits)
-        total: Tensor | float = 0.0
-        for batch, reference in zip(self._batches, self._reference, strict=True):
-            outputs = run_batch(self._model, batch) if unit else reference
-            total = total + self._loss(outputs, batch.y, reference)
-        mean = float(total) / self._n
-        if not math.isfinite(mean):
-            self._refuse(mean, bits)
-        return mean
-
-    def _refuse(self, mean: float, bits: dict[int, int]) -> None:
-        names = self._layers.names
-        where = " and ".join(f"'{names[i]}' at {b} bits" for i, b in bits.items())
-        first = next(iter(bits), None)
-        raise MeasurementError(
-            f"The loss is {mean} with {where or 'nothing quantized'}; look for overflow there, or "
-            "for NaN in the data or the weights.",
-            layer=None if first is None else names[first],
-            bits=None if first is None else bits[first],
-        )
-
-
-def _execute(
-    plan: tuple[Unit, ...],
-    executor: _Executor,
-    journal: Journal | None,
-    on_progress: Progress | None,
-) -> list[float]:
-    known = dict(journal.losses) if journal else {}
-    if on_progress:
-        on_progress(len(known), len(plan))
-    for index, unit in enumerate(plan):
-        if index in known:
-            continue
-        known[index] = executor.loss(unit)
-        if journal:
-            journal.append(index, known[index])
-        if on_progress:
-            on_progress(len(known), len(plan))
-    return [known[index] for index in range(len(plan))]
+def _keys(n_layers: int, n_bits: int) -> dict[Any, int]:
+    """Everything that any estimator may measure, numbered for the journal."""
+    n = n_layers * n_bits
+    names: list[Any] = [
+        *pairwise_plan(n_layers, n_bits),
+        *joint_plan(n_layers, n_bits, JOINTS),
+        *hvp_keys(n),
+        *hawq_keys(),
+        MPQCO,
+    ]
+    return {name: k for k, name in enumerate(dict.fromkeys(names))}
 
 
 def _loss_named(name: str) -> LossFunction:
@@ -214,7 +182,7 @@ def _provenance(
         data=samples.name,
         data_sha256=samples.digest,
         n_samples=len(samples),
-        estimator="pairwise",
+        estimator=settings.estimator,
         loss=settings.loss,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={
@@ -231,7 +199,7 @@ def _identity(
 ) -> dict[str, Any]:
     """What must be equal for losses of two runs to belong together."""
     about = provenance.to_json()
-    del about["created"]
+    del about["created"], about["details"]
     return about | {
         "layers": list(layers.names),
         "bit_widths": list(settings.bit_widths),

@@ -15,7 +15,7 @@ import torch
 
 import clado_core as cc
 from clado_core.cli import main
-from clado_core.sensitivity.journal import MAGIC, RECORD_BYTES
+from clado_core.sensitivity.journal import MAGIC, OVERHEAD_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ("digits-resnet", "digits-vit")
@@ -46,7 +46,7 @@ def records(journal: Path) -> int:
     if not journal.exists() or (size := journal.stat().st_size) < len(MAGIC) + 8:
         return 0
     header = int.from_bytes(journal.read_bytes()[len(MAGIC) : len(MAGIC) + 4], "little")
-    return (size - len(MAGIC) - 8 - header) // RECORD_BYTES
+    return (size - len(MAGIC) - 8 - header) // (OVERHEAD_BYTES + 8)
 
 
 @pytest.mark.slow

@@ -1,0 +1,65 @@
+"""How sensitivities are measured, and the names of what can measure them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from clado_core.errors import InputError
+from clado_core.scheme import BitWidths, QuantizationScheme, bit_menu
+
+ESTIMATORS = {
+    "pairwise": "every pair of candidates, as in the paper",
+    "adaptive": "the pairs that decisions depend on; the others as calibrated does",
+    "calibrated": "logit-gram, with magnitudes fitted to measured losses",
+    "logit-gram": "output changes of single candidates (Gauss-Newton)",
+    "block": "pairs inside one residual or transformer block; the others are 0",
+    "hvp": "Hessian-vector products; local, so weak at 2 bits",
+}
+"""Name → what it measures."""
+
+BASELINES = ("hawq", "mpqco")
+"""Other methods' sensitivities that can be measured along."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementSettings:
+    """How sensitivities are measured.
+
+    Args:
+        bit_widths: The menu.
+        scheme: The quantizer.
+        loss: "ce", "kl", or the name of a loss function passed to ``measure``.
+        batch_size: Samples per forward; part of the measurement, as sums depend on it.
+        estimator: One of ``ESTIMATORS``.
+        baselines: Those of ``BASELINES`` to measure along.
+        memory_bytes: Most memory to use above the loaded network; None for as much as is useful.
+        reuse: False runs the whole network for every loss, as the paper does.
+
+    Raises:
+        InputError: A field cannot be used.
+    """
+
+    bit_widths: BitWidths = (2, 4, 8)
+    scheme: QuantizationScheme = field(default_factory=QuantizationScheme)
+    loss: str = "ce"
+    batch_size: int = 256
+    estimator: str = "pairwise"
+    baselines: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    reuse: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bit_widths", bit_menu(self.bit_widths))
+        if self.scheme.act_bits is not None:
+            raise InputError("Measuring with quantized activations is not available yet.")
+        if self.batch_size < 1:
+            raise InputError(f"The batch size must be 1 or more, not {self.batch_size}.")
+        if self.estimator not in ESTIMATORS:
+            raise InputError(
+                f"Unknown estimator '{self.estimator}': choose one of {', '.join(ESTIMATORS)}."
+            )
+        for name in self.baselines:
+            if name not in BASELINES:
+                raise InputError(f"Unknown baseline '{name}': choose among {', '.join(BASELINES)}.")
+        if self.memory_bytes is not None and self.memory_bytes < 1:
+            raise InputError(f"The memory must be positive, not {self.memory_bytes} bytes.")

@@ -1,0 +1,180 @@
+"""Measure by running only what lies after the quantized layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clado_core.errors import InputError
+from clado_core.inference import require_scores, running
+from clado_core.layers import LayerTable
+from clado_core.sensitivity.graph import INPUT, NetworkGraph, Values, tensors, trace, whole_graph
+from clado_core.sensitivity.plan import Unit
+from clado_core.sensitivity.profile import NetworkProfile, profile_graph
+from clado_core.sensitivity.schedule import Move, choose_starts, schedule
+from clado_core.weight_swap import WeightSwap
+
+CHECKED_SAMPLES = 4
+"""Samples on which the traced steps must give the network's own outputs, bit for bit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SuffixRunner:
+    """A network cut before each of its layers.
+
+    Args:
+        graph: Its steps.
+        profile: What they cost.
+        starts: Cut before each layer, shape (L,).
+        n_bits: Size of the menu.
+    """
+
+    graph: NetworkGraph
+    profile: NetworkProfile
+    starts: tuple[int, ...]
+    n_bits: int
+
+    def within(self, bytes_per_sample: float, /) -> SuffixRunner:
+        """The same network held to a memory, in bytes per sample of a batch.
+
+        Cuts with so many live values that two sets of them do not fit beside what a forward needs
+        are given up: layers after them start from an earlier cut.
+
+        Raises:
+            InputError: Not even whole forwards fit.
+        """
+        working = float(self.profile.working_bytes.max())
+        if working > bytes_per_sample:
+            raise InputError(
+                f"One forward needs {working / 1e6:.3g} MB per sample, and the memory allows "
+                f"{max(bytes_per_sample, 0) / 1e6:.3g}; lower --batch-size or raise --memory-mb."
+            )
+        largest = (bytes_per_sample - working) / 2
+        return replace(self, starts=choose_starts(self.starts, self.profile, largest_bytes=largest))
+
+    @property
+    def bytes_per_sample(self) -> float:
+        """Most memory held at once per sample of a batch, activations only."""
+        largest = max(self.profile.live_bytes[k] if k else 0.0 for k in self.starts)
+        return float(2 * largest + self.profile.working_bytes.max())
+
+    def outputs(
+        self, x: Tensor, units: Iterable[Unit], place: Callable[[Unit], None], /
+    ) -> Iterator[tuple[Unit, Tensor]]:
+        """Class scores of each unit on one batch, in the schedule's order.
+
+        Equal to running the whole network each time: the same steps see the same values.
+
+        Args:
+            x: Inputs, shape (n, C, H, W); not changed.
+            units: What to measure.
+            place: Puts exactly these candidates into the network.
+
+        Raises:
+            MeasurementError: The network cannot run these inputs, or gives no class scores.
+        """
+        held: dict[str, Values] = {"base": {INPUT: x}}
+        for move in schedule(units, self.starts, self.n_bits, len(self.graph)):
+            place(move.unit)
+            if move.source == "base":
+                held.pop("held", None)  # the candidate it belonged to is done
+            # Until the base has moved it holds the caller's own inputs.
+            moved = held["base"].keys() != {INPUT}
+            owned = move.kind == move.source and (move.kind == "held" or moved)
+            source = held.pop(move.source) if owned else held[move.source]
+            with running(x):
+                values = self._run(source, move, owned)
+            if move.kind == "measure":
+                yield move.unit, require_scores(values[len(self.graph) - 1])
+            else:
+                held[move.kind] = values
+
+    def _run(self, source: Values, move: Move, owned: bool) -> Values:
+        """Values at the end of a move; those of the source survive unless they are owned."""
+        values = source if owned else dict(source)
+        if not owned:
+            for v in self.profile.changed[move.start]:
+                values[v] = _copy(values[v])
+        last = self.graph.last_reads
+        for k in range(move.start, move.end):
+            step = self.graph.steps[k]
+            values[k] = step.call(values)
+            for v in (*step.reads, k):
+                if last[v] <= k:
+                    values.pop(v, None)
+        return values
+
+
+def prepare_runner(
+    model: nn.Module,
+    layers: LayerTable,
+    example: Tensor,
+    swap: WeightSwap,
+    /,
+    *,
+    n_bits: int,
+    lowest_bits: int,
+    reuse: bool = True,
+) -> SuffixRunner:
+    """Trace a network and make sure that its steps do what the network does.
+
+    Where they do not, or where tracing fails, the network stays one step: every measurement is
+    then a whole forward. ``runner.graph.opaque`` says what could not be traced.
+
+    Args:
+        model: In eval mode.
+        layers: Its searched layers.
+        example: A few inputs, shape (n, C, H, W).
+        swap: Holds the model's weights.
+        n_bits: Size of the menu; ``lowest_bits`` is its smallest bit-width.
+        lowest_bits: Used for all layers at once to check that the steps see swapped weights.
+        reuse: False for whole forwards.
+    """
+    example = example[:CHECKED_SAMPLES]
+    with running(example):
+        graph = trace(model) if reuse else whole_graph(model)
+        uses = graph.first_uses(layers)
+        if graph.is_whole or uses is None or not _agrees(model, graph, example, swap, lowest_bits):
+            graph, uses = whole_graph(model), (0,) * len(layers)
+        profile = profile_graph(graph, example)
+    starts = choose_starts(uses, profile)
+    return SuffixRunner(graph, profile, starts, n_bits)
+
+
+def _agrees(
+    model: nn.Module, graph: NetworkGraph, example: Tensor, swap: WeightSwap, lowest_bits: int
+) -> bool:
+    """Whether the steps give the network's own outputs, also with every layer quantized."""
+
+    def same() -> bool:
+        expected = model(example.clone())
+        values: Values = {INPUT: example.clone()}
+        try:
+            for k, step in enumerate(graph.steps):
+                values[k] = step.call(values)
+        except Exception:  # what tracing misunderstood may fail in any way
+            return False
+        pairs = list(zip(tensors(expected), tensors(values[len(graph) - 1]), strict=True))
+        return all(torch.equal(a, b) or not torch.isfinite(a).all() for a, b in pairs)
+
+    if not same():
+        return False
+    if not all(torch.isfinite(t).all() for t in tensors(model(example.clone()))):
+        return True
+    swap.apply(dict.fromkeys(range(swap.n_layers), lowest_bits))
+    try:
+        return same()
+    finally:
+        swap.apply({})
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, tuple | list):
+        return type(value)([_copy(part) for part in value])
+    return value

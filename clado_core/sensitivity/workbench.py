@@ -1,0 +1,228 @@
+"""One network on one sensitivity set: gives losses and outputs, and measures nothing twice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from clado_core.datasets import Samples
+from clado_core.errors import InputError, MeasurementError
+from clado_core.inference import Batch, LossFunction, make_batches, require_classes
+from clado_core.layers import LayerTable
+from clado_core.sensitivity.journal import Journal
+from clado_core.sensitivity.plan import Unit
+from clado_core.sensitivity.settings import MeasurementSettings
+from clado_core.sensitivity.suffix import SuffixRunner, prepare_runner
+from clado_core.weight_swap import WeightSwap
+
+Progress = Callable[[int, int], None]
+Sums = npt.NDArray[np.float64]
+"""Losses summed over the samples of each batch, shape (batches,)."""
+
+
+class Workbench:
+    """Runs what an estimator asks for, batch by batch, and keeps every result.
+
+    Use it inside ``measuring(model)`` and with the swap entered.
+
+    Args:
+        model: In eval mode, on its device.
+        layers: Its searched layers.
+        samples: The sensitivity set.
+        settings: Menu, batch size, memory.
+        loss: Of one batch, summed.
+        swap: Holds the model's weights.
+        keys: What may be measured → key in the journal.
+        keep_outputs: Keep the outputs of the reference and of single candidates too.
+        journal: Holds what is known already; None keeps results in memory alone.
+        on_progress: Called with (records known, records asked for so far).
+
+    Raises:
+        InputError: Labels outside the network's classes, or too little memory.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: LayerTable,
+        samples: Samples,
+        settings: MeasurementSettings,
+        /,
+        *,
+        loss: LossFunction,
+        swap: WeightSwap,
+        keys: Mapping[Any, int],
+        keep_outputs: bool = False,
+        journal: Journal | None = None,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.model, self.layers, self.swap, self.loss = model, layers, swap, loss
+        self.settings, self.n_samples = settings, len(samples)
+        self.menu = settings.bit_widths
+        self.batches = make_batches(model, samples, settings.batch_size)
+        self.runner = build_runner(model, layers, self.batches, settings, swap)
+        self._keys, self._keep_outputs = keys, keep_outputs
+        self._journal, self._on_progress = journal, on_progress
+        self._records: dict[int, bytes] = dict(journal.records) if journal else {}
+        self._started = False
+        self.reference: list[Tensor] = [
+            outputs
+            for batch in self.batches
+            for _, outputs in self.runner.outputs(batch.x, [()], self._place)
+        ]
+        require_classes(self.reference[0].shape[1], self.batches)
+
+    @property
+    def n(self) -> int:
+        """Number of candidates."""
+        return len(self.layers) * len(self.menu)
+
+    @property
+    def part_weights(self) -> Sums:
+        """Share of the samples in each batch."""
+        return np.array([len(batch.y) for batch in self.batches]) / self.n_samples
+
+    def losses(self, units: Sequence[Unit], /) -> dict[Unit, Sums]:
+        """Summed losses of each unit on each batch; measures those not known yet.
+
+        Raises:
+            MeasurementError: A loss is not finite; names layers and bit-widths.
+        """
+        missing = [
+            [u for u in units if self._key(u, b) not in self._records]
+            for b in range(len(self.batches))
+        ]
+        total = self._expect(sum(map(len, missing)))
+        for b, batch in enumerate(self.batches):
+            if missing[b] == [()]:
+                self._keep_loss((), b, self.reference[b], total)
+                continue
+            for unit, outputs in self.runner.outputs(batch.x, missing[b], self._place):
+                self._keep_loss(unit, b, outputs, total)
+        known = range(len(self.batches))
+        return {u: np.array([self._loss_of(self._key(u, b)) for b in known]) for u in units}
+
+    def outputs(self, units: Sequence[Unit], b: int, /) -> Tensor:
+        """Outputs of single candidates on batch b, shape (units, samples, classes), float64.
+
+        They must have been measured with ``losses`` on a bench that keeps outputs.
+        """
+        like = self.reference[b].cpu().numpy()
+        raw = [np.frombuffer(self._records[self._key(u, b)][8:], like.dtype) for u in units]
+        return torch.from_numpy(np.stack(raw).reshape(len(units), *like.shape)).double()
+
+    def rows(
+        self, names: Iterable[Any], compute: Callable[[Any, Batch], npt.NDArray[np.float64]], /
+    ) -> dict[Any, npt.NDArray[np.float64]]:
+        """For each name a vector per batch, shape (batches, ...); computes those not known yet.
+
+        Args:
+            names: Keys of this bench.
+            compute: (name, batch) → vector; the network is unquantized when it is called.
+        """
+        names, known = list(names), range(len(self.batches))
+        missing = [(x, b) for b in known for x in names if self._key(x, b) not in self._records]
+        total = self._expect(len(missing))
+        self._place(())
+        for name, b in missing:
+            vector = np.asarray(compute(name, self.batches[b]), dtype=np.float64)
+            if not np.isfinite(vector).all():
+                raise MeasurementError(
+                    f"The derivatives for {name} are not finite; look for NaN in the data."
+                )
+            self._keep(self._key(name, b), vector.tobytes(), total)
+        return {
+            x: np.array([np.frombuffer(self._records[self._key(x, b)]) for b in known])
+            for x in names
+        }
+
+    def _key(self, name: Any, b: int) -> int:
+        return b * len(self._keys) + self._keys[name]
+
+    def _loss_of(self, key: int) -> float:
+        return float(np.frombuffer(self._records[key][:8])[0])
+
+    def _keep_loss(self, unit: Unit, b: int, outputs: Tensor, total: int) -> None:
+        value = float(self.loss(outputs, self.batches[b].y, self.reference[b]))
+        if not math.isfinite(value):
+            self._refuse(value, unit)
+        payload = np.float64(value).tobytes()
+        if self._keep_outputs and len(unit) < 2:
+            payload += outputs.cpu().contiguous().numpy().tobytes()
+        self._keep(self._key(unit, b), payload, total)
+
+    def _keep(self, key: int, payload: bytes, total: int) -> None:
+        if self._journal:
+            self._journal.append(key, payload)
+        self._records[key] = payload
+        self._report(total)
+
+    def _expect(self, missing: int) -> int:
+        """Records there will be; reported at the start and whenever there is something to do."""
+        total = len(self._records) + missing
+        if missing or not self._started:
+            self._report(total)
+        self._started = True
+        return total
+
+    def _report(self, total: int) -> None:
+        if self._on_progress:
+            self._on_progress(len(self._records), total)
+
+    def _bits(self, unit: Unit) -> dict[int, int]:
+        return {a // len(self.menu): self.menu[a % len(self.menu)] for a in unit}
+
+    def _place(self, unit: Unit) -> None:
+        self.swap.apply(self._bits(unit))
+
+    def _refuse(self, value: float, unit: Unit) -> None:
+        names, bits = self.layers.names, self._bits(unit)
+        where = " and ".join(f"'{names[i]}' at {b} bits" for i, b in bits.items())
+        first = next(iter(bits), None)
+        raise MeasurementError(
+            f"The loss is {value} with {where or 'nothing quantized'}; look for overflow there, "
+            "or for NaN in the data or the weights.",
+            layer=None if first is None else names[first],
+            bits=None if first is None else bits[first],
+        )
+
+
+def build_runner(
+    model: nn.Module,
+    layers: LayerTable,
+    batches: list[Batch],
+    settings: MeasurementSettings,
+    swap: WeightSwap,
+    /,
+) -> SuffixRunner:
+    """The runner for these settings, held to their memory."""
+    menu = settings.bit_widths
+    runner = prepare_runner(
+        model,
+        layers,
+        batches[0].x,
+        swap,
+        n_bits=len(menu),
+        lowest_bits=menu[0],
+        reuse=settings.reuse,
+    )
+    if settings.memory_bytes is None:
+        return runner
+    left = settings.memory_bytes - weight_bytes(layers, len(menu))
+    if left <= 0:
+        raise InputError(
+            f"Copies of the weights alone need {weight_bytes(layers, len(menu)) / 1e6:.1f} MB, "
+            f"more than the {settings.memory_bytes / 1e6:.1f} allowed; raise --memory-mb."
+        )
+    return runner.within(left / len(batches[0].y))
+
+
+def weight_bytes(layers: LayerTable, n_bits: int, /) -> int:
+    """Bytes of the weights' originals (float32) and of their integers at every bit-width."""
+    return (4 + n_bits) * layers.total_weights
