@@ -76,6 +76,11 @@ class Answers:
         bound, prover = max(valid, default=(-math.inf, ""))
         return _with_bound(best, bound, prover)
 
+    def known(self) -> list[Solution]:
+        """Every choice found so far, in order of size, whether another beats it or not."""
+        with self._lock:
+            return [solution for _, solution in sorted(self._found.items())]
+
     def quick(self, budget_bits: int, /, *, thorough: bool) -> Solution:
         """An answer now: what is known, improved by as much local search as the moment allows."""
         if budget_bits not in self._searched:

@@ -22,13 +22,16 @@ DESCENT = LocalSearchSolver(n_starts=0)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _diagonal(path: str, digest: str, rules: Rules) -> tuple[Solution, ...]:
+def _surrogate(
+    path: str, digest: str, rules: Rules, method: str, psd: bool
+) -> tuple[Solution, ...]:
     matrix = artifacts.matrix(Artifact("", path, digest))
     problem = rules.problem(matrix)
     return tuple(
         allocate(
             rules.problem(matrix, budget),
-            method="diagonal",
+            method=method,
+            psd=psd,
             solver=DESCENT,
         )
         for budget in budget_grid(problem, POINTS)
@@ -37,7 +40,12 @@ def _diagonal(path: str, digest: str, rules: Rules) -> tuple[Solution, ...]:
 
 def diagonal_front(artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
     """Choices of the additive model over the range, scored on the measured matrix."""
-    return _diagonal(artifact.path, artifact.digest, rules)
+    return _surrogate(artifact.path, artifact.digest, rules, "diagonal", False)
+
+
+def psd_front(artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
+    """What the paper minimizes, G with negative eigenvalues clipped, scored on the measured G."""
+    return _surrogate(artifact.path, artifact.digest, rules, "clado", True)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)

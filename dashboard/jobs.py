@@ -95,6 +95,18 @@ class SolveService:
         with self._changed:
             return sum(job.active for job in self._wishes.values())
 
+    def before(self, owner: str) -> int:
+        """Wishes of others that are solved before this owner's; 0 once it runs."""
+        with self._changed:
+            mine = self._wishes.get(owner)
+            if mine is None or mine.state is not JobState.QUEUED:
+                return 0
+            return sum(
+                job.state is JobState.RUNNING or job.submitted < mine.submitted
+                for job in self._wishes.values()
+                if job is not mine and job.active
+            )
+
     def refining(self) -> int:
         """Background jobs left."""
         with self._changed:

@@ -1,4 +1,4 @@
-"""Average bits, file size and compression: three ways to read the same budget."""
+"""Average bits, file size, compression, bit operations: ways to read the same budget."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from clado_core import Assignment, SensitivityMatrix
-from clado_core.solution import fixed_bytes
 from dashboard.theme import MEGABYTE
 
 FLOAT_BITS = 32
+GIGA = 10**9
 
 
 class Metric(Enum):
@@ -19,12 +19,14 @@ class Metric(Enum):
     AVG_BITS = "Avg bits"
     MEGABYTES = "MB"
     COMPRESSION = "× smaller"
+    BOPS = "BOPs"
 
 
 AXIS_TITLES = {
     Metric.AVG_BITS: "Average bits per searched weight",
     Metric.MEGABYTES: "File size (MB, 10⁶ bytes)",
     Metric.COMPRESSION: "Times smaller than float32 (whole file)",
+    Metric.BOPS: "Bit operations per sample (10⁹)",
 }
 
 
@@ -33,28 +35,21 @@ class SizeScale:
     """Converts average bits per searched weight to the metrics of one network.
 
     Args:
-        total_weights: Searched weights.
-        constant_bytes: Scales, biases and everything else that no bit-width changes.
         float_bytes: The file with every weight as float32 and no scales.
-        metric: What ``of`` converts to.
+        bit_widths: The menu.
+        metric: What sizes are converted to.
     """
 
-    total_weights: int
-    constant_bytes: int
     float_bytes: int
+    bit_widths: tuple[int, ...]
     metric: Metric
-
-    def of(self, avg_bits: float, /) -> float:
-        """The metric at an average bit-width (packing rounds each layer up by under a byte)."""
-        size_bytes = self.total_weights * avg_bits / 8 + self.constant_bytes
-        if self.metric is Metric.AVG_BITS:
-            return avg_bits
-        return self.of_bytes(size_bytes)
 
     def of_assignment(self, assignment: Assignment, /) -> float:
         """The metric of an assignment, exact."""
         if self.metric is Metric.AVG_BITS:
             return assignment.avg_bits
+        if self.metric is Metric.BOPS:
+            return assignment.bops / GIGA
         return self.of_bytes(assignment.size_bytes)
 
     def of_bytes(self, size_bytes: float, /) -> float:
@@ -73,11 +68,16 @@ def size_scale(matrix: SensitivityMatrix, metric: Metric, /) -> SizeScale:
     """The scale of one network."""
     layers = matrix.layers
     return SizeScale(
-        total_weights=layers.total_weights,
-        constant_bytes=fixed_bytes(layers, matrix.scheme),
         float_bytes=layers.total_weights * FLOAT_BITS // 8 + layers.other_bytes,
+        bit_widths=matrix.bit_widths,
         metric=metric,
     )
+
+
+def metrics_of(matrix: SensitivityMatrix, /) -> tuple[Metric, ...]:
+    """The metrics a network can be read in: BOPs need the multiply-accumulates of every layer."""
+    known = bool(matrix.layers.macs.all())
+    return tuple(m for m in Metric if known or m is not Metric.BOPS)
 
 
 def budget_bits(matrix: SensitivityMatrix, avg_bits: float, /) -> int:

@@ -17,7 +17,7 @@ from dashboard import artifacts
 from dashboard.answers import Answers
 from dashboard.artifacts import Artifact, Catalog
 from dashboard.rules import NO_RULES, Rules
-from dashboard.scale import Metric, SizeScale, budget_bits, round_up, size_scale
+from dashboard.scale import Metric, SizeScale, budget_bits, metrics_of, round_up, size_scale
 from dashboard.theme import Mode
 
 MODEL, METRIC, MODE = "model", "metric", "mode"
@@ -28,7 +28,12 @@ WRITTEN, NOTE, DRAGGING = "clado_written", "clado_note", "clado_dragging"
 MAX_PINS = 5
 
 EXACT, FAST = "Exact", "Fast"
-METRIC_CODES = {"bits": Metric.AVG_BITS, "mb": Metric.MEGABYTES, "x": Metric.COMPRESSION}
+METRIC_CODES = {
+    "bits": Metric.AVG_BITS,
+    "mb": Metric.MEGABYTES,
+    "x": Metric.COMPRESSION,
+    "bops": Metric.BOPS,
+}
 DEFAULT_SHARE = 0.35
 """Where the budget starts, as a share of the range from the smallest to the largest size."""
 
@@ -92,7 +97,7 @@ def controls(catalog: Catalog, more: Callable[[], None], /) -> None:
         )
         st.segmented_control(
             "Size as",
-            list(METRIC_CODES),
+            _metric_codes(catalog),
             default="bits",
             required=True,
             format_func=lambda code: METRIC_CODES[code].value,
@@ -111,6 +116,16 @@ def controls(catalog: Catalog, more: Callable[[], None], /) -> None:
         )
         st.space("stretch")
         more()
+
+
+def _metric_codes(catalog: Catalog) -> list[str]:
+    """Those that the chosen network can be read in; another's choice falls back to bits."""
+    possible = metrics_of(artifacts.matrix(catalog.artifacts[st.session_state[MODEL]]))
+    codes = [code for code, metric in METRIC_CODES.items() if metric in possible]
+    if st.session_state.get(METRIC, "bits") not in codes:
+        st.session_state[METRIC] = "bits"
+        note(METRIC, "This network's multiply-accumulates are not known, so no BOPs are shown.")
+    return codes
 
 
 def compare_controls(catalog: Catalog, /) -> None:

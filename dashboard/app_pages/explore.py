@@ -5,6 +5,7 @@ import streamlit as st
 from dashboard import view_state
 from dashboard.cards.actions import actions
 from dashboard.cards.budget import budget_card, readout
+from dashboard.cards.candidates import candidates_card
 from dashboard.cards.changes import changes_card
 from dashboard.cards.front import front_card
 from dashboard.cards.layers import layers_card
@@ -32,6 +33,7 @@ def explore() -> None:
     with layers_column:
         layers_card(state, answer, dragging=dragging)
     changes_card(state, answer)
+    candidates_card(state, answer)
 
 
 explore()

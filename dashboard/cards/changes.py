@@ -12,6 +12,8 @@ from dashboard import view_state
 from dashboard.theme import number
 from dashboard.view_state import ViewState
 
+OPEN = "clado_changes_open"
+
 
 def change_rows(
     matrix: SensitivityMatrix, before: Assignment, after: Assignment, /
@@ -38,7 +40,15 @@ def change_rows(
 
 def changes_card(state: ViewState, answer: Solution, /) -> None:
     """An expander with the table."""
-    with st.expander("What changed since the last pin", icon=":material/difference:"):
+    expander = st.expander(
+        "What changed since the last pin",
+        key=OPEN,
+        on_change="rerun",
+        icon=":material/difference:",
+    )
+    if not expander.open:
+        return
+    with expander:
         if state.reference is None:
             st.caption("Pin a choice first; then move the budget or lock a layer.")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,19 +14,54 @@ from dashboard.artifacts import Artifact
 from dashboard.cards.actions import recall
 from dashboard.components import live_plot
 from dashboard.figures.pareto import (
+    PSD,
     Background,
+    Curve,
     ParetoInfo,
     background,
+    curve,
+    measured_curve,
     pareto_alt,
     pareto_figure,
     pareto_info,
 )
+from dashboard.measured import measured
 from dashboard.rules import Rules
-from dashboard.scale import Metric, size_scale
-from dashboard.theme import number
+from dashboard.scale import Metric, SizeScale, size_scale
+from dashboard.theme import number, signed
 from dashboard.view_state import ViewState
 
 HEIGHT = 360
+ROOM = 13
+"""Pixels that the header gains by the buttons of pins: the card keeps its height."""
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _baselines(path: str, digest: str, rules: Rules, metric: Metric) -> tuple[Curve, ...]:
+    """Nothing here changes while proofs come in."""
+    artifact = Artifact("", path, digest)
+    matrix = artifacts.matrix(artifact)
+    scale = size_scale(matrix, metric)
+    return (
+        curve("Diagonal only", baselines.diagonal_front(artifact, rules), scale),
+        curve(PSD, baselines.psd_front(artifact, rules), scale),
+        curve("Uniform", baselines.uniform(matrix), scale),
+    )
+
+
+def _measured(artifact: Artifact, scale: SizeScale) -> Curve:
+    runs = [
+        (
+            run.assignment,
+            run.loss_increase,
+            f"<b>Measured</b>{f' ({run.method})' if run.method else ''}<br>loss "
+            f"{signed(run.loss_increase)}<br>top-1 {run.top1:.2%} ({run.ci95[0]:.2%} to "
+            f"{run.ci95[1]:.2%}, n = {run.n})<br>float network {run.float_top1:.2%}",
+        )
+        for run in measured(artifact)
+        if math.isfinite(run.loss_increase)
+    ]
+    return measured_curve(runs, scale)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
@@ -36,8 +72,10 @@ def _background(path: str, digest: str, rules: Rules, metric: Metric, version: i
     return background(
         front,
         size_scale(matrix, metric),
-        diagonal=baselines.diagonal_front(artifact, rules),
-        uniform=baselines.uniform(matrix),
+        baselines=(
+            *_baselines(path, digest, rules, metric),
+            _measured(artifact, size_scale(matrix, metric)),
+        ),
         knee=baselines.knee(front),
     )
 
@@ -73,7 +111,7 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
             pareto_figure(info, state.mode),
             key="front_plot",
             alt=pareto_alt(info),
-            height=HEIGHT,
+            height=HEIGHT + (0 if state.pins else ROOM),
             on_click=_go,
         )
 

@@ -8,12 +8,12 @@ from typing import Any
 import streamlit as st
 
 from clado_core import Solution
-from dashboard.cards.rules import LAYER, lock_row
+from dashboard.cards.rules import LAYER, lock_row, rules_popover
 from dashboard.components import live_plot
 from dashboard.figures.bits import BitsInfo, bits_alt, bits_figure, bits_info
 from dashboard.view_state import ViewState
 
-HEIGHT = 300
+HEIGHT = 271
 
 
 def layers_card(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> None:
@@ -35,7 +35,8 @@ def layers_card(state: ViewState, answer: Solution, /, *, dragging: bool = False
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("**Bits per layer**")
-            st.caption("outlined: changed from the pin" if state.pins else "click a bar to lock it")
+            st.space("stretch")
+            rules_popover(state, answer, dragging=dragging)
             wide = st.toggle("By weights", key="bits_wide", help="Width: share of all weights")
             as_table = st.toggle("Table", key="bits_table", help="Show the numbers")
         if as_table:

@@ -33,7 +33,6 @@ def lock_row(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
             on_change=_set_lock,
             args=(state, layer, key),
         )
-        _popover(state, answer, dragging=dragging)
     st.caption(price_line(state, answer, layer) if not dragging else "Prices follow.")
 
 
@@ -53,13 +52,15 @@ def _price(price: float | None) -> str:
     return "does not fit" if price is None else signed(price if abs(price) > 1e-12 else 0.0)
 
 
-def _popover(state: ViewState, answer: Solution, *, dragging: bool) -> None:
+def rules_popover(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
+    """All rules with their prices, and controls for new ones."""
     label = f"Rules ({state.rules.count})" if state.rules.count else "Rules"
     # Drawn only while open: it would cost a third of every drag step.
     popover = st.popover(
         label,
         key=OPEN,
         on_change="rerun",
+        type="tertiary",
         icon=":material/rule:",
         help="Locks, ties, minimums and their price",
     )

@@ -13,6 +13,12 @@ from clado_core import Solution, SolveStatus
 from clado_core.solution import relative_gap
 from dashboard import artifacts
 from dashboard.answers import Answers, solution_from_message
+from dashboard.components import live_plot
+from dashboard.figures.convergence import (
+    convergence_alt,
+    convergence_figure,
+    convergence_info,
+)
 from dashboard.jobs import Job, JobState, SolveRequest
 from dashboard.theme import percent
 from dashboard.view_state import ViewState
@@ -28,6 +34,7 @@ LONGER_S = 60.0
 NAMES = {"local-search": "local search", "scip": "SCIP", "daqp": "DAQP", "tiered": "all solvers"}
 OWNER = "clado_owner"
 LONG = "clado_keep_searching"
+BOUNDS = "clado_bounds_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,9 @@ class StatusInfo:
     detail: str
 
 
-def status_info(answer: Solution, job: Job | None, exact: bool, /, *, now: float) -> StatusInfo:
+def status_info(
+    answer: Solution, job: Job | None, exact: bool, /, *, now: float, before: int = 0
+) -> StatusInfo:
     """What to say about an answer.
 
     Args:
@@ -55,6 +64,7 @@ def status_info(answer: Solution, job: Job | None, exact: bool, /, *, now: float
         job: The background solve of this budget, or None.
         exact: Whether one is wanted at all.
         now: Monotonic time.
+        before: Solves of other visitors that come first.
     """
     gap = useful(answer.gap)
     if answer.status is SolveStatus.OPTIMAL:
@@ -77,6 +87,9 @@ def status_info(answer: Solution, job: Job | None, exact: bool, /, *, now: float
         shown = "no bound yet" if gap_now is None else f"gap {percent(gap_now)}"
         detail = f"{shown} · {max(elapsed, now - job.submitted):.1f} s"
         return StatusInfo("Improving", "blue", "hourglass_top", detail)
+    if before:
+        others = "1 proof" if before == 1 else f"{before} proofs"
+        return StatusInfo("Waiting", "gray", "hourglass_empty", f"{known}{others} of others first")
     return StatusInfo("Approximate", "gray", "bolt", f"{known}the proof follows")
 
 
@@ -165,13 +178,33 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
         left = artifacts.solve_service().refining()
         if refining and (known.version >= seen + FRONT_STEP or not left):
             st.rerun()
-        info = status_info(answer, job, state.exact, now=time.monotonic())
+        before = artifacts.solve_service().before(owner()) if active else 0
+        info = status_info(answer, job, state.exact, now=time.monotonic(), before=before)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.badge(info.chip, icon=f":material/{info.icon}:", color=info.colour)  # type: ignore[arg-type]
             st.caption(info.detail, width="content")
             _act(state, job)
+            _bounds(state, job)
 
     chip()
+
+
+def _bounds(state: ViewState, job: Job | None) -> None:
+    """How the two bounds met, or how far apart they are still."""
+    if job is None or len(job.trace) < 2:
+        return
+    popover = st.popover(
+        "Bounds", key=BOUNDS, on_change="rerun", type="tertiary", icon=":material/show_chart:"
+    )
+    if popover.open:
+        with popover:
+            info = convergence_info(job.trace)
+            live_plot(
+                convergence_figure(info, state.mode),
+                key="bounds_plot",
+                alt=convergence_alt(info),
+                height=220,
+            )
 
 
 def _act(state: ViewState, job: Job | None) -> None:

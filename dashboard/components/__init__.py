@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import plotly
 import streamlit as st
@@ -35,6 +35,9 @@ MODEBAR = {
     "responsive": False,
 }
 """Few buttons, because each is a tab stop; none that uploads the data."""
+
+Ranges: TypeAlias = list[list[Any] | None]
+"""Per axis nothing, one range, or a list of ranges."""
 
 _log = logging.getLogger(__name__)
 
@@ -198,6 +201,8 @@ def live_plot(
     alt: str,
     height: int,
     on_click: Callable[[Mapping[str, Any]], None] | None = None,
+    on_brush: Callable[[Ranges], None] | None = None,
+    revision: int = 0,
 ) -> None:
     """A Plotly figure whose node, zoom and selection survive new data.
 
@@ -207,8 +212,10 @@ def live_plot(
         alt: What the picture shows, for screen readers.
         height: Pixels; constant, so that nothing below jumps.
         on_click: Called with ``trace``, ``index``, ``x``, ``y`` and ``custom`` of a clicked point.
+        on_brush: Called with the range brushed on each axis of parallel coordinates, or None.
+        revision: Raise it to forget zoom and brushes.
     """
-    kept = {"height": height, "autosize": True, "uirevision": key}
+    kept = {"height": height, "autosize": True, "uirevision": f"{key}-{revision}"}
     figure = {**figure, "layout": {**figure["layout"], **kept}}
     if not live():
         _plain_plot(figure, key, alt, height, on_click)
@@ -218,6 +225,11 @@ def live_plot(
         point = st.session_state[key].get("clicked")
         if point is not None and on_click is not None:
             on_click(point)
+
+    def brushed() -> None:
+        ranges = st.session_state[key].get("brushed")
+        if ranges is not None and on_brush is not None:
+            on_brush(ranges)
 
     _plot()(
         key=key,
@@ -230,6 +242,7 @@ def live_plot(
         },
         height=height,
         on_clicked_change=clicked,
+        on_brushed_change=brushed,
     )
 
 

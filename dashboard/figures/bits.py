@@ -162,7 +162,22 @@ def bits_figure(info: BitsInfo, mode: Mode, /, *, by_weights: bool = False) -> S
     for k, group in enumerate(info.ties):
         name = "Tied" if len(info.ties) == 1 else f"Tied {k + 1}"
         traces.append(_marks(name, centres[list(group)], TIE_SYMBOLS[k % 3], colours.text))
+    traces.append(_ghost(centres, colours.text))
     return {"data": traces, "layout": _layout(info, centres, widths, mode)}
+
+
+def _ghost(centres: Array, colour: str) -> dict[str, Any]:
+    """Where the browser shows the bits of a front's point under the pointer."""
+    return {
+        "type": "scatter",
+        "x": centres,
+        "y": [None] * len(centres),
+        "name": "Under the pointer",
+        "mode": "markers",
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "marker": {"symbol": "line-ew", "size": 12, "line": {"width": 3, "color": colour}},
+    }
 
 
 def _marks(name: str, centres: Array, symbol: str, colour: str) -> dict[str, Any]:
@@ -192,6 +207,7 @@ def _layout(info: BitsInfo, centres: Array, widths: Array, mode: Mode) -> dict[s
     line = {"color": palette(mode).grid, "width": 1}
     return {
         "template": template(mode),
+        "meta": {"kind": "bits"},
         "barmode": "overlay",
         "margin": {"l": 40, "r": 10, "t": 28, "b": 64 if slanted else 30},
         "shapes": [

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clado_core import Solution, SolveStatus
+from clado_core import Assignment, Solution, SolveStatus
 from dashboard.figures.axes import signed_log
 from dashboard.figures.spec import Spec
 from dashboard.scale import SizeScale, round_up
-from dashboard.theme import Mode, number, palette, signed, template
+from dashboard.theme import Mode, bit_colours, number, palette, signed, template
+
+PSD, MEASURED = "PSD (paper)", "Measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class ParetoInfo:
         knee: Position of the knee within ``front``, or None.
         axis_title: Title of the size axis.
         proven: Points of the front that are proven optimal.
+        bits: As in ``Background``, for highlighting across charts.
+        menu: The bit-widths.
     """
 
     front: Curve
@@ -54,6 +58,8 @@ class ParetoInfo:
     knee: int | None
     axis_title: str
     proven: int
+    bits: tuple[str, ...] = ()
+    menu: tuple[int, ...] = ()
 
 
 def curve(name: str, solutions: Sequence[Solution], scale: SizeScale, /) -> Curve:
@@ -76,12 +82,14 @@ class Background:
         baselines: Further curves: diagonal only, uniform.
         knee: Position of the knee within ``front``, or None.
         proven: Points of the front that are proven optimal.
+        bits: Per point of the front one digit per layer; empty where a bit-width has two digits.
     """
 
     front: Curve
     baselines: tuple[Curve, ...]
     knee: int | None
     proven: int
+    bits: tuple[str, ...] = ()
 
 
 def background(
@@ -89,8 +97,7 @@ def background(
     scale: SizeScale,
     /,
     *,
-    diagonal: Sequence[Solution] = (),
-    uniform: Sequence[Solution] = (),
+    baselines: Sequence[Curve] = (),
     knee: Solution | None = None,
 ) -> Background:
     """Collect the series.
@@ -98,14 +105,14 @@ def background(
     Args:
         front: Best known choices, in order of size.
         scale: Metric of the size axis.
-        diagonal: Choices of the additive model, valued by the measured matrix.
-        uniform: One per bit-width of the menu.
+        baselines: Curves beside the front, named as in the legend.
         knee: A member of ``front``.
     """
-    series = (("Diagonal only", diagonal), ("Uniform", uniform))
+    digits = all(b < 10 for s in front for b in s.assignment.bits)
     return Background(
         front=curve("Front", front, scale),
-        baselines=tuple(curve(name, members, scale) for name, members in series if members),
+        baselines=tuple(series for series in baselines if series.sizes),
+        bits=tuple("".join(map(str, s.assignment.bits)) for s in front) if digits else (),
         knee=next((i for i, s in enumerate(front) if s is knee), None),
         proven=sum(s.status is SolveStatus.OPTIMAL for s in front),
     )
@@ -123,6 +130,8 @@ def pareto_info(
         knee=known.knee,
         axis_title=scale.axis_title,
         proven=known.proven,
+        bits=known.bits,
+        menu=scale.bit_widths,
     )
 
 
@@ -132,6 +141,22 @@ def pareto_alt(info: ParetoInfo, /) -> str:
     return (
         f"Front of {len(info.front.sizes)} points, {info.proven} of them proven optimal; chosen "
         f"{number(at)} ({info.axis_title.lower()}), predicted loss {signed(loss)}."
+    )
+
+
+def measured_curve(runs: Sequence[tuple[Assignment, float, str]], scale: SizeScale, /) -> Curve:
+    """Choices that were run.
+
+    Args:
+        runs: (bit-widths, measured loss increase, hover line) of each.
+        scale: Metric of the size axis.
+    """
+    return Curve(
+        name=MEASURED,
+        sizes=tuple(scale.of_assignment(a) for a, _, _ in runs),
+        losses=tuple(loss for _, loss, _ in runs),
+        avg_bits=tuple(round_up(a.avg_bits) for a, _, _ in runs),
+        hover=tuple(text for _, _, text in runs),
     )
 
 
@@ -166,10 +191,11 @@ def pareto_figure(info: ParetoInfo, mode: Mode, /) -> Spec:
     values, labels = axis.ticks(min(losses), max(losses))
     layout = {
         "template": template(mode),
+        "meta": {"kind": "front", "bits": info.bits, "shades": bit_colours(info.menu, mode)},
         "margin": {"l": 62, "r": 14, "t": 28, "b": 46},
         "xaxis": {"title": {"text": info.axis_title}},
         "yaxis": {
-            "title": {"text": "Predicted loss increase (signed log)"},
+            "title": {"text": _loss_title(info)},
             "tickmode": "array",
             "tickvals": values,
             "ticktext": labels,
@@ -181,6 +207,12 @@ def pareto_figure(info: ParetoInfo, mode: Mode, /) -> Spec:
     return {"data": traces, "layout": layout}
 
 
+def _loss_title(info: ParetoInfo) -> str:
+    if any(series.name == MEASURED for series in info.baselines):
+        return "Loss increase (signed log): predicted; × measured"
+    return "Predicted loss increase (signed log)"
+
+
 def _style(name: str, mode: Mode) -> dict[str, Any]:
     """Symbol, dash and colour all differ, so none is needed alone."""
     colours = palette(mode)
@@ -189,6 +221,16 @@ def _style(name: str, mode: Mode) -> dict[str, Any]:
             "mode": "lines+markers",
             "line": {"color": colours.baseline, "width": 1.5, "dash": "dash"},
             "marker": {"size": 6, "symbol": "triangle-up"},
+        },
+        PSD: {
+            "mode": "lines+markers",
+            "line": {"color": colours.uniform, "width": 1.5, "dash": "dot"},
+            "marker": {"size": 6, "symbol": "cross"},
+            "visible": "legendonly",
+        },
+        MEASURED: {
+            "mode": "markers",
+            "marker": {"size": 10, "symbol": "x-thin", "line": {"width": 2, "color": colours.text}},
         },
         "Uniform": {
             "mode": "markers",

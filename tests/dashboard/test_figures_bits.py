@@ -56,7 +56,14 @@ def test_figure(problem: cc.AllocationProblem, mode: Mode, by_weights: bool) -> 
         locked={"block0.conv0"},
     )
     figure = go.Figure(bits_figure(info, mode, by_weights=by_weights))
-    assert [t.name for t in figure.data] == ["2-bit", "4-bit", "8-bit", "Changed", "Locked"]
+    assert [t.name for t in figure.data] == [
+        "2-bit",
+        "4-bit",
+        "8-bit",
+        "Changed",
+        "Locked",
+        "Under the pointer",
+    ]
     colours = bit_colours((2, 4, 8), mode)
     assert [t.marker.color for t in figure.data[:3]] == list(colours.values())
     drawn = sorted(int(i) for t in figure.data[:3] for i in t.customdata)

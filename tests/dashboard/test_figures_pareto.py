@@ -10,7 +10,16 @@ import clado_core as cc
 from clado_core.baselines import allocate
 from dashboard.answers import Answers
 from dashboard.components import figure_bytes
-from dashboard.figures.pareto import Background, background, curve, pareto_figure, pareto_info
+from dashboard.figures.pareto import (
+    MEASURED,
+    PSD,
+    Background,
+    background,
+    curve,
+    measured_curve,
+    pareto_figure,
+    pareto_info,
+)
 from dashboard.rules import NO_RULES
 from dashboard.scale import Metric, budget_bits, round_up, size_scale
 from dashboard.theme import Mode, palette
@@ -58,15 +67,25 @@ def test_figure_has_every_series_and_finite_values(
     scale = size_scale(known.matrix, metric)
     front = known.front()
     shown = background(
-        front, scale, diagonal=front, uniform=[_uniform(known.matrix, 4)], knee=front[1]
+        front,
+        scale,
+        baselines=[
+            curve("Diagonal only", front, scale),
+            curve(PSD, front, scale),
+            measured_curve([(front[0].assignment, 0.5, "ran")], scale),
+            curve("Uniform", [_uniform(known.matrix, 4)], scale),
+        ],
+        knee=front[1],
     )
     figure = go.Figure(pareto_figure(pareto_info(shown, front[2], scale, pins=front[:2]), mode))
     names = [trace.name for trace in figure.data]
-    assert names == ["Diagonal only", "Uniform", "Front", "Pinned", "You are here"]
+    assert names == ["Diagonal only", PSD, MEASURED, "Uniform", "Front", "Pinned", "You are here"]
+    assert figure.data[1].visible == "legendonly"
+    assert len(figure.layout.meta["bits"]) == len(front)
     for trace in figure.data:
         assert np.isfinite(np.asarray(trace.y, dtype=float)).all()
     assert figure.layout.xaxis.title.text == scale.axis_title
-    assert "Predicted" in figure.layout.yaxis.title.text
+    assert "predicted; × measured" in figure.layout.yaxis.title.text
     assert figure.data[-1].marker.color == palette(mode).accent
     assert figure.layout.annotations[0].text == "knee"
 
