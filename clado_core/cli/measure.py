@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from clado_core.models import LoadedModel
     from clado_core.sensitivity import MeasurementSettings
 
+ESTIMATORS = ("pairwise", "adaptive", "calibrated", "logit-gram", "block", "hvp")
+BASELINES = ("hawq", "mpqco")
 DEFAULT_SAMPLES = 1024
 DEFAULT_BATCH_SIZE = 256
 
@@ -40,7 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--split", choices=("train", "held-out", "all"), default="train", help="default: train")
     add("--bits", default="2,4,8", help="bit-width menu (default: 2,4,8)")
     add("--samples", type=int, help=f"size of the sensitivity set (default: {DEFAULT_SAMPLES})")
-    add("--estimator", choices=("pairwise",), default="pairwise")
+    add(
+        "--estimator",
+        choices=ESTIMATORS,
+        default="pairwise",
+        help="pairwise: every pair (the paper); adaptive: the pairs that decisions depend on; "
+        "calibrated or logit-gram: single layers only; block: pairs inside a block; "
+        "hvp: second derivatives",
+    )
+    add("--baselines", default="", metavar="NAMES", help="measure hawq, mpqco or both along")
+    add("--memory-mb", type=float, help="most memory above the network, in MB (10⁶ bytes)")
     add("--granularity", choices=("per-channel", "per-tensor"), default="per-channel")
     add("--range", choices=("mse", "min-max"), default="mse", help="how scales are chosen")
     add("--loss", choices=("ce", "kl"), default="ce", help="kl needs no labels")
@@ -59,7 +70,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     _check_out(arguments)
     from clado_core.sensitivity import MeasurementSettings
 
-    settings = MeasurementSettings(menu, scheme, arguments.loss, arguments.batch_size)
+    settings = MeasurementSettings(
+        menu,
+        scheme,
+        arguments.loss,
+        arguments.batch_size,
+        arguments.estimator,
+        tuple(name for name in arguments.baselines.split(",") if name),
+        None if arguments.memory_mb is None else int(arguments.memory_mb * 1e6),
+    )
     model = _model(arguments)
     samples = _samples(arguments, model)
     layers = _layers(arguments, model, samples)
@@ -75,6 +94,7 @@ def show(result: dict[str, Any]) -> str:
             f"{result['name']}: {result['n_layers']} layers, {result['forwards']:,} losses"
             f"{_resumed(result['resumed'])} in {clock(result['runtime_s'])}; "
             f"reference loss {result['base_loss']:.4f}. Stored in {result['out']}"
+            + "".join(f"\n{line}" for line in _not_traced(result))
         )
     width = max(len(layer["name"]) for layer in result["layers"])
     lines = [f"{'layer':<{width}}  {'kind':<9}  {'weights':>12}  {'MACs':>14}"]
@@ -89,9 +109,18 @@ def show(result: dict[str, Any]) -> str:
         f"{result['n_layers']} layers, {result['n_weights']:,} weights. "
         f"Whole file (MB = 10⁶ bytes): {sizes}; {result['float_bytes'] / 1e6:.3f} MB in float32.",
         f"{result['forwards']:,} forwards over {result['samples']:,} samples on "
-        f"{result['device']}: about {clock(result['estimated_s'])}.",
+        f"{result['device']}: about {clock(result['estimated_s'])}, "
+        f"{result['memory_bytes'] / 1e6:,.0f} MB above the network, "
+        f"{result['macs'] / 1e12:.3g}·10¹² multiply-accumulates, "
+        f"{result['macs'] / result['naive_macs']:.0%} of running the whole network each time.",
+        *_not_traced(result),
     ]
     return "\n".join(lines)
+
+
+def _not_traced(result: dict[str, Any]) -> list[str]:
+    names = result["not_traced"]
+    return [f"Cannot be traced, so it is always run as a whole: {names}."] if names else []
 
 
 def _resumed(count: int) -> str:
@@ -165,15 +194,13 @@ def _layers(arguments: argparse.Namespace, model: LoadedModel, samples: Samples)
 def _describe(
     model: LoadedModel, samples: Samples, layers: LayerTable, settings: MeasurementSettings
 ) -> dict[str, Any]:
-    from clado_core.sensitivity import seconds_per_forward
-    from clado_core.sensitivity.plan import forward_count
+    from clado_core.sensitivity import forecast
 
-    forwards = forward_count(len(layers), len(settings.bit_widths))
+    cost = forecast(model.module, layers, samples, settings)
     sizes = [
         {"bits": b, "bytes": Assignment(layers, (b,) * len(layers), settings.scheme).size_bytes}
         for b in settings.bit_widths
     ]
-    per_forward_s = seconds_per_forward(model.module, samples, settings)
     return {
         "dry_run": True,
         "name": model.name,
@@ -186,11 +213,15 @@ def _describe(
         ],
         "float_bytes": layers.other_bytes + 4 * layers.total_weights,
         "sizes": sizes,
-        "forwards": forwards,
+        "estimator": settings.estimator,
+        "forwards": cost.forwards,
+        "macs": cost.macs,
+        "naive_macs": cost.naive_macs,
+        "memory_bytes": cost.memory_bytes,
+        "not_traced": cost.not_traced,
         "samples": len(samples),
         "device": next(p.device.type for p in model.module.parameters()),
-        "seconds_per_forward": per_forward_s,
-        "estimated_s": forwards * per_forward_s,
+        "estimated_s": cost.seconds,
     }
 
 
@@ -203,7 +234,6 @@ def _measure(
 ) -> dict[str, Any]:
     from clado_core.sensitivity import measure
     from clado_core.sensitivity.journal import SUFFIX
-    from clado_core.sensitivity.plan import forward_count
 
     start = time.perf_counter()
     journal = arguments.out.with_name(arguments.out.name + SUFFIX)
@@ -235,7 +265,10 @@ def _measure(
         "sha256": digest,
         "n_layers": matrix.n_layers,
         "bit_widths": list(matrix.bit_widths),
-        "forwards": forward_count(matrix.n_layers, matrix.n_bits),
+        "estimator": settings.estimator,
+        "forwards": int(matrix.provenance.details["losses"]),
+        "details": dict(matrix.provenance.details),
+        "not_traced": matrix.provenance.details.get("not_traced", ""),
         "resumed": first[0],
         "base_loss": matrix.base_loss,
         "runtime_s": time.perf_counter() - start,

@@ -98,7 +98,9 @@ class _Derivatives:
         self._prepare(batch, fisher=name == MPQCO)
         m = len(self._bench.menu)
         if name == MPQCO:
-            return np.array([float(self._slope(a).square().sum()) for a in range(len(self.steps))])
+            return np.array(
+                [float(self._slope(a).detach().square().sum()) for a in range(len(self.steps))]
+            )
         if name == GRADIENT:
             slices = [self._own(self._gradients, a // m) for a in range(len(self.steps))]
             return np.array([_dot(s, d) for s, d in zip(slices, self.steps, strict=True)])
@@ -169,4 +171,4 @@ def _differentiating(bench: Workbench) -> Iterator[_Derivatives]:
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
-    return float((a.double() * b.double()).sum())
+    return float((a.detach().double() * b.double()).sum())

@@ -71,6 +71,11 @@ class NetworkGraph:
         """Whether there is nothing to cut: the network is one step."""
         return len(self.steps) == 1
 
+    @property
+    def not_traced(self) -> str:
+        """Names of the opaque modules, for people; empty where all was traced."""
+        return ", ".join(name or "the whole network" for name in self.opaque)
+
     def live(self, cut: int) -> tuple[int, ...]:
         """Numbers of the values that must be known at a cut, ascending."""
         if cut == 0:

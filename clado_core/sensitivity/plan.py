@@ -12,6 +12,8 @@ from clado_core.layers import LayerTable
 Unit: TypeAlias = tuple[int, ...]
 """Candidates quantized together, ascending; candidate a = layer·M + position in the menu."""
 
+JOINTS = 24
+"""Joint losses that calibrate a Gram matrix."""
 JOINT_SEED = 20250702
 """Draws the joint assignments that calibrate; fixed, so that a stopped run finds them again."""
 

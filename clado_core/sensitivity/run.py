@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import statistics
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +16,7 @@ from torch import nn
 import clado_core
 from clado_core.datasets import Samples
 from clado_core.errors import InputError
-from clado_core.inference import (
-    LOSSES,
-    LossFunction,
-    make_batches,
-    measuring,
-    reference_outputs,
-    run_batch,
-)
+from clado_core.inference import LOSSES, LossFunction, measuring
 from clado_core.layers import LayerTable
 from clado_core.matrix import SensitivityMatrix
 from clado_core.models import state_digest
@@ -39,18 +30,13 @@ from clado_core.sensitivity.estimators import (
     estimate_pairwise,
 )
 from clado_core.sensitivity.journal import Journal
-from clado_core.sensitivity.plan import joint_plan, pairwise_plan
+from clado_core.sensitivity.plan import JOINTS, joint_plan, pairwise_plan
 from clado_core.sensitivity.settings import MeasurementSettings
 from clado_core.sensitivity.workbench import Progress, Workbench
 from clado_core.weight_swap import WeightSwap
 
-JOINTS = 24
-"""Joint losses that calibrate a Gram matrix."""
 WITH_OUTPUTS = ("logit-gram", "calibrated", "adaptive")
 """Estimators that need the outputs of single candidates, not their losses alone."""
-TIMED_S = 2.0
-"""Forwards are timed for about this long before an estimate is given."""
-
 _FUNCTIONS: dict[str, Estimator] = {
     "pairwise": estimate_pairwise,
     "logit-gram": estimate_logit_gram,
@@ -121,9 +107,9 @@ def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityM
     estimate = _FUNCTIONS[settings.estimator](bench)
     functions = {"hawq": hawq, "mpqco": mpqco}
     diagonals = {which: functions[which](bench) for which in settings.baselines}
-    details = dict(estimate.details)
-    if opaque := bench.runner.graph.opaque:
-        details["not_traced"] = ", ".join(opaque) or "the whole network"
+    details = {**estimate.details, "losses": len(bench.measured)}
+    if not_traced := bench.runner.graph.not_traced:
+        details["not_traced"] = not_traced
     return SensitivityMatrix(
         name,
         estimate.G,
@@ -136,22 +122,6 @@ def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityM
         estimate.part_G,
         estimate.part_weights,
     )
-
-
-def seconds_per_forward(
-    model: nn.Module, samples: Samples, settings: MeasurementSettings, /
-) -> float:
-    """Wall time of one pass over the sensitivity set, from a few timed batches."""
-    batches = make_batches(model, samples, settings.batch_size)
-    with measuring(model):
-        reference_outputs(model, batches[:1])
-        times: list[float] = []
-        while sum(times) < TIMED_S:
-            start = time.perf_counter()
-            run_batch(model, batches[len(times) % len(batches)]).sum().item()
-            times.append(time.perf_counter() - start)
-    # The median: other work on the machine makes single times many times longer.
-    return statistics.median(times) * len(batches)
 
 
 def _keys(n_layers: int, n_bits: int) -> dict[Any, int]:

@@ -14,6 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from clado_core.sensitivity.plan import Unit
 from clado_core.sensitivity.profile import NetworkProfile
 
@@ -72,12 +75,23 @@ def schedule(
             yield Move("measure", held, n_steps, unit, "base" if held == base else "held")
 
 
-def scheduled_macs(
-    units: Iterable[Unit], starts: tuple[int, ...], n_bits: int, profile: NetworkProfile, /
-) -> int:
-    """Multiply-accumulates per sample of measuring all units, exactly as they will be run."""
-    moves = schedule(units, starts, n_bits, len(profile.macs))
-    upto = [0, *profile.macs.cumsum().tolist()]
+def scheduled_cost(
+    units: Iterable[Unit],
+    starts: tuple[int, ...],
+    n_bits: int,
+    per_step: npt.NDArray[np.int64] | npt.NDArray[np.float64],
+    /,
+) -> float:
+    """Cost of measuring all units, in the unit of ``per_step``, exactly as they will be run.
+
+    Args:
+        units: As for ``schedule``, likewise ``starts`` and ``n_bits``.
+        starts: Cut before each layer, shape (L,).
+        n_bits: Size of the menu.
+        per_step: Multiply-accumulates or seconds of each step, shape (steps,).
+    """
+    upto: list[float] = [0, *per_step.cumsum().tolist()]
+    moves = schedule(units, starts, n_bits, len(per_step))
     return sum(upto[move.end] - upto[move.start] for move in moves)
 
 

@@ -71,6 +71,7 @@ class Workbench:
         self._journal, self._on_progress = journal, on_progress
         self._records: dict[int, bytes] = dict(journal.records) if journal else {}
         self._started = False
+        self.measured: set[Unit] = set()
         self.reference: list[Tensor] = [
             outputs
             for batch in self.batches
@@ -94,6 +95,7 @@ class Workbench:
         Raises:
             MeasurementError: A loss is not finite; names layers and bit-widths.
         """
+        self.measured.update(units)
         missing = [
             [u for u in units if self._key(u, b) not in self._records]
             for b in range(len(self.batches))

@@ -1,0 +1,147 @@
+"""What a measurement will cost, before it starts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from clado_core.datasets import Samples
+from clado_core.inference import make_batches, measuring, run_batch
+from clado_core.layers import LayerTable
+from clado_core.sensitivity.derivatives import PROBES
+from clado_core.sensitivity.graph import INPUT
+from clado_core.sensitivity.plan import (
+    JOINTS,
+    Unit,
+    block_plan,
+    joint_plan,
+    pairwise_plan,
+    single_plan,
+)
+from clado_core.sensitivity.run import WITH_OUTPUTS
+from clado_core.sensitivity.schedule import scheduled_cost
+from clado_core.sensitivity.settings import MeasurementSettings
+from clado_core.sensitivity.suffix import SuffixRunner
+from clado_core.sensitivity.workbench import build_runner, weight_bytes
+from clado_core.weight_swap import WeightSwap
+
+ADAPTIVE_SHARE = 0.25
+"""Share of the pairs that an adaptive measurement is forecast to need."""
+PRODUCT_FORWARDS = 4
+"""Multiply-accumulates of a Hessian-vector product, in forwards."""
+FLOAT_BYTES = 4
+TIMED_S = 2.0
+"""Steps are timed for about this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The cost of a measurement on the whole sensitivity set.
+
+    Args:
+        forwards: Losses to measure, the reference included.
+        macs: Multiply-accumulates; exact for estimators that measure a fixed set of losses.
+        naive_macs: The same losses by whole forwards.
+        seconds: From a few timed forwards.
+        memory_bytes: Above the loaded network: copies of weights, activations, kept outputs.
+        not_traced: What cannot be cut, as ``NetworkGraph.not_traced``.
+    """
+
+    forwards: int
+    macs: int
+    naive_macs: int
+    seconds: float
+    memory_bytes: int
+    not_traced: str
+
+
+def forecast(
+    model: nn.Module, layers: LayerTable, samples: Samples, settings: MeasurementSettings, /
+) -> Forecast:
+    """Plan a measurement without doing it; runs a few forwards to time them."""
+    batches = make_batches(model, samples, settings.batch_size)
+    menu = settings.bit_widths
+    with measuring(model), WeightSwap(model, layers, settings.scheme) as swap:
+        runner = build_runner(model, layers, batches, settings, swap)
+        classes = run_batch(model, batches[0]).shape[1]
+        seconds = _seconds_per_step(runner, batches[0].x)
+    units = units_of(layers, settings)
+    macs, time_s = runner.profile.macs, seconds * len(samples) / len(batches[0].y)
+    costs = [_cost(units, runner, layers, settings, per_step) for per_step in (macs, time_s)]
+    if settings.estimator == "adaptive":
+        singles = len(single_plan(len(layers), len(menu)))
+        pairs = pairwise_plan(len(layers), len(menu))[singles:]
+        units = (*units, *pairs[: int(ADAPTIVE_SHARE * len(pairs))])
+    kept = len(samples) * classes * FLOAT_BYTES
+    kept *= 1 + len(layers) * len(menu) * (settings.estimator in WITH_OUTPUTS)
+    activations = len(batches[0].y) * runner.bytes_per_sample
+    return Forecast(
+        forwards=len(units),
+        macs=int(costs[0]) * len(samples),
+        naive_macs=len(units) * int(macs.sum()) * len(samples),
+        seconds=costs[1],
+        memory_bytes=int(weight_bytes(layers, len(menu)) + activations + kept),
+        not_traced=runner.graph.not_traced,
+    )
+
+
+def _cost(
+    units: tuple[Unit, ...],
+    runner: SuffixRunner,
+    layers: LayerTable,
+    settings: MeasurementSettings,
+    per_step: npt.NDArray[Any],
+) -> float:
+    n_bits = len(settings.bit_widths)
+    cost = scheduled_cost(units, runner.starts, n_bits, per_step)
+    if settings.estimator == "adaptive":
+        pairs = pairwise_plan(len(layers), n_bits)[1 + len(layers) * n_bits :]
+        cost += ADAPTIVE_SHARE * scheduled_cost(pairs, runner.starts, n_bits, per_step)
+    return cost + float(per_step.sum()) * _extra_forwards(len(layers) * n_bits, settings)
+
+
+@torch.no_grad()
+def _seconds_per_step(runner: SuffixRunner, x: Tensor) -> npt.NDArray[np.float64]:
+    """Wall time of each step on one batch, the median over a few runs."""
+    runs: list[list[float]] = []
+    until = time.perf_counter() + TIMED_S
+    while len(runs) < 3 or (time.perf_counter() < until and len(runs) < 50):
+        values, marks = {INPUT: x.clone()}, []
+        for k, step in enumerate(runner.graph.steps):
+            start = time.perf_counter()
+            values[k] = step.call(values)
+            if x.is_cuda:
+                torch.cuda.synchronize()
+            marks.append(time.perf_counter() - start)
+            for v in step.reads:
+                if runner.graph.last_reads[v] <= k:
+                    values.pop(v, None)
+        runs.append(marks)
+    medians: npt.NDArray[np.float64] = np.median(np.array(runs), axis=0)
+    return medians
+
+
+def units_of(layers: LayerTable, settings: MeasurementSettings, /) -> tuple[Unit, ...]:
+    """Losses that an estimator measures in any case; adaptive adds pairs to these."""
+    size = len(layers), len(settings.bit_widths)
+    if settings.estimator == "pairwise":
+        return pairwise_plan(*size)
+    if settings.estimator == "block":
+        return block_plan(layers, size[1])
+    if settings.estimator == "hvp":
+        return ((),)
+    joints = joint_plan(*size, JOINTS) if settings.estimator != "logit-gram" else ()
+    return (*single_plan(*size), *joints)
+
+
+def _extra_forwards(n: int, settings: MeasurementSettings) -> int:
+    """Derivatives in forwards."""
+    products = n * (settings.estimator == "hvp")
+    products += PROBES * ("hawq" in settings.baselines) + n * ("mpqco" in settings.baselines)
+    return PRODUCT_FORWARDS * products
