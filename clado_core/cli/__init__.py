@@ -25,6 +25,7 @@ COMMANDS = (
     "measure",
     "import",
     "info",
+    "certify",
     "solve",
     "frontier",
     "evaluate",

@@ -7,41 +7,59 @@ Example:
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
-from clado_core.cli.problem_options import add_effort, add_wishes, problem_from
+from clado_core.cli.problem_options import (
+    add_effort,
+    add_wishes,
+    positive_count,
+    problem_from,
+)
 from clado_core.cli.progress import ProgressLine
+from clado_core.companions import load_certificate, save_frontier
+from clado_core.errors import InputError
 from clado_core.frontier import sweep
-from clado_core.solvers.scip import ScipSolver
-from clado_core.store import artifact_digest, load, write_atomically
+from clado_core.solvers import TieredSolver
+from clado_core.store import load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("artifact", metavar="ARTIFACT", help="a .clado file")
-    parser.add_argument("--points", type=int, default=50, metavar="N", help="budgets to solve")
+    parser.add_argument(
+        "--points", type=positive_count, default=50, metavar="N", help="budgets to solve"
+    )
     parser.add_argument("--out", metavar="FILE", help="also write the points to a JSON file")
+    parser.add_argument(
+        "--store",
+        action="store_true",
+        help="keep the points beside the artifact, where the dashboard finds them",
+    )
     add_wishes(parser)
     add_effort(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Sweep the budgets; with --out also store the result."""
+    """Sweep the budgets; with --out or --store also keep the result."""
     problem = problem_from(arguments, load(arguments.artifact))
+    if arguments.store and (problem.pins or problem.ties or problem.min_bits or problem.allowed):
+        raise InputError(
+            "--store keeps the frontier of the network as it is; with wishes use --out FILE."
+        )
     with ProgressLine(f"Frontier of {problem.matrix.name}", "budgets") as line:
         frontier = sweep(
             problem,
             points=arguments.points,
-            solver=ScipSolver(),
+            solver=TieredSolver(load_certificate(arguments.artifact)),
             time_limit_s=arguments.time_limit,
             gap_limit=arguments.gap,
             on_progress=line.update,
         )
-    result = {"artifact_sha256": artifact_digest(arguments.artifact), **frontier.to_json()}
     if arguments.out:
-        write_atomically(arguments.out, json.dumps(result).encode())
-    return result
+        save_frontier(frontier, arguments.artifact, arguments.out)
+    if arguments.store:
+        save_frontier(frontier, arguments.artifact)
+    return frontier.to_json()
 
 
 def show(result: dict[str, Any]) -> str:

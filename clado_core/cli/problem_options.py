@@ -9,12 +9,13 @@ import re
 from clado_core.errors import InputError
 from clado_core.matrix import SensitivityMatrix
 from clado_core.problem import AllocationProblem, bits_for_average
+from clado_core.scheme import BitWidths, parse_bit_menu
 
 BYTES_PER_MB = 10**6
 
 
 def add_wishes(parser: argparse.ArgumentParser) -> None:
-    """Add ``--pin``, ``--tie`` and ``--min-bits``."""
+    """Add ``--pin``, ``--tie``, ``--allow`` and ``--min-bits``."""
     parser.add_argument(
         "--pin",
         action="append",
@@ -28,6 +29,13 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="LAYER,LAYER",
         help="give these layers one bit-width (repeatable)",
+    )
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="LAYER=BITS,BITS",
+        help="the only bit-widths of one layer, as in conv1=4,8 (repeatable)",
     )
     parser.add_argument(
         "--min-bits",
@@ -85,6 +93,7 @@ def problem_from(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> Al
         budget_bops=getattr(arguments, "bops", None),
         pins=dict(_name_and_bits(text, "--pin") for text in arguments.pin),
         ties=tuple(tuple(re.split(r"\s*,\s*", text.strip())) for text in arguments.tie),
+        allowed=dict(_name_and_menu(text) for text in arguments.allow),
         min_bits=dict(_name_and_bits(text, "--min-bits") for text in arguments.min_bits),
     )
 
@@ -111,6 +120,22 @@ def _number(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number")
     return value
+
+
+def positive_count(text: str) -> int:
+    """For argparse: a whole number of 1 or more."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
+    return int(text)
+
+
+def _name_and_menu(text: str) -> tuple[str, BitWidths]:
+    name, equals, bits = text.rpartition("=")
+    if not equals:
+        raise InputError(
+            f"--allow takes LAYER=BITS,BITS, as in --allow conv1=4,8; given: '{text}'."
+        )
+    return name.strip(), parse_bit_menu(bits)
 
 
 def _name_and_bits(text: str, option: str) -> tuple[str, int]:

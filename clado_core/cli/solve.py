@@ -1,7 +1,7 @@
 """Choose bit-widths for one budget (or several at once).
 
 Example:
-  python -m clado_core solve assets/digits-resnet.clado --avg-bits 4 --pin fc=8
+  python -m clado_core solve assets/digits-resnet.clado --avg-bits 4 --pin head=8
 """
 
 from __future__ import annotations
@@ -10,37 +10,83 @@ import argparse
 from typing import Any
 
 from clado_core.baselines import METHODS, allocate
-from clado_core.cli.problem_options import add_budgets, add_effort, add_wishes, problem_from
-from clado_core.solvers.scip import ScipSolver
+from clado_core.cli.problem_options import (
+    add_budgets,
+    add_effort,
+    add_wishes,
+    positive_count,
+    problem_from,
+)
+from clado_core.companions import load_certificate
+from clado_core.errors import InputError
+from clado_core.problem import AllocationProblem
+from clado_core.solvers import (
+    Certificate,
+    DaqpSolver,
+    LocalSearchSolver,
+    ScipSolver,
+    Solver,
+    TieredSolver,
+)
+from clado_core.solvers.k_best import k_best, price_of_pin
 from clado_core.store import load
+
+SOLVERS = ("tiered", "scip", "daqp", "local-search")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("artifact", metavar="ARTIFACT", help="a .clado file")
+    add = parser.add_argument
+    add("artifact", metavar="ARTIFACT", help="a .clado file")
     add_budgets(parser)
     add_wishes(parser)
-    parser.add_argument("--method", choices=METHODS, default="clado", help="what is minimized")
-    parser.add_argument(
+    add("--method", choices=METHODS, default="clado", help="what is minimized")
+    add(
         "--psd",
         action="store_true",
         help="paper mode: minimize the positive semidefinite projection of the matrix",
     )
     add_effort(parser)
+    add(
+        "--solver",
+        choices=SOLVERS,
+        default="tiered",
+        help="tiered: local search answers, DAQP proves, SCIP takes over where DAQP is slow",
+    )
+    add("--confirm", action="store_true", help="let SCIP prove again what DAQP has proven")
+    add("--prices", action="store_true", help="also say what each pin costs")
+    add(
+        "--k-best",
+        type=positive_count,
+        default=1,
+        metavar="K",
+        help="also list the K best assignments",
+    )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Solve and describe the solution."""
     problem = problem_from(arguments, load(arguments.artifact))
+    whole_matrix = arguments.method == "clado" and not arguments.psd
+    if (arguments.prices or arguments.k_best > 1) and not whole_matrix:
+        raise InputError("--prices and --k-best are for the method clado without --psd.")
+    certificate = load_certificate(arguments.artifact) if whole_matrix else None
+    solver = _solver(arguments, certificate)
     solution = allocate(
         problem,
         method=arguments.method,
         psd=arguments.psd,
-        solver=ScipSolver(),
+        solver=solver,
         time_limit_s=arguments.time_limit,
         gap_limit=arguments.gap,
     )
-    return solution.to_json() | {"status_sentence": solution.status.value}
+    result = solution.to_json() | {"status_sentence": solution.status.value}
+    if arguments.prices:
+        result["prices"] = _prices(problem, solver)
+    if arguments.k_best > 1:
+        ranked = k_best(problem, k=arguments.k_best, certificate=certificate)
+        result["k_best"] = [each.to_json() for each in ranked]
+    return result
 
 
 def show(result: dict[str, Any]) -> str:
@@ -52,6 +98,40 @@ def show(result: dict[str, Any]) -> str:
         f"{result['avg_bits']:.3f} bits on average, {result['size_bytes'] / 1e6:.4g} MB "
         "(10⁶ bytes) for the whole file",
     ]
+    lines += [
+        f"the pin {price['layer']}={price['bits']} costs "
+        f"{price['predicted_loss_increase']:+.4g} predicted loss and "
+        f"{price['size_bits'] / 8e6:+.4g} MB"
+        for price in result.get("prices", ())
+    ]
     width = max(map(len, result["assignment"]))
     lines += [f"  {name:<{width}}  {bits}" for name, bits in result["assignment"].items()]
+    for rank, other in enumerate(result.get("k_best", ()), start=1):
+        bits = " ".join(map(str, other["assignment"].values()))
+        lines.append(f"{rank:>3}. predicted {other['predicted_loss_increase']:+.6g}  {bits}")
     return "\n".join(lines)
+
+
+def _solver(arguments: argparse.Namespace, certificate: Certificate | None) -> Solver:
+    if arguments.solver == "scip":
+        return ScipSolver()
+    if arguments.solver == "daqp":
+        return DaqpSolver()
+    if arguments.solver == "local-search":
+        return LocalSearchSolver()
+    return TieredSolver(certificate, confirm=arguments.confirm)
+
+
+def _prices(problem: AllocationProblem, solver: Solver) -> list[dict[str, Any]]:
+    prices = [
+        price_of_pin(problem, name, bits, solver=solver) for name, bits in problem.pins.items()
+    ]
+    return [
+        {
+            "layer": price.layer,
+            "bits": price.bits,
+            "predicted_loss_increase": price.predicted_loss_increase,
+            "size_bits": price.size_bits,
+        }
+        for price in prices
+    ]

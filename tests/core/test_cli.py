@@ -10,6 +10,8 @@ import pytest
 
 import clado_core as cc
 from clado_core.cli import COMMANDS, main
+from clado_core.companions import certificate_path, load_certificate, load_frontier
+from tests.conftest import make_matrix
 
 
 @pytest.fixture
@@ -87,6 +89,9 @@ def test_numbers_that_are_none_exit_2_with_one_sentence(
         ["--avg-bits", "-3"],
         ["--pin", "conv1=8"],
         ["--pin", "conv1"],
+        ["--allow", "block0.conv0=3"],
+        ["--allow", "block0.conv0"],
+        ["--prices", "--psd"],
         ["--pin", "block0.conv0=3"],
         ["--tie", "block0.conv0,nowhere"],
         ["--min-bits", "stage9*=4"],
@@ -176,10 +181,60 @@ def test_frontier_is_stored_and_monotone(
     out = tmp_path / "front.json"
     assert main(["frontier", artifact, "--points", "7", "--out", str(out), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert json.loads(out.read_text()) == printed
+    assert json.loads(out.read_text())["points"] == printed["points"]
     losses = [point["predicted_loss_increase"] for point in printed["points"]]
     assert losses == sorted(losses, reverse=True)
     assert all("budget_bits" in point for point in printed["points"])
+
+
+def test_prices_and_runners_up(artifact: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--avg-bits", "4", "--pin", "block0.conv0=2", "--prices", "--k-best", "3"]
+    assert main(["solve", artifact, *options, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    (price,) = result["prices"]
+    assert price["layer"] == "block0.conv0"
+    assert price["predicted_loss_increase"] >= -1e-9
+    losses = [other["predicted_loss_increase"] for other in result["k_best"]]
+    assert len(losses) == 3
+    assert losses == sorted(losses)
+    assert losses[0] == result["predicted_loss_increase"]
+
+
+@pytest.mark.parametrize("solver", ["tiered", "scip", "daqp", "local-search"])
+def test_every_solver_finds_the_optimum(
+    artifact: str, solver: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["solve", artifact, "--avg-bits", "4", "--solver", solver, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    problem = cc.AllocationProblem(cc.load(artifact), budget_bits=2592)
+    best = cc.EnumerationSolver().solve(problem)
+    assert found["objective"] == pytest.approx(best.objective, rel=1e-9)
+
+
+def test_a_certificate_is_kept_beside_its_artifact_and_used_by_it_alone(
+    artifact: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["certify", artifact, "--sizes", "3", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["sizes_bits"]) == 3
+    kept = load_certificate(artifact)
+    assert kept is not None
+    assert len(kept.sizes_bits) == 3
+    cc.save_matrix(make_matrix(seed=5), artifact)
+    assert load_certificate(artifact) is None
+    certificate_path(artifact).write_bytes(b"damaged")
+    assert load_certificate(artifact) is None
+
+
+def test_a_stored_frontier_is_found_again(
+    artifact: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["frontier", artifact, "--points", "4", "--store", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    stored = load_frontier(artifact, cc.load(artifact))
+    assert stored is not None
+    assert stored.to_json() == printed
+    assert main(["frontier", artifact, "--store", "--pin", "block0.conv0=8"]) == 2
+    _sentence(capsys)
 
 
 def test_export_writes_what_solve_printed(
