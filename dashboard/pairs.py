@@ -65,11 +65,25 @@ def pair(
 
 
 def top_pairs(
-    matrix: SensitivityMatrix, chosen: Assignment | None = None, /, *, count: int = 20
+    matrix: SensitivityMatrix,
+    chosen: Assignment | None = None,
+    /,
+    *,
+    count: int = 20,
+    sign: int = 0,
 ) -> list[Pair]:
-    """The pairs with the largest cross terms by magnitude, largest first."""
+    """The pairs with the largest cross terms by magnitude, largest first.
+
+    Args:
+        matrix: The measured sensitivities.
+        chosen: The current choice.
+        count: At most so many.
+        sign: 1 for those that hurt each other, −1 for those that compensate, 0 for both.
+    """
     B = matrix.n_bits
     terms = np.triu(np.where(matrix.same_layer(), 0.0, matrix.G), 1)
+    if sign:
+        terms = np.where(np.sign(terms) == sign, terms, 0.0)
     order = np.argsort(-np.abs(terms), axis=None, kind="stable")[:count]
     found = []
     for a, c in zip(*np.unravel_index(order, terms.shape), strict=True):

@@ -1,14 +1,18 @@
 """Interactions: which layers hurt each other, and which compensate."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
 
+import clado_core as cc
 from clado_core.diagnostics import diagnose
-from dashboard import baselines, pairs, view_state
+from dashboard import artifacts, baselines, view_state
+from dashboard.artifacts import Artifact
+from dashboard.cards.pairs import SELECTED, pair_card, selected_pair, top_table
 from dashboard.components import live_plot
 from dashboard.figures.interaction import (
+    Fold,
     InteractionInfo,
     Order,
     interaction_alt,
@@ -17,20 +21,38 @@ from dashboard.figures.interaction import (
 )
 from dashboard.theme import percent, signed
 
-HEIGHT = 570
-SELECTED = "clado_pair"
+HEIGHT = 548
 LAYERS, CANDIDATES = "Layers", "Candidates"
+MAX_ROWS = 400
+"""More candidates than this are drawn layer by layer: the browser would take seconds."""
 
 state = view_state.current()
-matrix, names = state.matrix, state.matrix.layers.names
+names = state.matrix.layers.names
 answer = state.answers.quick(state.budget_bits, thorough=True)
 chosen = answer.assignment
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def cross_share(digest: str) -> float:
+def cross_share(path: str, digest: str) -> float:
     """Weight of the cross-layer terms."""
-    return diagnose(matrix).cross_layer_share
+    return diagnose(artifacts.matrix(Artifact("", path, digest))).cross_layer_share
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def clipped(path: str, digest: str) -> cc.SensitivityMatrix:
+    """What the paper minimizes: negative eigenvalues set to zero."""
+    return artifacts.matrix(Artifact("", path, digest)).project_psd()
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def cells_of(
+    path: str, digest: str, psd: bool, candidates: bool, fold: Fold, order: Order, hide: bool
+) -> InteractionInfo:
+    """The heatmap's record; it does not follow the budget."""
+    matrix = clipped(path, digest) if psd else artifacts.matrix(Artifact("", path, digest))
+    return interaction_info(
+        matrix, candidates=candidates, fold=fold, order=order, hide_diagonal=hide
+    )
 
 
 def headline() -> str:
@@ -38,14 +60,23 @@ def headline() -> str:
     additive = baselines.diagonal_at(state.artifact, state.budget_bits, state.rules)
     changed = len(chosen.changes_from(additive.assignment))
     cost = additive.predicted_loss_increase - answer.predicted_loss_increase
+    share = cross_share(state.artifact.path, state.artifact.digest)
     return (
-        f"Cross-layer terms are **{percent(cross_share(state.artifact.digest))}** of the total "
-        f"by magnitude; ignoring them changes the bit-width of **{changed} of {len(names)}** "
-        f"layers at {state.avg_bits:.2f} average bits and costs {signed(cost)} predicted loss."
+        f"Cross-layer terms are **{percent(share)}** of the total by magnitude; ignoring them "
+        f"changes the bit-width of **{changed} of {len(names)}** layers at "
+        f"{state.avg_bits:.2f} average bits and costs {signed(cost)} predicted loss."
     )
 
 
-def select(info: InteractionInfo) -> Any:
+def choice(label: str, options: list[str], key: str) -> str:
+    """A segmented control without a visible label."""
+    picked = st.segmented_control(
+        label, options, default=options[0], required=True, key=key, label_visibility="collapsed"
+    )
+    return str(picked)
+
+
+def select(info: InteractionInfo) -> Callable[[Mapping[str, Any]], None]:
     """Remembers the clicked cell as two network positions."""
 
     def clicked(point: Mapping[str, Any]) -> None:
@@ -55,88 +86,42 @@ def select(info: InteractionInfo) -> Any:
     return clicked
 
 
-def selected_pair() -> pairs.Pair:
-    """The clicked pair; before any click the strongest one."""
-    fine, i, j = st.session_state.get(SELECTED, (True, 0, 0))
-    B = matrix.n_bits
-    first, second = (i // B, j // B) if fine else (i, j)
-    if first == second or max(first, second) >= len(names):
-        return pairs.top_pairs(matrix, chosen, count=1)[0]
-    if fine:
-        widths = matrix.bit_widths
-        return pairs.pair(matrix, (first, widths[i % B]), (second, widths[j % B]), chosen)
-    return pairs.strongest_between(matrix, i, j, chosen)
-
-
-def pair_card() -> None:
-    """The selected pair: each alone, both together, the difference."""
-    found = selected_pair()
-    (i, b), (j, c) = found.first, found.second
-    st.markdown(f"**{names[i]}** at {b} bits × **{names[j]}** at {c} bits")
-    columns = st.columns(3)
-    columns[0].metric("Alone, sum", signed(sum(found.alone)), help="Measured loss increases added.")
-    columns[1].metric("Together", signed(found.together), help="Both quantized at once.")
-    columns[2].metric("Cross term", signed(found.cross), help="Together minus the sum.")
-    effect = "hurt each other" if found.cross > 0 else "compensate each other"
-    paid = "pays this term" if found.paid else "does not pay this term"
-    rank = f"{percent(found.stronger)} of all cross terms are stronger"
-    if found.stronger == 0:
-        rank = "no cross term is stronger"
-    st.caption(f"They {effect}; {rank}. The current choice {paid}.")
-
-
-def top_table() -> None:
-    """The strongest pairs of candidates."""
-    rows = [
-        {
-            "Layer": names[p.first[0]],
-            "Bits": p.first[1],
-            "With": names[p.second[0]],
-            "Bits ": p.second[1],
-            "Cross term": p.cross,
-            "Chosen": p.paid,
-        }
-        for p in pairs.top_pairs(matrix, chosen)
-    ]
-    st.dataframe(
-        rows,
-        hide_index=True,
-        height=402,
-        column_config={"Cross term": st.column_config.NumberColumn(format="%+.3g")},
-        alt="The twenty strongest cross terms",
-    )
-
-
 st.markdown(headline())
 if len(names) < 2:
     st.caption("A network of one layer has no pairs.")
     st.stop()
+too_many = len(state.matrix.G) > MAX_ROWS
+pair = selected_pair(state.matrix, chosen)
 left, right = st.columns([54, 46])
 with left, st.container(border=True):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        view = choice("Rows", [LAYERS] if too_many else [LAYERS, CANDIDATES], "heat_view")
+        order = choice("Order", [o.value for o in Order], "heat_order")
+        fold = choice("Cells", [f.value for f in Fold], "heat_fold") if view == LAYERS else None
     with st.container(horizontal=True, vertical_alignment="center"):
-        view = st.segmented_control(
-            "Rows",
-            [LAYERS, CANDIDATES],
-            default=LAYERS,
-            required=True,
-            key="heat_view",
-            label_visibility="collapsed",
-        )
-        order = st.segmented_control(
-            "Order",
-            [o.value for o in Order],
-            default=Order.NETWORK.value,
-            required=True,
-            key="heat_order",
-            label_visibility="collapsed",
-        )
         hide = st.toggle("Hide diagonal", value=True, key="heat_hide")
         log = st.toggle("Log colours", value=True, key="heat_log")
-    cells = interaction_info(
-        matrix, candidates=view == CANDIDATES, order=Order(order), hide_diagonal=hide
+        psd = st.toggle(
+            "PSD-clipped",
+            key="heat_psd",
+            help="Negative eigenvalues set to zero, as the paper solves it; numbers beside the "
+            "chart stay the measured ones.",
+        )
+    cells = cells_of(
+        state.artifact.path,
+        state.artifact.digest,
+        psd,
+        view == CANDIDATES,
+        Fold(fold) if fold else Fold.STRONGEST,
+        Order(order),
+        hide,
     )
+    B, widths = state.matrix.n_bits, state.matrix.bit_widths
+    framed = [
+        i if view == LAYERS else i * B + widths.index(b) for i, b in (pair.first, pair.second)
+    ]
     live_plot(
-        interaction_figure(cells, state.mode, log=log),
+        interaction_figure(cells, state.mode, log=log, selected=(framed[0], framed[1])),
         key="heat_plot",
         alt=interaction_alt(cells),
         height=HEIGHT,
@@ -144,11 +129,11 @@ with left, st.container(border=True):
     )
     st.caption(
         "Positive: the two hurt each other more than the sum of each alone. Negative: they "
-        "compensate. Layers: the strongest term over all bit-widths. Click a cell for its numbers."
+        "compensate. Click a cell for its numbers."
+        + (" Too many candidates for one chart: layers are shown." if too_many else "")
     )
 with right:
     with st.container(border=True):
-        pair_card()
+        pair_card(state.matrix, pair)
     with st.container(border=True):
-        st.markdown("**Strongest pairs**")
-        top_table()
+        top_table(state.matrix, chosen)

@@ -22,6 +22,13 @@ NAMED_LAYERS, LONGEST_NAME = 24, 16
 """With few rows and short names every layer is named at the axis; else the stages are."""
 
 
+class Fold(Enum):
+    """How a pair of layers is one number; the value is the label."""
+
+    STRONGEST = "Strongest"
+    SUM = "Sum"
+
+
 class Order(Enum):
     """How rows are ordered; the value is the label."""
 
@@ -72,11 +79,25 @@ def strongest(matrix: SensitivityMatrix, /) -> Matrix:
     return np.nan_to_num(picked)
 
 
+def summed(matrix: SensitivityMatrix, /) -> Matrix:
+    """Per pair of layers the sum of its cross terms over all bit-widths, shape (L, L).
+
+    On the diagonal the sum of the layer's loss increases alone.
+    """
+    L, B = matrix.n_layers, matrix.n_bits
+    total: Matrix = np.nan_to_num(loss_terms(matrix)).reshape(L, B, L, B).sum(axis=(1, 3))
+    return total
+
+
+FOLDS = {Fold.STRONGEST: strongest, Fold.SUM: summed}
+
+
 def interaction_info(
     matrix: SensitivityMatrix,
     /,
     *,
     candidates: bool = False,
+    fold: Fold = Fold.STRONGEST,
     order: Order = Order.NETWORK,
     hide_diagonal: bool = True,
 ) -> InteractionInfo:
@@ -85,6 +106,7 @@ def interaction_info(
     Args:
         matrix: The measured sensitivities.
         candidates: One row per (layer, bit-width) instead of one per layer.
+        fold: How the cells of a pair of layers become one, where rows are layers.
         order: Of the layers; a layer's candidates stay together.
         hide_diagonal: The diagonal otherwise drowns the cross terms.
     """
@@ -97,7 +119,7 @@ def interaction_info(
         values = loss_terms(matrix)[np.ix_(rows, rows)]
     else:
         rows, labels = list(layers), [names[i] for i in layers]
-        values = strongest(matrix)[np.ix_(rows, rows)]
+        values = FOLDS[fold](matrix)[np.ix_(rows, rows)]
     if hide_diagonal:
         values[np.diag_indices_from(values)] = np.nan
     size = B if candidates else 1
@@ -118,12 +140,24 @@ def layer_order(matrix: SensitivityMatrix, order: Order, /) -> tuple[int, ...]:
     if order is Order.TOTAL:
         return tuple(np.argsort(-weight.sum(axis=1), kind="stable").tolist())
     if order is Order.CLUSTER and matrix.n_layers > 2:
-        # Spectral seriation: sorted by the Fiedler vector, strong pairs come to lie close.
-        degree = np.maximum(weight.sum(axis=1), 1e-12)
-        scaled = weight / np.sqrt(np.outer(degree, degree))
-        _, vectors = np.linalg.eigh(np.eye(len(weight)) - scaled)
-        return tuple(np.argsort(vectors[:, 1] / np.sqrt(degree), kind="stable").tolist())
+        return _clustered(weight)
     return tuple(range(matrix.n_layers))
+
+
+def _clustered(weight: Matrix) -> tuple[int, ...]:
+    """Leaves of a hierarchical clustering, ordered so that strong pairs lie close.
+
+    Layers are near where their interaction is strong, on a logarithm of its magnitude.
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    axis = signed_log([float(weight.max())])
+    nearness = axis.of(weight)
+    distance = nearness.max() - nearness
+    np.fill_diagonal(distance, 0.0)
+    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    return tuple(int(i) for i in leaves_list(tree))
 
 
 def interaction_alt(info: InteractionInfo, /) -> str:
@@ -136,8 +170,22 @@ def interaction_alt(info: InteractionInfo, /) -> str:
     )
 
 
-def interaction_figure(info: InteractionInfo, mode: Mode, /, *, log: bool = True) -> Spec:
-    """Draw it; with ``log`` colours follow the signed logarithm, for heavy tails."""
+def interaction_figure(
+    info: InteractionInfo,
+    mode: Mode,
+    /,
+    *,
+    log: bool = True,
+    selected: tuple[int, int] | None = None,
+) -> Spec:
+    """Draw it.
+
+    Args:
+        info: What to draw.
+        mode: Light or dark.
+        log: Colours follow the signed logarithm, for heavy tails.
+        selected: Network positions, as in ``rows``, of the cell to frame.
+    """
     colours = palette(mode)
     axis = signed_log([info.limit])
     shown = axis.of(info.values) if log else info.values
@@ -170,18 +218,20 @@ def interaction_figure(info: InteractionInfo, mode: Mode, /, *, log: bool = True
     labels = [[f"<b>{a}</b><br>× <b>{b}</b>" for b in info.labels] for a in info.labels]
     if size <= 120:
         heatmap |= {"text": labels, "hovertemplate": "%{text}<br>%{customdata:+.3g}<extra></extra>"}
-    return {"data": [heatmap], "layout": _layout(info, mode)}
+    return {"data": [heatmap], "layout": _layout(info, mode, selected)}
 
 
-def _layout(info: InteractionInfo, mode: Mode) -> dict[str, Any]:
+def _layout(info: InteractionInfo, mode: Mode, selected: tuple[int, int] | None) -> dict[str, Any]:
     colours, size = palette(mode), len(info.rows)
     line = {"color": colours.text, "width": 1}
     edges = [first - 0.5 for _, first, _ in info.groups[1:]]
     across = [_line({"x0": e, "x1": e, "y0": -0.5, "y1": size - 0.5}, line) for e in edges]
     down = [_line({"y0": e, "y1": e, "x0": -0.5, "x1": size - 0.5}, line) for e in edges]
-    named = size <= NAMED_LAYERS and max(map(len, info.labels)) <= LONGEST_NAME
+    short = max(map(len, info.labels)) <= LONGEST_NAME
+    named = size <= NAMED_LAYERS and (short or not info.groups)
     if named:
-        places, texts = list(range(size)), list(info.labels)
+        places = list(range(size))
+        texts = [x if len(x) <= LONGEST_NAME else f"…{x[1 - LONGEST_NAME :]}" for x in info.labels]
     else:
         places = [int((a + z) / 2) for _, a, z in info.groups]
         texts = [label for label, _, _ in info.groups]
@@ -196,10 +246,31 @@ def _layout(info: InteractionInfo, mode: Mode) -> dict[str, Any]:
     return {
         "template": template(mode),
         "margin": {"l": 108, "r": 8, "t": 6, "b": 86},
-        "shapes": [*across, *down],
+        "shapes": [*across, *down, *_frames(info, selected, colours.accent)],
         "xaxis": axis | {"tickangle": -45},
         "yaxis": axis | {"range": [size - 0.5, -0.5]},
     }
+
+
+def _frames(
+    info: InteractionInfo, selected: tuple[int, int] | None, colour: str
+) -> list[dict[str, Any]]:
+    """A frame around the cell and its mirror image."""
+    if selected is None or not set(selected) <= set(info.rows):
+        return []
+    i, j = (info.rows.index(row) for row in selected)
+    line = {"color": colour, "width": 2}
+    return [
+        {
+            "type": "rect",
+            "x0": x - 0.5,
+            "x1": x + 0.5,
+            "y0": y - 0.5,
+            "y1": y + 0.5,
+            "line": line,
+        }
+        for x, y in ((i, j), (j, i))
+    ]
 
 
 def _line(ends: dict[str, float], line: dict[str, Any]) -> dict[str, Any]:

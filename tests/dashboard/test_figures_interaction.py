@@ -10,6 +10,7 @@ import clado_core as cc
 from dashboard import pairs
 from dashboard.components import figure_bytes
 from dashboard.figures.interaction import (
+    Fold,
     Order,
     interaction_alt,
     interaction_figure,
@@ -17,6 +18,7 @@ from dashboard.figures.interaction import (
     layer_order,
     loss_terms,
     strongest,
+    summed,
 )
 from dashboard.theme import Mode
 from tests.conftest import make_matrix
@@ -96,3 +98,38 @@ def test_pair(worked_example: cc.SensitivityMatrix) -> None:
     assert found.paid
     assert pairs.top_pairs(worked_example, chosen, count=1) == [found]
     assert pairs.strongest_between(worked_example, 0, 2, chosen) == found
+
+
+def test_summed_adds_every_bit_width(worked_example: cc.SensitivityMatrix) -> None:
+    values = summed(worked_example)
+    pair = worked_example.blocks()[0, :, 2, :].sum()
+    assert values[0, 2] == pytest.approx(pair)
+    assert values[0, 0] == pytest.approx(1.0 + 0.1)
+    info = interaction_info(worked_example, fold=Fold.SUM, hide_diagonal=False)
+    np.testing.assert_allclose(info.values, values)
+
+
+def test_clustering_puts_strong_pairs_side_by_side() -> None:
+    base = make_matrix(6, monotone=True)
+    G = base.G.copy()
+    for i, j in ((0, 3), (3, 5), (1, 4)):
+        G[3 * i, 3 * j] = G[3 * j, 3 * i] = 1.0
+    order = layer_order(make_matrix(6, G=G), Order.CLUSTER)
+    places = [order.index(i) for i in (0, 3, 5)]
+    assert max(places) - min(places) == 2
+    assert abs(order.index(1) - order.index(4)) == 1
+
+
+def test_the_selected_cell_is_framed_with_its_mirror_image() -> None:
+    info = interaction_info(make_matrix(5), order=Order.TOTAL)
+    shapes = interaction_figure(info, "light", selected=(1, 3))["layout"]["shapes"]
+    centres = {((s["x0"] + s["x1"]) / 2, (s["y0"] + s["y1"]) / 2) for s in shapes}
+    i, j = info.rows.index(1), info.rows.index(3)
+    assert centres == {(i, j), (j, i)}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_pairs_of_one_direction(sign: int) -> None:
+    found = pairs.top_pairs(make_matrix(5), count=50, sign=sign)
+    assert found
+    assert all(np.sign(p.cross) == sign for p in found)

@@ -94,6 +94,19 @@ def test_tables_stand_in_for_charts(open_page: OpenPage) -> None:
     assert "Predicted loss increase" in app.dataframe[0].value.columns
 
 
+@pytest.mark.parametrize("view", ["Layers", "Candidates"])
+def test_heatmap_controls(open_page: OpenPage, view: str) -> None:
+    app = open_page("interactions")
+    for key, value in (
+        ("heat_view", view),
+        ("heat_order", "Cluster"),
+        ("pairs_direction", "Compensate"),
+    ):
+        next(c for c in app.get("button_group") if c.key == key).set_value([value])
+    app.toggle(key="heat_psd").set_value(True).run()
+    assert not app.exception
+
+
 def test_no_artifact(open_page: OpenPage, own_artifacts: Path) -> None:
     for file in own_artifacts.iterdir():
         file.unlink()

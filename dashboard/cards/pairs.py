@@ -1,0 +1,105 @@
+"""One pair of layers in numbers, and the strongest pairs of all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from clado_core import Assignment, SensitivityMatrix
+from dashboard import pairs
+from dashboard.theme import number, percent, signed
+
+SELECTED, TABLE = "clado_pair", "clado_pairs_table"
+DIRECTIONS = {"All": 0, "Hurt each other": 1, "Compensate": -1}
+
+
+def selected_pair(matrix: SensitivityMatrix, chosen: Assignment, /) -> pairs.Pair:
+    """The clicked pair; before any click the strongest one."""
+    fine, i, j = st.session_state.get(SELECTED, (True, 0, 0))
+    B = matrix.n_bits
+    first, second = (i // B, j // B) if fine else (i, j)
+    if first == second or max(first, second) >= matrix.n_layers:
+        found = pairs.top_pairs(matrix, chosen, count=1)
+        return found[0] if found else pairs.strongest_between(matrix, 0, 1, chosen)
+    if fine:
+        widths = matrix.bit_widths
+        return pairs.pair(matrix, (first, widths[i % B]), (second, widths[j % B]), chosen)
+    return pairs.strongest_between(matrix, i, j, chosen)
+
+
+def pair_card(matrix: SensitivityMatrix, found: pairs.Pair, /) -> None:
+    """Each alone, both together, the difference; then the cross terms at every bit-width."""
+    names = matrix.layers.names
+    (i, b), (j, c) = found.first, found.second
+    st.markdown(f"**{names[i]}** at {b} bits × **{names[j]}** at {c} bits")
+    columns = st.columns(3)
+    columns[0].metric("Alone, sum", signed(sum(found.alone)), help="Measured loss increases added.")
+    columns[1].metric("Together", signed(found.together), help="Both quantized at once.")
+    columns[2].metric("Cross term", signed(found.cross), help="Together minus the sum.")
+    effect = "hurt each other" if found.cross > 0 else "compensate each other"
+    paid = "pays this term" if found.paid else "does not pay this term"
+    rank = f"{percent(found.stronger)} of all cross terms are stronger"
+    if found.stronger == 0:
+        rank = "no cross term is stronger"
+    st.caption(f"They {effect}; {rank}. The current choice {paid}.")
+    block = matrix.blocks()[i, :, j, :]
+    rows = [
+        {f"{names[i]} ↓ {names[j]} →": f"{b} bits"}
+        | {f"{c} bits": signed(float(block[m, n])) for n, c in enumerate(matrix.bit_widths)}
+        for m, b in enumerate(matrix.bit_widths)
+    ]
+    st.table(rows, hide_index=True)
+
+
+def top_table(matrix: SensitivityMatrix, chosen: Assignment, /) -> None:
+    """The strongest pairs of candidates; a click on a row selects its cell."""
+    names, B = matrix.layers.names, matrix.n_bits
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Strongest pairs**")
+        st.space("stretch")
+        direction = st.segmented_control(
+            "Direction",
+            list(DIRECTIONS),
+            default="All",
+            required=True,
+            key="pairs_direction",
+            label_visibility="collapsed",
+        )
+    found = pairs.top_pairs(matrix, chosen, sign=DIRECTIONS[str(direction)])
+    if not found:
+        st.caption("There is no such pair.")
+        return
+
+    def clicked() -> None:
+        rows = st.session_state[TABLE]["selection"]["rows"]
+        if rows:
+            (i, b), (j, c) = found[rows[0]].first, found[rows[0]].second
+            widths = matrix.bit_widths
+            st.session_state[SELECTED] = (
+                True,
+                i * B + widths.index(b),
+                j * B + widths.index(c),
+            )
+
+    st.dataframe(
+        [_row(names, p) for p in found],
+        hide_index=True,
+        height=290,
+        key=TABLE,
+        on_select=clicked,
+        selection_mode="single-row",
+        column_config={"Cross term": st.column_config.NumberColumn(format="%+.3g")},
+        alt=f"The {len(found)} strongest cross terms; the first is {number(found[0].cross)}",
+    )
+
+
+def _row(names: tuple[str, ...], found: pairs.Pair) -> dict[str, Any]:
+    return {
+        "Layer": names[found.first[0]],
+        "Bits": found.first[1],
+        "With": names[found.second[0]],
+        "Bits ": found.second[1],
+        "Cross term": found.cross,
+        "Chosen": found.paid,
+    }
