@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         frontier = sweep(
             problem,
             points=arguments.points,
-            solver=TieredSolver(load_certificate(arguments.artifact)),
+            solver=TieredSolver(load_certificate(arguments.artifact), confirm=arguments.confirm),
             time_limit_s=arguments.time_limit,
             gap_limit=arguments.gap,
             on_progress=line.update,

@@ -53,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="tiered",
         help="tiered: local search answers, DAQP proves, SCIP takes over where DAQP is slow",
     )
-    add("--confirm", action="store_true", help="let SCIP prove again what DAQP has proven")
     add("--prices", action="store_true", help="also say what each pin costs")
     add(
         "--k-best",
