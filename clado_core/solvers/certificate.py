@@ -13,7 +13,8 @@ from clado_core.errors import InputError
 from clado_core.matrix import SensitivityMatrix
 from clado_core.problem import AllocationProblem
 from clado_core.program import Program, compile_program
-from clado_core.solvers.convexify import ConvexForm, best_shifts, convex_form
+from clado_core.solvers.convexify import ConvexForm, best_shifts, convex_form, convexify
+from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.products import ReferenceForm, reference_form
 
 DEFAULT_SIZES = 9
@@ -91,6 +92,15 @@ class Certificate:
         low, high = self.sizes_bits[right - 1 : right + 1]
         share = float(np.clip((size_bits - low) / (high - low), 0.0, 1.0))
         return np.asarray((1 - share) * self.shifts[right - 1] + share * self.shifts[right])
+
+
+def convexify_for(incumbent: Incumbent, certificate: Certificate | None, /) -> ConvexForm:
+    """The certificate's convex form of a program; without one, the tightest, from an SDP."""
+    if certificate is None:
+        return convexify(incumbent.program)
+    # The size of a good answer tells where on the grid a problem lies, whatever limits it.
+    size = incumbent.assignment.size_bits
+    return certificate.convex_form(incumbent.problem, incumbent.program, size)
 
 
 OnCertificate: TypeAlias = Callable[[Certificate, int], None]

@@ -12,18 +12,16 @@ from clado_core.errors import SolverError
 from clado_core.problem import AllocationProblem
 from clado_core.program import Program
 from clado_core.solution import Assignment, Solution, SolveStatus
-from clado_core.solvers.certificate import Certificate
-from clado_core.solvers.convexify import ConvexForm, budget_rows, convexify
+from clado_core.solvers.certificate import Certificate, convexify_for
+from clado_core.solvers.convexify import ConvexForm, budget_rows
 from clado_core.solvers.incumbent import PROOF_TOLERANCE, PROVEN_GAP, Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
+from clado_core.solvers.node_bound import UNBOUNDED, NodeRelaxation
 from clado_core.solvers.protocol import OnProgress
 
 OPTIMAL, INFEASIBLE, CYCLING, TIME_LIMIT = 1, -1, -2, (-7, 5)
 """DAQP's exit flags; 5 also comes at a time limit (0.11). "Infeasible" under a bound on the
 objective means that nothing better than the bound exists."""
-
-UNBOUNDED = 1e30
-"""DAQP's infinity."""
 
 BINARY = 16
 """DAQP's mark of a row that must hold at one of its bounds."""
@@ -97,8 +95,9 @@ def branch_and_bound(
     Raises:
         SolverError: DAQP failed numerically.
     """
-    tree = Tree(incumbent.program, _convexify(incumbent, certificate))
-    incumbent.prove(tree.root_bound())
+    convex = convexify_for(incumbent, certificate)
+    incumbent.prove(NodeRelaxation(incumbent.program, convex).root().value)
+    tree = Tree(incumbent.program, convex)
     while incumbent.gap > max(gap_limit, PROVEN_GAP):
         tolerance = tree.tolerance(incumbent.objective)
         target = incumbent.objective - max(gap_limit * abs(incumbent.objective), tolerance)
@@ -123,14 +122,6 @@ def branch_and_bound(
     return SolveStatus.OPTIMAL if proven else SolveStatus.GAP_LIMIT
 
 
-def _convexify(incumbent: Incumbent, certificate: Certificate | None) -> ConvexForm:
-    if certificate is None:
-        return convexify(incumbent.program)
-    # The size of a good answer tells where on the grid a problem lies, whatever limits it.
-    size = incumbent.assignment.size_bits
-    return certificate.convex_form(incumbent.problem, incumbent.program, size)
-
-
 class Tree:
     """DAQP's arrays for one program; its variables are z in branching order, in units of scale."""
 
@@ -143,7 +134,6 @@ class Tree:
         budgets, room = budget_rows(program, form)
         crowded = np.flatnonzero(program.n_choices > 2)
         one_hot = np.equal.outer(crowded, form.decision) * 1.0
-        self._n_budgets = len(budgets)
         self._rows = np.concatenate([budgets, one_hot])[:, order]
         self._limits = np.concatenate([room, np.ones(len(crowded))])
 
@@ -151,27 +141,10 @@ class Tree:
         """What the proof gives up, in units of the objective."""
         return max(PROOF_TOLERANCE * abs(objective), SMALLEST_TOLERANCE * self._scale)
 
-    def root_bound(self) -> float:
-        """A bound from the continuous relaxation that holds whatever DAQP's accuracy is.
-
-        f is convex, so f(z) ≥ f(ẑ) + ∇f(ẑ)'(z − ẑ) for any ẑ, and with λ ≥ 0 on the budgets the
-        right side's minimum over the assignments is one minimum per decision.
-        """
-        flag, z, lagrange = self._run(UNBOUNDED, None, binary=False)
-        if flag != OPTIMAL:
-            return -np.inf
-        price = np.maximum(lagrange, 0.0)[self._n_variables :][: self._n_budgets]
-        gradient = self._H @ z + self._linear + price @ self._rows[: self._n_budgets]
-        least = np.zeros(self._program.n_decisions)
-        np.minimum.at(least, self._convex.form.decision[self._order], gradient)
-        value = least.sum() - z @ self._H @ z / 2 - price @ self._limits[: self._n_budgets]
-        rounding = 1e-12 * (1 + np.abs(gradient).sum())
-        return float(self._convex.form.base + self._scale * (value - rounding))
-
     def search(self, target: float, time_limit_s: float | None) -> tuple[int, Choices]:
         """Look for the best choice with an objective below ``target``: exit flag and choice."""
         bound = min((target - self._convex.form.base) / self._scale, UNBOUNDED)
-        flag, z, _ = self._run(bound, time_limit_s, binary=True)
+        flag, z = self._run(bound, time_limit_s)
         if flag not in (OPTIMAL, INFEASIBLE, *TIME_LIMIT):
             raise SolverError(f"DAQP stopped with its exit flag {flag}, which should not happen.")
         return flag, self._choice(z)
@@ -192,16 +165,14 @@ class Tree:
     def _n_variables(self) -> int:
         return len(self._linear)
 
-    def _run(
-        self, bound: float, time_limit_s: float | None, *, binary: bool
-    ) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def _run(self, bound: float, time_limit_s: float | None) -> tuple[int, npt.NDArray[np.float64]]:
         import daqp
 
         n = self._n_variables
         sense = np.zeros(n + len(self._limits), dtype=np.intc)
-        sense[:n] = BINARY if binary else 0
+        sense[:n] = BINARY
         for primal_tolerance in PRIMAL_TOLERANCES:
-            z, _, flag, info = daqp.solve(
+            z, _, flag, _ = daqp.solve(
                 self._H,
                 self._linear,
                 np.ascontiguousarray(self._rows),
@@ -217,7 +188,7 @@ class Tree:
             )
             if flag != CYCLING:
                 break
-        return int(flag), np.asarray(z), np.asarray(info["lam"])
+        return int(flag), np.asarray(z)
 
     def _choice(self, z: npt.NDArray[np.float64]) -> Choices:
         form, program = self._convex.form, self._program

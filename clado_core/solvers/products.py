@@ -1,4 +1,4 @@
-"""The program against a reference choice, with every product of two binaries made linear."""
+"""The program against a reference choice: one variable less per decision."""
 
 from __future__ import annotations
 

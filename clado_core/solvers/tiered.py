@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from clado_core.errors import SolverError
 from clado_core.problem import AllocationProblem
 from clado_core.solution import Assignment, Solution, SolveStatus
-from clado_core.solvers import daqp, scip
+from clado_core.solvers import daqp
 from clado_core.solvers.certificate import Certificate
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.protocol import OnProgress
+from clado_core.solvers.scip import ScipSolver
 
 DAQP_SHARE = 0.5
 """Share of a time limit after which SCIP, which improves its bound all along, takes over."""
@@ -57,9 +58,8 @@ class TieredSolver:
         proven = status is not SolveStatus.TIME_LIMIT
         if proven and not self.confirm:
             return incumbent.solution(status, "daqp")
-        second = scip.branch_and_bound(
-            incumbent, time_limit_s, gap_limit, listen=on_progress is not None
-        )
+        scip = ScipSolver(certificate=self.certificate)
+        second = scip.prove(incumbent, time_limit_s, gap_limit, report=on_progress is not None)
         if not proven:
             return incumbent.solution(second, "scip")
         confirmed = second is not SolveStatus.TIME_LIMIT

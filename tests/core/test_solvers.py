@@ -24,13 +24,14 @@ from clado_core.solvers import (
 )
 from tests.core.instances import measured, random_matrix, random_problem, table, worked_example
 
-PROVERS = [ScipSolver(), DaqpSolver()]
+PROVERS = [ScipSolver(), ScipSolver("products"), DaqpSolver()]
 EXACT = [EnumerationSolver(), TieredSolver(), *PROVERS]
 SOLVERS = [LocalSearchSolver(), *EXACT]
 
 
 def _name(solver: object) -> str:
-    return type(solver).__name__
+    name = type(solver).__name__
+    return f"{name}-{solver.formulation}" if isinstance(solver, ScipSolver) else name
 
 
 def _check_exact(solver: Solver, problem: AllocationProblem) -> None:

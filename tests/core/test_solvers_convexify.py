@@ -19,7 +19,7 @@ from clado_core.solvers import (
     certify,
 )
 from clado_core.solvers.convexify import ConvexForm, budget_rows, convex_form, convexify
-from clado_core.solvers.daqp import Tree
+from clado_core.solvers.node_bound import NodeRelaxation
 from clado_core.solvers.products import reference_form
 from tests.core.instances import measured, random_matrix, random_problem, worked_example
 
@@ -70,7 +70,7 @@ def test_root_bound_never_exceeds_the_optimum(seed: int) -> None:
     if not program.n_decisions:
         pytest.skip("nothing to decide")
     optimum = EnumerationSolver().solve(problem).objective
-    bound = Tree(program, convexify(program)).root_bound()
+    bound = NodeRelaxation(program, convexify(program)).root().value
     assert math.isfinite(bound)
     assert bound <= optimum + 1e-9 * abs(optimum)
 
@@ -89,7 +89,7 @@ def test_root_bound_equals_that_of_cvxpy() -> None:
         cvxpy.Minimize(form.linear @ z + cvxpy.sum(cvxpy.multiply(form.quadratic, Z))),
         [Y[0, 0] == 1, cvxpy.diag(Z) == z, cvxpy.multiply(inside, Z) == 0, rows @ z <= room],
     ).solve(solver=cvxpy.CLARABEL)
-    bound = Tree(program, convexify(program)).root_bound()
+    bound = NodeRelaxation(program, convexify(program)).root().value
     assert bound == pytest.approx(form.base + minimum, rel=1e-4)
 
 
