@@ -30,6 +30,7 @@ COMMANDS = (
     "frontier",
     "evaluate",
     "export",
+    "bench",
 )
 """In the order of a user's work; ``import`` lives in the module ``import_``."""
 

@@ -1,0 +1,56 @@
+"""Run the benchmarks: ratios against the baselines, measured in one run on this machine.
+
+solve: every tier of the solver against CVXPY's quad_form with SCIP, on real matrices.
+measure: the estimators against the naive loops. dashboard: what a person at the page waits for.
+
+Example:
+  python -m clado_core bench solve
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from clado_core.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BENCHMARKS = ("solve", "measure", "dashboard")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("benchmark", choices=BENCHMARKS)
+    parser.add_argument(
+        "options", nargs="*", metavar="OPTION", help="passed on, after --: see -- --help"
+    )
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Start the benchmark as its own process; its table goes to standard error."""
+    module = f"tests.benchmarks.{arguments.benchmark}"
+    if not (ROOT / "tests" / "benchmarks" / f"{arguments.benchmark}.py").is_file():
+        raise InputError(
+            "The benchmarks are part of the project's repository, and this is an installed "
+            "package: run them from a clone."
+        )
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments.options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise InputError(f"The benchmark {arguments.benchmark} stopped; it says why above.")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def show(result: dict[str, Any]) -> str:
+    """Where the benchmark has printed its table, only what it ran on is left to say."""
+    return f"Machine: {json.dumps(result.get('machine'))}. Use --json for every number."
