@@ -1,0 +1,99 @@
+"""What a person at a browser waits for: from key or finger to pixels, pages, a cold start."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.e2e.conftest import FLAGS, HERE, chromium, start_server, stop_server
+
+CHARTS = ".js-plotly-plot .main-svg"
+IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
+PAGES = ("Interactions", "Explore", "Compare", "Explore", "Export", "Explore", "Method", "Explore")
+
+MOVED = """before => new Promise(done => {
+  const look = () => (HERE) !== before ? requestAnimationFrame(done) : requestAnimationFrame(look)
+  look()
+})""".replace("HERE", HERE)
+
+
+def measure(scratch: Path) -> dict[str, list[float]]:
+    """Milliseconds, several of each."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        size = {"width": 1440, "height": 900}
+        cold, page = [], None
+        for i in range(3):
+            started = time.perf_counter()
+            process, address = start_server("", scratch / f"server-{i}.log")
+            # A new context has an empty cache, as on a first visit.
+            page = browser.new_context(viewport=size).new_page()
+            page.goto(f"{address}/?model=digits-vit&mode=Fast&avg_bits=4")
+            page.wait_for_selector(CHARTS, timeout=60_000)
+            cold.append(1000 * (time.perf_counter() - started))
+            if i < 2:
+                page.close()
+                stop_server(process)
+        assert page is not None
+        try:
+            page.wait_for_selector(IDLE)
+            page.wait_for_timeout(1500)
+            return {
+                "cold_start_ms": cold,
+                "key_to_pixels_ms": _keys(page),
+                "finger_to_pixels_ms": _fingers(page),
+                "page_switch_ms": _pages(page),
+            }
+        finally:
+            stop_server(process)
+            browser.close()
+
+
+def _keys(page: Page) -> list[float]:
+    page.get_by_role("slider").focus()
+    times = []
+    for i in range(20):
+        before = page.evaluate(HERE)
+        started = time.perf_counter()
+        page.keyboard.press("PageUp" if i % 2 else "PageDown")
+        page.evaluate(MOVED, before)
+        times.append(1000 * (time.perf_counter() - started))
+        page.wait_for_timeout(250)
+    return times
+
+
+def _fingers(page: Page) -> list[float]:
+    box = page.get_by_role("slider").bounding_box()
+    assert box is not None
+    y, x, times = box["y"] + box["height"] / 2, box["x"] + box["width"] * 0.3, []
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for i in range(20):
+        before = page.evaluate(HERE)
+        started = time.perf_counter()
+        page.mouse.move(x + (140 if i % 2 else 0) + 6 * i, y)
+        page.evaluate(MOVED, before)
+        times.append(1000 * (time.perf_counter() - started))
+        page.wait_for_timeout(120)
+    page.mouse.up()
+    return times
+
+
+def _pages(page: Page) -> list[float]:
+    """To a page and back, each page warm: the first round is not counted."""
+    times = []
+    for i in range(2):
+        for name in PAGES:
+            content = {"Export": "[data-testid=stCode]", "Method": ".katex"}.get(name, CHARTS)
+            started = time.perf_counter()
+            page.get_by_role("link", name=name).first.click()
+            here = "/" if name == "Explore" else f"/{name.lower()}"
+            page.wait_for_function("path => location.pathname === path", arg=here)
+            page.wait_for_selector(content)
+            page.wait_for_selector(IDLE)
+            if i:
+                times.append(1000 * (time.perf_counter() - started))
+            page.wait_for_timeout(200)
+    return times

@@ -1,0 +1,146 @@
+"""How quick the dashboard is: ``python -m tests.benchmarks.dashboard [--no-browser]``.
+
+Starts the real server. Prints one JSON object on standard output, a table on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.visitor import SocketVisitor, Step
+from tests.e2e.conftest import start_server, stop_server
+
+STEPS, VISITORS, STEPS_EACH = 150, 20, 25
+THROTTLE_S = 0.06
+"""The slider reports at most this often."""
+
+TARGETS = {
+    "step_ms": (25, 50),
+    "chart_kb": (60, 60),
+    "crowd_step_ms": (None, 150),
+    "memory_per_session_mb": (30, 30),
+    "key_to_pixels_ms": (200, 350),
+    "finger_to_pixels_ms": (200, 400),
+    "page_switch_ms": (500, 1000),
+    "cold_start_ms": (3000, 5000),
+}
+"""Targets for the median and the 95th percentile."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="digits-vit")
+    parser.add_argument("--no-browser", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        samples = server_side(arguments.model, Path(scratch))
+        if not arguments.no_browser:
+            from tests.benchmarks import browser
+
+            samples |= browser.measure(Path(scratch))
+    found = {name: spread(values) for name, values in samples.items()}
+    load = {"cores": os.cpu_count(), "load_average": os.getloadavg()[0]}
+    print(table(found), file=sys.stderr)
+    print(json.dumps({"machine": load, "model": arguments.model, "measured": found}))
+
+
+def server_side(model: str, scratch: Path) -> dict[str, list[float]]:
+    """Steps of one visitor, then of many at once."""
+    process, address = start_server("", scratch / "server.log")
+    try:
+        query = {"model": model, "mode": "Fast", "avg_bits": "4"}
+        one = SocketVisitor(address, query)
+        one.open()
+        drag(one, 20, seed=0)
+        cpu = cpu_seconds(process.pid)
+        steps = drag(one, STEPS, seed=1)
+        cpu_ms = 1000 * (cpu_seconds(process.pid) - cpu) / STEPS
+        before = resident_mb(process.pid)
+        crowd, after = crowd_steps(address, query, process.pid)
+        one.close()
+    finally:
+        stop_server(process)
+    return {
+        "step_ms": [1000 * s.seconds for s in steps],
+        "step_cpu_ms": [cpu_ms],
+        "chart_kb": [s.chart_bytes / 1000 for s in steps],
+        "payload_kb": [s.sent_bytes / 1000 for s in steps],
+        "crowd_step_ms": [1000 * s.seconds for s in crowd],
+        "memory_per_session_mb": [(after - before) / VISITORS],
+    }
+
+
+def drag(visitor: SocketVisitor, count: int, *, seed: int) -> list[Step]:
+    """Steps of a drag, at random places, never faster than the slider reports."""
+    rng, steps = random.Random(seed), []
+    for _ in range(count):
+        started = time.perf_counter()
+        steps.append(visitor.drag_to(rng.uniform(2.2, 7.8)))
+        time.sleep(max(0.0, THROTTLE_S - (time.perf_counter() - started)))
+    return steps
+
+
+def crowd_steps(address: str, query: dict[str, str], pid: int) -> tuple[list[Step], float]:
+    """Steps of many visitors dragging at once, and the server's memory then in MB."""
+    visitors = [SocketVisitor(address, query) for _ in range(VISITORS)]
+    for visitor in visitors:
+        visitor.open()
+    steps: list[Step] = []
+    threads = [
+        threading.Thread(target=lambda v=v, i=i: steps.extend(drag(v, STEPS_EACH, seed=i)))
+        for i, v in enumerate(visitors)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    memory = resident_mb(pid)
+    for visitor in visitors:
+        visitor.close()
+    return steps, memory
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int) -> float:
+    """Memory of a process, MB of 10⁶ bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(x for x in lines if x.startswith("VmRSS")).split()[1]) * 1024 / 1e6
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median, 95th percentile and count."""
+    p50, p95 = np.percentile(values, [50, 95])
+    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2), "n": len(values)}
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """Rows with targets."""
+    lines = [f"{'':<24}{'p50':>10}{'p95':>10}{'n':>6}{'target p50':>12}{'p95':>8}"]
+    for name, value in found.items():
+        targets = [("" if t is None else f"{t:g}") for t in TARGETS.get(name, (None, None))]
+        lines.append(
+            f"{name:<24}{value['p50']:>10g}{value['p95']:>10g}{value['n']:>6}"
+            f"{targets[0]:>12}{targets[1]:>8}"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
