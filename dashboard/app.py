@@ -73,3 +73,4 @@ notices.unusable(catalog.problems)
 if page.url_path == "compare":
     view_state.compare_controls(catalog)
 page.run()
+artifacts.settle_memory()

@@ -6,6 +6,7 @@ artifact is the key.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import math
@@ -116,6 +117,13 @@ def _answers(path: str, digest: str, rules: Rules) -> Answers:
 def answers(artifact: Artifact, rules: Rules = NO_RULES, /) -> Answers:
     """What is known about a network's best choices under some rules; grows as solvers answer."""
     return _answers(artifact.path, artifact.digest, rules)
+
+
+@st.cache_resource(show_spinner=False)
+def settle_memory() -> None:
+    """Once per server: what is imported by now stays, so collections need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @st.cache_resource(show_spinner=False)
