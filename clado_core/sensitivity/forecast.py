@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from clado_core.datasets import Samples
 from clado_core.inference import make_batches, measuring, run_batch
 from clado_core.layers import LayerTable
+from clado_core.sensitivity.adaptive import MAX_SHARE
+from clado_core.sensitivity.calibrate import PAIRS_PER_CLASS
 from clado_core.sensitivity.derivatives import PROBES
 from clado_core.sensitivity.graph import INPUT
 from clado_core.sensitivity.plan import (
-    JOINTS,
     Unit,
     block_plan,
-    joint_plan,
     pairwise_plan,
     single_plan,
 )
@@ -31,8 +31,6 @@ from clado_core.sensitivity.suffix import SuffixRunner
 from clado_core.sensitivity.workbench import build_runner, weight_bytes
 from clado_core.weight_swap import WeightSwap
 
-ADAPTIVE_SHARE = 0.25
-"""Share of the pairs that an adaptive measurement is forecast to need."""
 PRODUCT_FORWARDS = 4
 """Multiply-accumulates of a Hessian-vector product, in forwards."""
 FLOAT_BYTES = 4
@@ -74,17 +72,14 @@ def forecast(
     units = units_of(layers, settings)
     macs, time_s = runner.profile.macs, seconds * len(samples) / len(batches[0].y)
     costs = [_cost(units, runner, layers, settings, per_step) for per_step in (macs, time_s)]
-    if settings.estimator == "adaptive":
-        singles = len(single_plan(len(layers), len(menu)))
-        pairs = pairwise_plan(len(layers), len(menu))[singles:]
-        units = (*units, *pairs[: int(ADAPTIVE_SHARE * len(pairs))])
+    n_forwards = len(units) + round(_share(layers, settings) * len(_pairs(layers, settings)))
     kept = len(samples) * classes * FLOAT_BYTES
     kept *= 1 + len(layers) * len(menu) * (settings.estimator in WITH_OUTPUTS)
     activations = len(batches[0].y) * runner.bytes_per_sample
     return Forecast(
-        forwards=len(units),
+        forwards=n_forwards,
         macs=int(costs[0]) * len(samples),
-        naive_macs=len(units) * int(macs.sum()) * len(samples),
+        naive_macs=n_forwards * int(macs.sum()) * len(samples),
         seconds=costs[1],
         memory_bytes=int(weight_bytes(layers, len(menu)) + activations + kept),
         not_traced=runner.graph.not_traced,
@@ -100,10 +95,22 @@ def _cost(
 ) -> float:
     n_bits = len(settings.bit_widths)
     cost = scheduled_cost(units, runner.starts, n_bits, per_step)
-    if settings.estimator == "adaptive":
-        pairs = pairwise_plan(len(layers), n_bits)[1 + len(layers) * n_bits :]
-        cost += ADAPTIVE_SHARE * scheduled_cost(pairs, runner.starts, n_bits, per_step)
+    if share := _share(layers, settings):
+        pairs = _pairs(layers, settings)
+        cost += share * scheduled_cost(pairs, runner.starts, n_bits, per_step)
     return cost + float(per_step.sum()) * _extra_forwards(len(layers) * n_bits, settings)
+
+
+def _pairs(layers: LayerTable, settings: MeasurementSettings) -> tuple[Unit, ...]:
+    n_bits = len(settings.bit_widths)
+    return pairwise_plan(len(layers), n_bits)[1 + len(layers) * n_bits :]
+
+
+def _share(layers: LayerTable, settings: MeasurementSettings) -> float:
+    """Share of the pairs measured beside ``units_of``: an upper bound."""
+    menu, n_pairs = len(settings.bit_widths), len(_pairs(layers, settings))
+    fitted = min(1.0, PAIRS_PER_CLASS * menu * (menu + 1) / 2 / max(n_pairs, 1))
+    return {"calibrated": fitted, "adaptive": max(fitted, MAX_SHARE)}.get(settings.estimator, 0.0)
 
 
 @torch.no_grad()
@@ -128,7 +135,7 @@ def _seconds_per_step(runner: SuffixRunner, x: Tensor) -> npt.NDArray[np.float64
 
 
 def units_of(layers: LayerTable, settings: MeasurementSettings, /) -> tuple[Unit, ...]:
-    """Losses that an estimator measures in any case; adaptive adds pairs to these."""
+    """Losses known beforehand; adaptive and calibrated add pairs that depend on these."""
     size = len(layers), len(settings.bit_widths)
     if settings.estimator == "pairwise":
         return pairwise_plan(*size)
@@ -136,8 +143,7 @@ def units_of(layers: LayerTable, settings: MeasurementSettings, /) -> tuple[Unit
         return block_plan(layers, size[1])
     if settings.estimator == "hvp":
         return ((),)
-    joints = joint_plan(*size, JOINTS) if settings.estimator != "logit-gram" else ()
-    return (*single_plan(*size), *joints)
+    return single_plan(*size)
 
 
 def _extra_forwards(n: int, settings: MeasurementSettings) -> int:

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-import numpy as np
-
 from clado_core.layers import LayerTable
 
 Unit: TypeAlias = tuple[int, ...]
 """Candidates quantized together, ascending; candidate a = layer·M + position in the menu."""
-
-JOINTS = 24
-"""Joint losses that calibrate a Gram matrix."""
-JOINT_SEED = 20250702
-"""Draws the joint assignments that calibrate; fixed, so that a stopped run finds them again."""
 
 
 def single_plan(n_layers: int, n_bits: int, /) -> tuple[Unit, ...]:
@@ -41,25 +34,6 @@ def block_plan(layers: LayerTable, n_bits: int, /) -> tuple[Unit, ...]:
     pairs = _pairs(len(layers) * n_bits, n_bits)
     inside = (u for u in pairs if block[u[0] // n_bits] == block[u[1] // n_bits])
     return (*single_plan(len(layers), n_bits), *inside)
-
-
-def joint_plan(n_layers: int, n_bits: int, count: int, /) -> tuple[Unit, ...]:
-    """Random assignments of all layers at once, alternating over adjacent halves of the menu.
-
-    With the menu 2, 4, 8 they mix 4 and 8 bits, then 2 and 4, then all three, and so on.
-
-    Args:
-        n_layers: I.
-        n_bits: M.
-        count: How many.
-    """
-    rng = np.random.default_rng(JOINT_SEED)
-    if n_layers < 3:
-        return ()
-    ranges = [(m, m + 2) for m in reversed(range(n_bits - 1))] + [(0, n_bits)]
-    drawn = [rng.integers(*ranges[k % len(ranges)], size=n_layers) for k in range(count)]
-    units = [tuple((np.arange(n_layers) * n_bits + m).tolist()) for m in drawn]
-    return tuple(dict.fromkeys(units))
 
 
 def forward_count(n_layers: int, n_bits: int, /) -> int:

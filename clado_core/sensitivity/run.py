@@ -21,6 +21,7 @@ from clado_core.layers import LayerTable
 from clado_core.matrix import SensitivityMatrix
 from clado_core.models import state_digest
 from clado_core.provenance import Provenance
+from clado_core.sensitivity.adaptive import estimate_adaptive, estimate_calibrated
 from clado_core.sensitivity.derivatives import MPQCO, hawq, hawq_keys, hvp_keys, mpqco
 from clado_core.sensitivity.estimators import (
     Estimator,
@@ -30,7 +31,7 @@ from clado_core.sensitivity.estimators import (
     estimate_pairwise,
 )
 from clado_core.sensitivity.journal import Journal
-from clado_core.sensitivity.plan import JOINTS, joint_plan, pairwise_plan
+from clado_core.sensitivity.plan import pairwise_plan
 from clado_core.sensitivity.settings import MeasurementSettings
 from clado_core.sensitivity.workbench import Progress, Workbench
 from clado_core.weight_swap import WeightSwap
@@ -39,6 +40,8 @@ WITH_OUTPUTS = ("logit-gram", "calibrated", "adaptive")
 """Estimators that need the outputs of single candidates, not their losses alone."""
 _FUNCTIONS: dict[str, Estimator] = {
     "pairwise": estimate_pairwise,
+    "adaptive": estimate_adaptive,
+    "calibrated": estimate_calibrated,
     "logit-gram": estimate_logit_gram,
     "block": estimate_block,
     "hvp": estimate_hvp,
@@ -129,7 +132,6 @@ def _keys(n_layers: int, n_bits: int) -> dict[Any, int]:
     n = n_layers * n_bits
     names: list[Any] = [
         *pairwise_plan(n_layers, n_bits),
-        *joint_plan(n_layers, n_bits, JOINTS),
         *hvp_keys(n),
         *hawq_keys(),
         MPQCO,

@@ -1,0 +1,129 @@
+"""Measure exactly the pairs that the choice of bit-widths depends on.
+
+Start from a calibrated Gram matrix. At a grid of budgets, solve with it and with a copy in which
+every entry not yet measured is redrawn within its uncertainty. Measure the pairs in these
+solutions that are uncertain for their objective, calibrate again, and repeat until none is left,
+or until the allowed share of all pairs is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from clado_core.matrix import SensitivityMatrix
+from clado_core.problem import AllocationProblem
+from clado_core.sensitivity.calibrate import Calibration, calibrate, pairs_to_fit
+from clado_core.sensitivity.estimators import Estimate, from_losses, gram_sums
+from clado_core.sensitivity.pairwise import sensitivities
+from clado_core.sensitivity.plan import Unit, forward_count, single_plan
+from clado_core.sensitivity.workbench import Sums, Workbench
+from clado_core.solvers.local_search import LocalSearchSolver
+
+N_BUDGETS = 20
+SEED = 20250704
+"""Of the redrawn matrices; fixed, so that a stopped run takes the same decisions again."""
+TOLERANCE = 0.002
+"""Uncertainty left in a solution's objective, relative to it."""
+MAX_SHARE = 0.25
+"""Of all pairs; for small networks the pairs that calibrate may be more."""
+MAX_ROUNDS = 12
+
+
+def estimate_calibrated(bench: Workbench, /) -> Estimate:
+    """The Gram matrix fitted to measured single losses and a few measured pairs."""
+    gram, losses = _start(bench)
+    return _put_together(bench, gram, losses)
+
+
+def estimate_adaptive(bench: Workbench, /) -> Estimate:
+    """As calibrated, then the pairs measured that decisions depend on."""
+    gram, losses = _start(bench)
+    rng, rounds = np.random.default_rng(SEED), 0
+    wanted: list[Unit] = [()]
+    allowed = int(MAX_SHARE * _n_pairs(bench))
+    while wanted and rounds < MAX_ROUNDS:
+        rounds += 1
+        room = allowed - sum(len(unit) == 2 for unit in losses)
+        wanted = _uncertain_pairs(bench, _calibrated(bench, gram, losses), rng)[: max(room, 0)]
+        losses |= bench.losses(wanted)
+    estimate = _put_together(bench, gram, losses)
+    return replace(estimate, details={**estimate.details, "rounds": rounds})
+
+
+def budgets(matrix: SensitivityMatrix, /) -> list[AllocationProblem]:
+    """Problems at evenly spaced sizes strictly between the smallest and the largest."""
+    ends = [int(matrix.layers.n_weights.sum()) * b for b in matrix.bit_widths]
+    inner = np.linspace(ends[0], ends[-1], N_BUDGETS + 2)[1:-1]
+    return [AllocationProblem(matrix, budget_bits=int(bits)) for bits in inner]
+
+
+def _start(bench: Workbench) -> tuple[npt.NDArray[np.float64], dict[Unit, Sums]]:
+    """The Gram matrix, and the losses of single candidates and of the pairs that calibrate."""
+    losses = bench.losses(single_plan(len(bench.layers), len(bench.menu)))
+    gram = gram_sums(bench).sum(axis=0) / bench.n_samples
+    return gram, losses | bench.losses(pairs_to_fit(gram, len(bench.menu)))
+
+
+def _calibrated(
+    bench: Workbench, gram: npt.NDArray[np.float64], losses: Mapping[Unit, Sums]
+) -> Calibration:
+    mean = {unit: float(sums.sum()) / bench.n_samples for unit, sums in losses.items()}
+    pairs = [unit for unit in losses if len(unit) == 2]
+    return calibrate(gram, sensitivities(mean, bench.n), pairs, len(bench.menu))
+
+
+def _uncertain_pairs(bench: Workbench, found: Calibration, rng: np.random.Generator) -> list[Unit]:
+    """Pairs to measure next, the most important first.
+
+    A pair counts by its uncertainty relative to the objective of a solution that it is in; the
+    pairs that together leave less than the tolerance are not asked for.
+    """
+    noise = np.triu(rng.normal(size=found.G.shape), 1)
+    redrawn = found.G + found.uncertainty * (noise + noise.T)
+    score: dict[Unit, float] = {}
+    for chosen, other in zip(_solve(bench, found.G), _solve(bench, redrawn), strict=True):
+        objective = max(abs(found.G[np.ix_(chosen, chosen)].sum()), np.finfo(float).tiny)
+        pairs = {pair for x in (chosen, other) for pair in _pairs(x) if found.uncertainty[pair]}
+        ordered = sorted(pairs, key=lambda pair: (-found.uncertainty[pair], pair))
+        sigma = np.array([found.uncertainty[pair] for pair in ordered])
+        left = np.sqrt(np.append(np.cumsum(sigma[::-1] ** 2)[::-1], 0.0))
+        for pair in ordered[: int(np.argmax(left <= TOLERANCE * objective))]:
+            relative = found.uncertainty[pair] / objective
+            score[pair] = max(score.get(pair, 0.0), relative)
+    return sorted(score, key=lambda pair: (-score[pair], pair))
+
+
+def _solve(bench: Workbench, G: npt.NDArray[np.float64]) -> list[npt.NDArray[np.int64]]:
+    """Chosen candidates at every budget."""
+    matrix = SensitivityMatrix("", G, bench.layers, bench.menu, scheme=bench.settings.scheme)
+    first = np.arange(len(bench.layers)) * len(bench.menu)
+    solver = LocalSearchSolver()
+    return [
+        first + matrix.choice(solver.solve(problem).assignment.bits) for problem in budgets(matrix)
+    ]
+
+
+def _pairs(chosen: npt.NDArray[np.int64]) -> Iterable[tuple[int, int]]:
+    candidates = chosen.tolist()
+    return ((a, b) for k, a in enumerate(candidates) for b in candidates[k + 1 :])
+
+
+def _put_together(
+    bench: Workbench, gram: npt.NDArray[np.float64], losses: Mapping[Unit, Sums]
+) -> Estimate:
+    """Measured entries, fitted ones elsewhere; parts differ in the measured ones alone."""
+    measured = from_losses(bench, losses)
+    G = _calibrated(bench, gram, losses).G
+    part_G = measured.part_G + np.where(measured.G == 0.0, G, 0.0)
+    n_measured = sum(len(unit) == 2 for unit in losses)
+    share = n_measured / max(_n_pairs(bench), 1)
+    details = {"pairs_measured": n_measured, "share_of_pairs": share}
+    return replace(measured, G=G, part_G=part_G, details=details)
+
+
+def _n_pairs(bench: Workbench) -> int:
+    return forward_count(len(bench.layers), len(bench.menu)) - bench.n - 1
