@@ -21,8 +21,7 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _controller() -> Any:
-    # Finding the loaded libraries takes milliseconds, so once; numpy's and scipy's are there.
-    import scipy.linalg  # noqa: F401
+    # Finding the loaded libraries takes milliseconds, so once; numpy's is there by now.
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController()

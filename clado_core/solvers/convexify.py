@@ -125,6 +125,8 @@ def _relaxation(program: Program, form: ReferenceForm, scale: float) -> Semidefi
         blocks.append((zero + first_budget + k, zero, z, row / 2))
         blocks.append((zero + first_budget + k, z, zero, row / 2))
     rows, left, right, values = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    order = np.argsort(rows, kind="stable")
+    rows, left, right, values = rows[order], left[order], right[order], values[order]
     is_limit = np.arange(first_budget + len(budgets)) >= first_budget
     rhs = np.zeros(len(is_limit))
     rhs[0] = 1.0

@@ -7,8 +7,6 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
-import scipy.sparse
 
 from clado_core.solvers.blas import one_thread
 
@@ -35,7 +33,7 @@ class SemidefiniteProgram:
 
     Args:
         C: Shape (N, N), symmetric, entries of order 1.
-        rows: Shape (T,), the constraint of each term.
+        rows: Shape (T,), the constraint of each term, ascending; every constraint has one.
         left: Shape (T,).
         right: Shape (T,).
         values: Shape (T,).
@@ -160,7 +158,7 @@ def _newton_step(
     system = _schur(program, inverse, at.Y)
     system[np.diag_indices_from(system)] += np.where(program.is_limit, at.s / at.z, 0.0)
     try:
-        factor = scipy.linalg.cho_factor(system)
+        factor = np.linalg.inv(np.linalg.cholesky(system))
     except np.linalg.LinAlgError:
         return None
     shared = (program, at, residual, inverse, factor)
@@ -182,11 +180,10 @@ def _schur(program: SemidefiniteProgram, inverse: Matrix, Y: Matrix) -> Matrix:
     """M_ij = tr(A_i·S⁻¹·A_j·Y), from the entries of the A's alone."""
     left, right = program.left, program.right
     terms = inverse[np.ix_(right, left)] * Y[np.ix_(left, right)]
-    gather = scipy.sparse.csr_array(
-        (program.values, (program.rows, np.arange(len(left)))),
-        shape=(len(program.rhs), len(left)),
-    )
-    return _symmetric(np.asarray(gather @ (gather @ terms.T).T))
+    terms *= np.multiply.outer(program.values, program.values)
+    first = np.searchsorted(program.rows, np.arange(len(program.rhs)))
+    by_row = np.add.reduceat(terms, first, axis=0)
+    return _symmetric(np.add.reduceat(by_row, first, axis=1))
 
 
 def _direction(
@@ -194,7 +191,7 @@ def _direction(
     at: _Point,
     residual: _Residual,
     inverse: Matrix,
-    factor: tuple[Matrix, bool],
+    factor: Matrix,
     target: float,
     second_order: Matrix,
     second_order_limit: Vector,
@@ -205,7 +202,7 @@ def _direction(
     fixed_limit = np.where(
         limit, target / at.z - at.s - ratio * residual.limit - second_order_limit, 0.0
     )
-    y = scipy.linalg.cho_solve(factor, residual.primal - program.apply(fixed) - fixed_limit)
+    y = factor.T @ (factor @ (residual.primal - program.apply(fixed) - fixed_limit))
     combined = program.combine(y)
     return _Point(
         Y=fixed + _symmetric(inverse @ combined @ at.Y),
@@ -226,12 +223,10 @@ def _step_lengths(program: SemidefiniteProgram, at: _Point, to: _Point) -> tuple
 
 def _matrix_step(X: Matrix, D: Matrix) -> float:
     try:
-        lower = np.linalg.cholesky(X)
+        factor = np.linalg.inv(np.linalg.cholesky(X))
     except np.linalg.LinAlgError:
         return 0.0
-    half = scipy.linalg.solve_triangular(lower, D, lower=True)
-    whole = scipy.linalg.solve_triangular(lower, half.T, lower=True)
-    smallest = float(np.linalg.eigvalsh(_symmetric(whole))[0])
+    smallest = float(np.linalg.eigvalsh(_symmetric(factor @ D @ factor.T))[0])
     return min(1.0, -STEP_TO_BOUNDARY / smallest) if smallest < 0 else 1.0
 
 

@@ -38,7 +38,7 @@ SMALL = 100
 
 
 def main(arguments: Iterable[str] | None = None) -> dict[str, Any]:
-    """Run all measurements; the table goes to standard error, one line of JSON to standard output."""
+    """Run all measurements; a table on standard error, a line of JSON on standard output."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
