@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
-from clado_core import AllocationProblem, SensitivityMatrix, Solution
+from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
 from clado_core.baselines import allocate
 from clado_core.errors import CladoError
 from clado_core.frontier import Frontier, budget_grid
@@ -22,30 +24,35 @@ DESCENT = LocalSearchSolver(n_starts=0)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _surrogate(
-    path: str, digest: str, rules: Rules, method: str, psd: bool
-) -> tuple[Solution, ...]:
+def _surrogate(path: str, digest: str, rules: Rules, psd: bool) -> tuple[Solution, ...]:
+    """Choices over the range of sizes that minimize another matrix, scored on the measured one."""
     matrix = artifacts.matrix(Artifact("", path, digest))
-    problem = rules.problem(matrix)
-    return tuple(
-        allocate(
-            rules.problem(matrix, budget),
-            method=method,
-            psd=psd,
-            solver=DESCENT,
+    minimized = matrix.project_psd() if psd else matrix.diagonal_only()
+    found: list[Solution] = []
+    for budget in budget_grid(rules.problem(matrix), POINTS):
+        problem = rules.problem(minimized, budget)
+        start = found[-1].assignment if found else None
+        solved = DESCENT.solve(problem, warm_start=start)
+        found.append(
+            replace(
+                solved,
+                status=SolveStatus.HEURISTIC,
+                objective=matrix.objective(solved.assignment.bits),
+                bound=-math.inf,
+                method="clado-psd" if psd else "diagonal",
+            )
         )
-        for budget in budget_grid(problem, POINTS)
-    )
+    return tuple(found)
 
 
 def diagonal_front(artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
     """Choices of the additive model over the range, scored on the measured matrix."""
-    return _surrogate(artifact.path, artifact.digest, rules, "diagonal", False)
+    return _surrogate(artifact.path, artifact.digest, rules, False)
 
 
 def psd_front(artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
     """What the paper minimizes, G with negative eigenvalues clipped, scored on the measured G."""
-    return _surrogate(artifact.path, artifact.digest, rules, "clado", True)
+    return _surrogate(artifact.path, artifact.digest, rules, True)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)

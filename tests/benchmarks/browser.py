@@ -24,15 +24,17 @@ def measure(scratch: Path) -> dict[str, list[float]]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         size = {"width": 1440, "height": 900}
-        cold, page = [], None
+        paint, charts, page = [], [], None
         for i in range(3):
             started = time.perf_counter()
             process, address = start_server("", scratch / f"server-{i}.log")
             # A new context has an empty cache, as on a first visit.
             page = browser.new_context(viewport=size).new_page()
             page.goto(f"{address}/?model=digits-vit&mode=Fast&avg_bits=4")
+            page.wait_for_selector("[data-testid=stMetricValue]", timeout=60_000)
+            paint.append(1000 * (time.perf_counter() - started))
             page.wait_for_selector(CHARTS, timeout=60_000)
-            cold.append(1000 * (time.perf_counter() - started))
+            charts.append(1000 * (time.perf_counter() - started))
             if i < 2:
                 page.close()
                 stop_server(process)
@@ -41,7 +43,8 @@ def measure(scratch: Path) -> dict[str, list[float]]:
             page.wait_for_selector(IDLE)
             page.wait_for_timeout(1500)
             return {
-                "cold_start_ms": cold,
+                "cold_start_ms": paint,
+                "cold_charts_ms": charts,
                 "key_to_pixels_ms": _keys(page),
                 "finger_to_pixels_ms": _fingers(page),
                 "page_switch_ms": _pages(page),
