@@ -47,6 +47,12 @@ page = st.navigation(
             help="Two networks, or two ways to choose",
         ),
         st.Page(
+            PAGES / "measure.py",
+            title="Measure",
+            icon=":material/labs:",
+            help="Measure your own network, or upload an artifact",
+        ),
+        st.Page(
             PAGES / "export.py",
             title="Export",
             icon=":material/download:",
@@ -63,6 +69,9 @@ page = st.navigation(
 )
 
 catalog = artifacts.find()
+if not catalog.artifacts and page.url_path == "measure":
+    page.run()
+    st.stop()
 if not catalog.artifacts:
     notices.no_artifact(catalog.problems)
     st.stop()

@@ -24,6 +24,7 @@ from clado_core.frontier import Frontier
 from clado_core.store import SUFFIX, artifact_digest
 from dashboard.answers import Answers
 from dashboard.jobs import SolveService
+from dashboard.measuring import MeasureService
 from dashboard.rules import NO_RULES, Rules
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -67,7 +68,15 @@ class Catalog:
 def folders() -> list[Path]:
     """Where artifacts are looked for: ``assets/``, the user's folders, the sample's if loaded."""
     own = [Path(part) for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part]
-    return [ASSETS, *own, *([sample_folder()] if sample_folder().is_dir() else [])]
+    more = [folder for folder in (own_folder(), sample_folder()) if folder.is_dir()]
+    return list(dict.fromkeys([ASSETS, *own, *more]))
+
+
+def own_folder() -> Path:
+    """Where measured and uploaded artifacts go: the user's first folder, else their data folder."""
+    own = [Path(part) for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part]
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return own[0] if own else Path(data) / "clado-explorer"
 
 
 def find() -> Catalog:
@@ -117,6 +126,12 @@ def _answers(path: str, digest: str, rules: Rules) -> Answers:
 def answers(artifact: Artifact, rules: Rules = NO_RULES, /) -> Answers:
     """What is known about a network's best choices under some rules; grows as solvers answer."""
     return _answers(artifact.path, artifact.digest, rules)
+
+
+@st.cache_resource(show_spinner=False)
+def measure_service() -> MeasureService:
+    """The server's one measurement."""
+    return MeasureService()
 
 
 @st.cache_resource(show_spinner=False)

@@ -18,6 +18,7 @@ def no_artifact(problems: tuple[str, ...]) -> None:
     )
     st.markdown("Measure one of the built-in networks with this command, then reload the page:")
     st.code(MEASURE, language=None)
+    st.page_link("app_pages/measure.py", label="Or measure it from here", icon=":material/labs:")
     st.caption(
         f"Looked for *.clado files in {', '.join(str(f) for f in artifacts.folders())}. Set "
         f"{artifacts.FOLDERS} to look in folders of your own."

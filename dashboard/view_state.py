@@ -24,6 +24,9 @@ MODEL, METRIC, MODE = "model", "metric", "mode"
 AVG_BITS = "avg_bits"
 A, B, DIAGONAL = "a", "b", " (diagonal only)"
 PINS, RULES, REVISION = "clado_pins", "clado_rules", "clado_revision"
+OPENED = "clado_opened"
+"""An artifact that another page asks to be shown next."""
+
 WRITTEN, NOTE, DRAGGING = "clado_written", "clado_note", "clado_dragging"
 MAX_PINS = 5
 
@@ -83,6 +86,9 @@ class ViewState:
 def controls(catalog: Catalog, more: Callable[[], None], /) -> None:
     """Draw the controls that every page shares, and ``more`` at their right."""
     names = list(catalog.artifacts)
+    opened = st.session_state.pop(OPENED, None)
+    if opened in names:
+        st.session_state[MODEL] = opened
     asked = st.query_params.get(MODEL)
     if asked is not None and asked not in names:
         note(MODEL, f"There is no network “{asked}” here, so {names[0]} is shown.")

@@ -14,7 +14,7 @@ from dashboard import artifacts
 from tests.conftest import ROOT, make_matrix
 
 OpenPage = Callable[..., AppTest]
-PAGES = ("explore", "interactions", "compare", "export", "method")
+PAGES = ("explore", "interactions", "compare", "measure", "export", "method")
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +27,7 @@ def own_artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     cc.save_matrix(make_matrix(4, (2, 3, 4, 6, 8), seed=2), folder / "beta.clado")
     monkeypatch.setattr(artifacts, "ASSETS", folder)
     monkeypatch.setattr(artifacts, "sample_folder", lambda: tmp_path / "sample")
+    monkeypatch.setattr(artifacts, "own_folder", lambda: tmp_path / "own")
     monkeypatch.delenv(artifacts.FOLDERS, raising=False)
     st.cache_data.clear()
     st.cache_resource.clear()
