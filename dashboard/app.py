@@ -13,7 +13,7 @@ if str(ROOT) not in sys.path:
 
 import streamlit as st  # noqa: E402
 
-from dashboard import artifacts, links, notices, view_state  # noqa: E402
+from dashboard import artifacts, contenders, links, notices, view_state  # noqa: E402
 from dashboard.cards.actions import keys_help  # noqa: E402
 
 st.set_page_config(
@@ -80,6 +80,6 @@ links.join_url(catalog)
 notices.note()
 notices.unusable(catalog.problems)
 if page.url_path == "compare":
-    view_state.compare_controls(catalog)
+    contenders.controls(catalog)
 page.run()
 artifacts.settle_memory()

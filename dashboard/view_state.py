@@ -22,7 +22,6 @@ from dashboard.theme import Mode
 
 MODEL, METRIC, MODE = "model", "metric", "mode"
 AVG_BITS = "avg_bits"
-A, B, DIAGONAL = "a", "b", " (diagonal only)"
 PINS, RULES, REVISION = "clado_pins", "clado_rules", "clado_revision"
 OPENED = "clado_opened"
 """An artifact that another page asks to be shown next."""
@@ -132,26 +131,6 @@ def _metric_codes(catalog: Catalog) -> list[str]:
         st.session_state[METRIC] = "bits"
         note(METRIC, "This network's multiply-accumulates are not known, so no BOPs are shown.")
     return codes
-
-
-def compare_controls(catalog: Catalog, /) -> None:
-    """The two selectors of Compare; here because bound widgets must be in the entry script."""
-    sides = [f"{name}{suffix}" for name in catalog.artifacts for suffix in ("", DIAGONAL)]
-    mine = sides.index(st.session_state[MODEL])
-    other = mine + 2 if mine + 2 < len(sides) else mine + 1
-
-    def swap() -> None:
-        st.session_state[A], st.session_state[B] = st.session_state[B], st.session_state[A]
-
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("A", sides, index=mine, key=A, bind="query-params", width=320)
-        st.button("Swap", icon=":material/swap_horiz:", on_click=swap)
-        st.selectbox("B", sides, index=other, key=B, bind="query-params", width=320)
-
-
-def split_side(name: str, /) -> tuple[str, bool]:
-    """(network, whether only the diagonal is used) of a side's name."""
-    return name.removesuffix(DIAGONAL), name.endswith(DIAGONAL)
 
 
 def current(catalog: Catalog | None = None, /) -> ViewState:

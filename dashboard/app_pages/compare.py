@@ -1,62 +1,23 @@
-"""Compare: two networks, or two ways to choose for one."""
+"""Compare: two networks, or two ways to choose for one.
 
-from dataclasses import dataclass
+Both sides share the axes of each chart, so a zoom holds for both.
+"""
 
 import streamlit as st
 
-from clado_core import SensitivityMatrix, Solution
-from dashboard import artifacts, baselines, view_state
+from dashboard import contenders, view_state
 from dashboard.components import STEP, live_plot
+from dashboard.contenders import Contender
 from dashboard.figures.compare import (
     CompareInfo,
-    Side,
     compare_alt,
     fronts_figure,
     paired_bits_figure,
-    side,
 )
-from dashboard.scale import Metric, budget_bits, size_scale
+from dashboard.scale import Metric, size_scale
 from dashboard.theme import megabytes, number, signed
 
 HEIGHT = 340
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """One side: a network with a method.
-
-    Args:
-        name: As in the selector.
-        matrix: The network's sensitivities.
-        front: Its choices over all sizes.
-        here: Its choice at the current budget.
-    """
-
-    name: str
-    matrix: SensitivityMatrix
-    front: tuple[Solution, ...]
-    here: Solution
-
-
-def contender(name: str, avg_bits: float) -> Contender:
-    """Solve one side at an average bit-width, moved into its network's range."""
-    model, diagonal = view_state.split_side(name)
-    artifact = artifacts.find().artifacts[model]
-    matrix, known = artifacts.matrix(artifact), artifacts.answers(artifact)
-    bits = max(known.least_bits, min(budget_bits(matrix, avg_bits), known.most_bits))
-    if diagonal:
-        front, here = baselines.diagonal_front(artifact), baselines.diagonal_at(artifact, bits)
-    else:
-        front, here = known.front(), known.quick(bits, thorough=True)
-    return Contender(name, matrix, front, here)
-
-
-def normalised(own: Contender) -> Side:
-    """Losses as fractions of the range that the network's full method spans."""
-    model, _ = view_state.split_side(own.name)
-    reference = artifacts.answers(artifacts.find().artifacts[model]).front()
-    losses = [s.predicted_loss_increase for s in reference]
-    return side(own.name, own.matrix, own.front, own.here, loss_range=(min(losses), max(losses)))
 
 
 def kpi_rows(a: Contender, b: Contender) -> list[dict[str, str]]:
@@ -84,9 +45,7 @@ def kpi_rows(a: Contender, b: Contender) -> list[dict[str, str]]:
 
 
 state = view_state.current()
-first, second = (
-    contender(st.session_state[key], state.avg_bits) for key in (view_state.A, view_state.B)
-)
+first, second = contenders.both(state)
 low, high = view_state.avg_range(state)
 st.slider(
     "Budget for both, in average bits per weight",
@@ -105,7 +64,7 @@ if first.matrix.provenance.loss != second.matrix.provenance.loss or first.matrix
         "Different networks: each loss is shown as a fraction of its own range, each size as a "
         "fraction of its own largest, so shapes compare and levels do not."
     )
-info = CompareInfo(normalised(first), normalised(second))
+info = CompareInfo(contenders.normalised(first), contenders.normalised(second))
 left, right = st.columns([52, 48])
 with left, st.container(border=True):
     st.markdown("**Fronts on normalised axes**")

@@ -5,8 +5,11 @@ from pathlib import Path
 import streamlit as st
 
 from clado_core.export import FORMATS, Configuration, file_name
-from dashboard import view_state
+from dashboard import links, view_state
+from dashboard.cards.front import front_background
 from dashboard.cards.status import status_chip
+from dashboard.report import ReportInfo, report_html
+from dashboard.scale import Metric
 from dashboard.theme import megabytes, signed
 
 PREVIEW_LINES = 400
@@ -70,6 +73,28 @@ with left, st.container(border=True):
     st.caption(
         "Smaller, not automatically faster: speed depends on what the target's kernels do with "
         "mixed bit-widths."
+    )
+with left, st.container(border=True):
+    st.markdown("**Report**")
+    st.caption("Charts, layers and provenance in one HTML file (5 MB) that opens offline.")
+
+    def report() -> bytes:
+        """Written when it is asked for."""
+        known = front_background(state, Metric.MEGABYTES)
+        status = answer.status.value
+        address = links.link(state)
+        return report_html(
+            ReportInfo(state.matrix, answer, known, state.artifact.digest, status, address)
+        )
+
+    st.download_button(
+        "Download report",
+        data=report,
+        file_name=str(Path(file).with_suffix(".html")),
+        mime="text/html",
+        on_click="ignore",
+        key="export-report",
+        icon=":material/description:",
     )
 with left, st.container(border=True):
     st.markdown("**Repeat it on the command line**")

@@ -80,18 +80,16 @@ def _background(path: str, digest: str, rules: Rules, metric: Metric, version: i
     )
 
 
+def front_background(state: ViewState, metric: Metric, /) -> Background:
+    """The part of the chart that no budget changes."""
+    state.answers.front()
+    version = state.answers.front_version
+    return _background(state.artifact.path, state.artifact.digest, state.rules, metric, version)
+
+
 def front_info(state: ViewState, answer: Solution, /) -> ParetoInfo:
     """The chart's record for the current state; what no budget changes is kept."""
-    answers = state.answers
-    answers.front()
-    known = _background(
-        state.artifact.path,
-        state.artifact.digest,
-        state.rules,
-        state.metric,
-        answers.front_version,
-    )
-    return pareto_info(known, answer, state.scale, pins=state.pins)
+    return pareto_info(front_background(state, state.metric), answer, state.scale, pins=state.pins)
 
 
 def front_card(state: ViewState, answer: Solution, /) -> None:

@@ -138,9 +138,10 @@ def pareto_info(
 def pareto_alt(info: ParetoInfo, /) -> str:
     """The takeaway in one sentence, for screen readers."""
     at, loss = info.here.sizes[0], info.here.losses[0]
+    unit = info.axis_title[0].lower() + info.axis_title[1:]
     return (
         f"Front of {len(info.front.sizes)} points, {info.proven} of them proven optimal; chosen "
-        f"{number(at)} ({info.axis_title.lower()}), predicted loss {signed(loss)}."
+        f"{number(at)} ({unit}), predicted loss {signed(loss)}."
     )
 
 

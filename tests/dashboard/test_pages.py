@@ -189,11 +189,24 @@ def test_export_reads_back(open_page: OpenPage, tmp_path: Path) -> None:
     assert read_assignment(file, matrix).bits == state_bits.assignment.bits
 
 
-def test_compare_swaps(open_page: OpenPage) -> None:
+def test_compare_swaps_networks(open_page: OpenPage) -> None:
     app = open_page("compare", model="alpha")
-    before = app.selectbox(key="a").value, app.selectbox(key="b").value
+    assert (app.selectbox(key="model").value, app.selectbox(key="b").value) == ("alpha", "beta")
     next(b for b in app.button if b.label == "Swap").click().run()
-    assert (app.selectbox(key="b").value, app.selectbox(key="a").value) == before
+    assert not app.exception
+    assert (app.selectbox(key="model").value, app.selectbox(key="b").value) == ("beta", "alpha")
+
+
+@pytest.mark.parametrize("method", ["Diagonal only", "PSD (paper)", "Uniform", "Pin 1"])
+def test_compare_two_choices_of_one_network(open_page: OpenPage, method: str) -> None:
+    app = open_page("compare", model="alpha", pins="3", view="Choices")
+    app.segmented_control(key="view").set_value("Choices").run()
+    app.selectbox(key="b").set_value(method).run()
+    assert not app.exception
+    assert "Layers that differ" in str(app.table[0].value)
+    next(b for b in app.button if b.label == "Swap").click().run()
+    assert not app.exception
+    assert app.selectbox(key="a").value == method
 
 
 def test_first_page_imports_neither_torch_nor_a_solver(own_artifacts: Path) -> None:
