@@ -1,0 +1,66 @@
+"""Standard errors of G and the bootstrap of choices."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import clado_core as cc
+from clado_core.errors import InputError
+from clado_core.stability import bootstrap_choices
+from clado_core.store import load, save_matrix
+from tests.conftest import make_matrix
+
+
+def in_parts(spread: float, parts: int = 6) -> cc.SensitivityMatrix:
+    matrix = make_matrix(monotone=True)
+    noise = np.random.default_rng(0).normal(scale=spread, size=(parts, 12, 12))
+    noise += noise.transpose(0, 2, 1)
+    noise -= noise.mean(axis=0)
+    weights = np.full(parts, 1 / parts)
+    return dataclasses.replace(matrix, part_G=matrix.G + noise, part_weights=weights)
+
+
+def test_standard_error_by_hand():
+    """Parts 1 and 3 of equal weight: mean 2, standard error √2·√(2·0.25) = 1."""
+    one = dataclasses.replace(
+        make_matrix(1, (2,), G=np.array([[2.0]])),
+        part_G=np.array([[[1.0]], [[3.0]]]),
+        part_weights=np.array([0.5, 0.5]),
+    )
+    assert one.standard_error() == pytest.approx(1.0)
+    assert make_matrix().standard_error() is None
+
+
+def test_without_spread_every_layer_keeps_its_bits():
+    problem = cc.AllocationProblem(in_parts(0.0), budget_bits=2_500)
+    found = bootstrap_choices(problem, np.random.default_rng(1), n_resamples=5)
+    assert (found.kept == 1).all() and found.share.sum(axis=1) == pytest.approx(1)
+
+
+def test_with_spread_some_layers_change():
+    problem = cc.AllocationProblem(in_parts(3.0), budget_bits=2_500)
+    before = problem.matrix.part_G.copy()
+    found = bootstrap_choices(problem, np.random.default_rng(1), n_resamples=20)
+    assert found.kept.min() < 1 and found.share.sum(axis=1) == pytest.approx(1)
+    assert np.array_equal(before, problem.matrix.part_G)
+
+
+def test_one_part_is_refused():
+    problem = cc.AllocationProblem(make_matrix(), budget_bits=2_500)
+    with pytest.raises(InputError, match="not measured in parts"):
+        bootstrap_choices(problem, np.random.default_rng(1))
+
+
+def test_parts_and_diagonals_survive_the_file_and_old_files_have_none(tmp_path):
+    matrix = dataclasses.replace(in_parts(1.0), diagonals={"hawq": np.ones((4, 3))})
+    save_matrix(matrix, tmp_path / "a.clado")
+    back = load(tmp_path / "a.clado")
+    assert np.array_equal(back.part_G, matrix.part_G)
+    assert np.array_equal(back.diagonals["hawq"], np.ones((4, 3)))
+    save_matrix(make_matrix(), tmp_path / "b.clado")
+    plain = load(tmp_path / "b.clado")
+    assert plain.part_G is None and dict(plain.diagonals) == {}
+    with pytest.raises(InputError, match="'mpqco' has shape"):
+        dataclasses.replace(matrix, diagonals={"mpqco": np.ones(3)})
+    assert matrix.diagonal_only().part_G is None
