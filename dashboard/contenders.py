@@ -89,7 +89,14 @@ def both(state: ViewState, /) -> tuple[Contender, Contender]:
 def normalised(own: Contender, /) -> Side:
     """Losses as fractions of the range that the network's full method spans."""
     losses = [s.predicted_loss_increase for s in own.reference]
-    return side(own.name, own.matrix, own.front, own.here, loss_range=(min(losses), max(losses)))
+    return side(
+        own.name,
+        own.matrix,
+        own.front,
+        own.here,
+        loss_range=(min(losses), max(losses)),
+        joined=own.name != UNIFORM,
+    )
 
 
 def _network(artifact: Artifact, rules: Rules, avg_bits: float) -> Contender:

@@ -17,7 +17,7 @@ from dashboard.figures.compare import (
 from dashboard.scale import Metric, size_scale
 from dashboard.theme import megabytes, number, signed
 
-HEIGHT = 340
+HEIGHT = 310
 
 
 def kpi_rows(a: Contender, b: Contender) -> list[dict[str, str]]:
@@ -34,7 +34,11 @@ def kpi_rows(a: Contender, b: Contender) -> list[dict[str, str]]:
     rows = [
         ("Predicted loss increase", *map(signed, loss), signed(loss[1] - loss[0])),
         ("File size", *map(megabytes, size), f"{signed((size[1] - size[0]) / 1e6)} MB"),
-        ("Average bits", *(f"{x:.3f}" for x in average), f"{average[1] - average[0]:+.3f}"),
+        (
+            "Average bits",
+            *(f"{x:.3f}" for x in average),
+            f"{average[1] - average[0]:+.3f}".replace("-", "−"),
+        ),
         ("Times smaller than float32", *(f"{number(x)}×" for x in times), ""),
         ("Layers", str(a.matrix.n_layers), str(b.matrix.n_layers), ""),
     ]

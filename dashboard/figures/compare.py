@@ -27,6 +27,7 @@ class Side:
         bits: Bit-width per layer of the current choice.
         names: Layer names.
         bit_widths: The menu.
+        joined: Whether a line may join the points: between uniform choices there are none.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Side:
     bits: tuple[int, ...]
     names: tuple[str, ...]
     bit_widths: tuple[int, ...]
+    joined: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def side(
     /,
     *,
     loss_range: tuple[float, float],
+    joined: bool = True,
 ) -> Side:
     """Normalise one side.
 
@@ -64,6 +67,7 @@ def side(
         front: Its choices, in order of size.
         here: Its current choice.
         loss_range: Predicted losses shown as 0 and 1.
+        joined: Whether a line may join the points.
     """
     full = matrix.bit_widths[-1] * matrix.layers.total_weights
     low, high = loss_range
@@ -86,6 +90,7 @@ def side(
         bits=here.assignment.bits,
         names=matrix.layers.names,
         bit_widths=matrix.bit_widths,
+        joined=joined,
     )
 
 
@@ -112,9 +117,9 @@ def fronts_figure(info: CompareInfo, mode: Mode, /) -> Spec:
                 "name": shown.name,
                 "hovertext": shown.hover,
                 "hoverinfo": "text",
-                "mode": "lines+markers",
+                "mode": "lines+markers" if shown.joined else "markers",
                 "line": {"color": colour, "dash": dash, "width": 2},
-                "marker": {"symbol": symbol, "size": 6, "color": colour},
+                "marker": {"symbol": symbol, "size": 6 if shown.joined else 10, "color": colour},
             }
         )
     upper = "A" if info.a.here[1] > info.b.here[1] else "B"
@@ -130,6 +135,7 @@ def fronts_figure(info: CompareInfo, mode: Mode, /) -> Spec:
                 "textposition": "top right" if letter == upper else "bottom left",
                 "textfont": {"size": 13, "color": colours.accent},
                 "hoverinfo": "skip",
+                "cliponaxis": False,
                 "showlegend": False,
                 "marker": {
                     "symbol": "star",

@@ -59,6 +59,7 @@ def start_server(artifacts: str, log: Path) -> tuple[subprocess.Popen[bytes], st
         "PATH": os.environ.get("PATH", ""),
         "HOME": os.environ.get("HOME", "/tmp"),
         "CLADO_ARTIFACTS": artifacts,
+        "XDG_DATA_HOME": str(log.parent / "data"),
     }
     options = {
         "server.port": str(port),
@@ -135,7 +136,8 @@ class Visitor:
     def settle(self) -> None:
         """Wait for charts, or for a page that has none."""
         self.page.wait_for_selector(
-            ".js-plotly-plot .main-svg, [data-testid=stCode], .katex", timeout=60_000
+            ".js-plotly-plot .main-svg, [data-testid=stCode], .katex, [data-testid=stFileUploader]",
+            timeout=60_000,
         )
         self.page.wait_for_selector(
             "[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000

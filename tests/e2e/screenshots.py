@@ -18,6 +18,7 @@ PAGES = {
     "explore": "/?avg_bits=3.6&pins=2.6",
     "interactions": "/interactions?avg_bits=3.6",
     "compare": "/compare?avg_bits=3.6",
+    "measure": "/measure?avg_bits=3.6",
     "export": "/export?avg_bits=3.6",
     "method": "/method?avg_bits=3.6",
 }
@@ -49,7 +50,8 @@ def main(folder: Path) -> None:
 def _take(page: Page, address: str, file: Path) -> None:
     page.goto(address)
     page.wait_for_selector(
-        ".js-plotly-plot .main-svg, [data-testid=stCode], .katex", timeout=60_000
+        ".js-plotly-plot .main-svg, [data-testid=stCode], .katex, [data-testid=stFileUploader]",
+        timeout=60_000,
     )
     if "/?" in address or "/export" in address:
         page.get_by_text("Proven optimal").first.wait_for(timeout=60_000)
