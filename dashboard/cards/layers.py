@@ -35,6 +35,8 @@ def layers_card(state: ViewState, answer: Solution, /, *, dragging: bool = False
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("**Bits per layer**")
+            if count := state.rules.count:
+                st.caption("1 rule" if count == 1 else f"{count} rules", width="content")
             st.space("stretch")
             rules_popover(state, answer, dragging=dragging)
             wide = st.toggle("By weights", key="bits_wide", help="Width: share of all weights")

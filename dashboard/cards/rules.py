@@ -54,13 +54,12 @@ def _price(price: float | None) -> str:
 
 def rules_popover(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
     """All rules with their prices, and controls for new ones."""
-    label = f"Rules ({state.rules.count})" if state.rules.count else "Rules"
     # Drawn only while open: it would cost a third of every drag step.
+    # The label stays the same, because a popover whose label changes closes.
     popover = st.popover(
-        label,
+        "Rules",
         key=OPEN,
         on_change="rerun",
-        type="tertiary",
         icon=":material/rule:",
         help="Locks, ties, minimums and their price",
     )
