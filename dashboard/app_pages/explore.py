@@ -17,7 +17,7 @@ def explore() -> None:
     """Everything that follows the budget: a fragment, so that only the latest value runs."""
     state = view_state.current()
     with st.container(border=True):
-        left, right, buttons = st.columns([47, 29, 24], vertical_alignment="center", gap="medium")
+        left, right, buttons = st.columns([43, 34, 23], vertical_alignment="center", gap="medium")
         with left:
             budget_card(state)
         dragging = bool(st.session_state.get(view_state.DRAGGING))

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 import clado_core as cc
 from dashboard import artifacts, view_state
+from dashboard.cards import changes
 from tests.conftest import ROOT, make_matrix
 from tests.dashboard.conftest import PAGES, OpenPage
 
@@ -83,6 +84,8 @@ def test_pin_and_differences(open_page: OpenPage) -> None:
     shown = metrics(app)
     assert "Layers changed" in shown
     assert shown["Layers changed"].endswith("of 6")
+    app.session_state[changes.OPEN] = True
+    app.run()
     assert "layers changed" in texts(app)
     app.button(key="clear-pins").click().run()
     assert "Layers changed" not in metrics(app)
