@@ -28,7 +28,8 @@ class TieredSolver:
     Args:
         certificate: The matrix's convexification, computed before.
         confirm: Let SCIP prove again what DAQP has proven, as far as the time allows.
-        n_starts: Tabu walks of the local search; DAQP makes up for what few of them miss.
+        n_starts: Tabu walks of the local search; DAQP makes up for what few of them miss. Where
+            DAQP does not finish, a full local search precedes SCIP.
     """
 
     certificate: Certificate | None = None
@@ -58,6 +59,8 @@ class TieredSolver:
         proven = status is not SolveStatus.TIME_LIMIT
         if proven and not self.confirm:
             return incumbent.solution(status, "daqp")
+        if not proven:
+            LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
         scip = ScipSolver(certificate=self.certificate)
         second = scip.prove(incumbent, time_limit_s, gap_limit, report=on_progress is not None)
         if not proven:

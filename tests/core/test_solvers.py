@@ -213,3 +213,12 @@ def test_local_search_finds_the_optimum_of_a_measured_network(avg_bits: float) -
 
 def _average(matrix: SensitivityMatrix, avg_bits: float) -> AllocationProblem:
     return AllocationProblem(matrix, int(avg_bits * matrix.layers.total_weights))
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=_name)
+def test_solving_changes_no_input(solver: Solver) -> None:
+    problem = random_problem(9)
+    G, bits = problem.matrix.G.copy(), problem.extremes()[0].bits
+    solver.solve(problem, warm_start=problem.assignment(bits))
+    assert (problem.matrix.G == G).all()
+    assert problem.extremes()[0].bits == bits

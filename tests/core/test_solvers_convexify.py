@@ -18,6 +18,7 @@ from clado_core.solvers import (
     TieredSolver,
     certify,
 )
+from clado_core.solvers.blas import one_thread
 from clado_core.solvers.convexify import ConvexForm, budget_rows, convex_form, convexify
 from clado_core.solvers.node_bound import NodeRelaxation
 from clado_core.solvers.products import reference_form
@@ -192,3 +193,21 @@ def test_a_large_network_is_proven(avg_bits: float) -> None:
     matrix = measured("matrix_r56_gram")
     problem = AllocationProblem(matrix, int(avg_bits * matrix.layers.total_weights))
     assert TieredSolver().solve(problem).status is SolveStatus.OPTIMAL
+
+
+def test_overlapping_solves_give_blas_its_threads_back() -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def threads() -> list[int]:
+        return [
+            p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"
+        ]
+
+    before = threads()
+    first, second = one_thread(), one_thread()
+    first.__enter__()
+    second.__enter__()
+    assert min(threads()) == 1
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert threads() == before
