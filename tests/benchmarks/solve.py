@@ -32,7 +32,7 @@ from clado_core.solvers import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path("/work/shared/data")
+SHARED = ROOT.parent / "shared" / "data"
 SMALL = 100
 """Candidates up to which CVXPY and the products are timed; beyond, they do not finish."""
 
