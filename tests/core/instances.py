@@ -11,7 +11,7 @@ import pytest
 from clado_core import AllocationProblem, LayerInfo, LayerTable, SensitivityMatrix
 from clado_core.arrays import matrix_from_npz
 
-SHARED_DATA = Path("/work/shared/data")
+SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
 def table(
