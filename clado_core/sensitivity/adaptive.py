@@ -30,6 +30,8 @@ TOLERANCE = 0.002
 """Uncertainty left in a solution's objective, relative to it."""
 MAX_SHARE = 0.25
 """Of all pairs; for small networks the pairs that calibrate may be more."""
+ROUND_SHARE = 0.05
+"""Of all pairs, per round: each calibrates anew before the next pairs are chosen."""
 MAX_ROUNDS = 12
 
 
@@ -45,10 +47,12 @@ def estimate_adaptive(bench: Workbench, /) -> Estimate:
     rng, rounds = np.random.default_rng(SEED), 0
     wanted: list[Unit] = [()]
     allowed = int(MAX_SHARE * _n_pairs(bench))
+    per_round = max(1, int(ROUND_SHARE * _n_pairs(bench)))
     while wanted and rounds < MAX_ROUNDS:
         rounds += 1
         room = allowed - sum(len(unit) == 2 for unit in losses)
-        wanted = _uncertain_pairs(bench, _calibrated(bench, gram, losses), rng)[: max(room, 0)]
+        found = _uncertain_pairs(bench, _calibrated(bench, gram, losses), rng)
+        wanted = found[: min(per_round, max(room, 0))]
         losses |= bench.losses(wanted)
     estimate = _put_together(bench, gram, losses)
     return replace(estimate, details={**estimate.details, "rounds": rounds})

@@ -15,6 +15,7 @@ from clado_core.datasets import Samples
 from clado_core.errors import InputError, MeasurementError
 from clado_core.inference import Batch, LossFunction, make_batches, require_classes
 from clado_core.layers import LayerTable
+from clado_core.sensitivity.allocator import return_freed_memory
 from clado_core.sensitivity.journal import Journal
 from clado_core.sensitivity.plan import Unit
 from clado_core.sensitivity.settings import MeasurementSettings
@@ -216,6 +217,7 @@ def build_runner(
     )
     if settings.memory_bytes is None:
         return runner
+    return_freed_memory()
     left = settings.memory_bytes - weight_bytes(layers, len(menu))
     if left <= 0:
         raise InputError(
