@@ -101,21 +101,18 @@ def branch_and_bound(
     while incumbent.gap > max(gap_limit, PROVEN_GAP):
         tolerance = tree.tolerance(incumbent.objective)
         target = incumbent.objective - max(gap_limit * abs(incumbent.objective), tolerance)
-        left_s = None if time_limit_s is None else time_limit_s - incumbent.elapsed_s
-        if left_s is not None and left_s <= 0:
-            return SolveStatus.TIME_LIMIT
-        flag, choice = tree.search(target, left_s)
+        flag, choice = tree.search(target, incumbent.left_s(time_limit_s))
         if flag in TIME_LIMIT:
             return SolveStatus.TIME_LIMIT
         if flag == INFEASIBLE:
             incumbent.prove(target)
             break
+        # Nothing lies below DAQP's choice, be it within the budgets or over by its tolerance.
         value = incumbent.program.objective(choice)
         if incumbent.program.is_feasible(choice):
             incumbent.offer(choice)
-            incumbent.prove(value - tree.tolerance(value))
+            incumbent.prove(value - tolerance)
             break
-        # Over a budget by less than DAQP's tolerance: no answer, but nothing lies below it.
         incumbent.prove(min(value, target) - tolerance)
         tree.forbid(choice)
     proven = gap_limit == 0 or incumbent.gap <= PROVEN_GAP
@@ -143,6 +140,8 @@ class Tree:
 
     def search(self, target: float, time_limit_s: float | None) -> tuple[int, Choices]:
         """Look for the best choice with an objective below ``target``: exit flag and choice."""
+        if time_limit_s == 0:
+            return TIME_LIMIT[0], np.zeros(0, dtype=np.int64)
         bound = min((target - self._convex.form.base) / self._scale, UNBOUNDED)
         flag, z = self._run(bound, time_limit_s)
         if flag not in (OPTIMAL, INFEASIBLE, *TIME_LIMIT):

@@ -69,6 +69,10 @@ class Incumbent:
         """Wall time since the solve started."""
         return time.perf_counter() - self._started
 
+    def left_s(self, time_limit_s: float | None, /) -> float | None:
+        """What is left of a time limit, at least 0; None where there is none."""
+        return None if time_limit_s is None else max(time_limit_s - self.elapsed_s, 0.0)
+
     @property
     def gap(self) -> float:
         """Relative gap, +inf while it is unknown."""

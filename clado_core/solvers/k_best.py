@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +15,7 @@ from clado_core.errors import InputError
 from clado_core.problem import AllocationProblem
 from clado_core.program import Program
 from clado_core.solution import Solution, SolveStatus
-from clado_core.solvers.certificate import Certificate
-from clado_core.solvers.convexify import convexify
+from clado_core.solvers.certificate import Certificate, convexify_for
 from clado_core.solvers.daqp import INFEASIBLE, Tree
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.neighbourhood import Neighbourhood
@@ -49,23 +50,11 @@ def k_best(
         raise InputError(f"At least one assignment must be asked for, not {k}.")
     first = TieredSolver(certificate).solve(problem)
     incumbent = Incumbent(problem, warm_start=first.assignment)
-    found = [first]
-    if incumbent.is_settled or incumbent.choice is None:
+    if incumbent.is_settled:
         return (first,)
-    program, limit = incumbent.program, first.objective + within * abs(first.objective)
-    tree = Tree(program, convexify(program))
-    known: dict[tuple[int, ...], float] = {}
-    choice: Choices | None = incumbent.choice
-    seen = []
-    while choice is not None and len(found) < k:
-        seen.append(tuple(choice.tolist()))
-        tree.forbid(choice)
-        known |= _neighbours(program, choice, k)
-        known = {other: value for other, value in known.items() if other not in seen}
-        choice = _next_best(tree, program, known, limit)
-        if choice is not None:
-            found.append(_as_solution(incumbent, choice, first))
-    return tuple(found)
+    limit = first.objective + within * abs(first.objective)
+    followers = itertools.islice(_followers(incumbent, certificate, limit, k), k - 1)
+    return (first, *(_as_solution(incumbent, choice, first) for choice in followers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +101,24 @@ def price_of_pin(
     free = solver.solve(dataclasses.replace(problem, pins=others))
     pinned_problem = dataclasses.replace(problem, pins=others | {layer: bits})
     return PinPrice(layer, bits, solver.solve(pinned_problem), free)
+
+
+def _followers(
+    incumbent: Incumbent, certificate: Certificate | None, limit: float, k: int
+) -> Iterator[Choices]:
+    """The choices that follow the incumbent's, best first, up to an objective."""
+    program, choice = incumbent.program, incumbent.choice
+    tree = Tree(program, convexify_for(incumbent, certificate))
+    known: dict[tuple[int, ...], float] = {}
+    seen = set()
+    while choice is not None:
+        seen.add(tuple(choice.tolist()))
+        tree.forbid(choice)
+        known |= _neighbours(program, choice, k)
+        known = {other: value for other, value in known.items() if other not in seen}
+        choice = _next_best(tree, program, known, limit)
+        if choice is not None:
+            yield choice
 
 
 def _next_best(

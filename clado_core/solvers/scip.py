@@ -118,9 +118,9 @@ class _Run:
         """Solve, and leave answer and bound with the incumbent."""
         assert self._incumbent.choice is not None
         self._start_from(self._incumbent.choice)
-        if time_limit_s is not None:
-            rest = max(time_limit_s - self._incumbent.elapsed_s, 0.0)
-            self._model.setParam("limits/time", rest)
+        left_s = self._incumbent.left_s(time_limit_s)
+        if left_s is not None:
+            self._model.setParam("limits/time", left_s)
         self._model.setParam("limits/gap", gap_limit)
         with one_thread():
             self._model.optimizeNogil()

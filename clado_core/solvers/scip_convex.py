@@ -47,7 +47,16 @@ class ConvexObjective:
         self._relaxation = NodeRelaxation(program, convex)
         self._node: tuple[int, bytes] | None = None
         self._bound = NodeBound(-math.inf, np.zeros(0), np.zeros(0))
-        _include(model, self, guard)
+        # Enforced before integrality (priority 0), so that branching is ours.
+        model.includeConshdlr(
+            _constraint_handler(self, guard),
+            "convex objective",
+            "t ≥ f(z)",
+            enfopriority=10**6,
+            chckpriority=-(10**6),
+            needscons=False,
+        )
+        model.includeRelax(_relaxation_handler(self, guard), "convex relaxation", "bounds nodes")
 
     def value(self, choice: Choices) -> float:
         """t of a choice."""
@@ -77,13 +86,14 @@ class ConvexObjective:
         return self._bound.value / self._scale
 
     def branch(self) -> bool:
-        """Make two children; False where the node is a single assignment, which has been tried."""
+        """Make two children; False where the node is a single assignment, which is then tried."""
         low, high = self._local_bounds()
         free = (high - low)[self._form.kept][self._order] > 0.5
         z = self._bound.z[self._order]
         fractional = free & (z > INTEGRAL) & (z < 1 - INTEGRAL)
         candidates = self._order[fractional if fractional.any() else free]
         if not len(candidates):
+            self._offer(low[self._form.kept])
             return False
         a = int(candidates[0])
         variable = self._model.getTransformedVar(self.binaries[self._form.kept[a]])
@@ -142,8 +152,7 @@ def set_parameters(model: Any, /) -> None:
     model.setParam("misc/allowweakdualreds", False)
 
 
-def _include(model: Any, objective: ConvexObjective, guard: Guard) -> None:
-    from pyscipopt import Conshdlr
+def _relaxation_handler(objective: ConvexObjective, guard: Guard) -> Any:
     from pyscipopt.scip import PY_SCIP_RESULT as RESULT
     from pyscipopt.scip import Relax
 
@@ -153,6 +162,13 @@ def _include(model: Any, objective: ConvexObjective, guard: Guard) -> None:
             if bound == math.inf:
                 return {"result": RESULT.CUTOFF}
             return {"result": RESULT.SUCCESS, "lowerbound": max(bound, -self.model.infinity())}
+
+    return Relaxation()
+
+
+def _constraint_handler(objective: ConvexObjective, guard: Guard) -> Any:
+    from pyscipopt import Conshdlr
+    from pyscipopt.scip import PY_SCIP_RESULT as RESULT
 
     class Objective(Conshdlr):
         def conscheck(self, constraints: Any, solution: Any, *options: Any) -> dict[str, Any]:
@@ -180,10 +196,4 @@ def _include(model: Any, objective: ConvexObjective, guard: Guard) -> None:
             for variable in objective.binaries:
                 self.model.addVarLocks(variable, locks_down + locks_up, locks_down + locks_up)
 
-    handler = Objective()
-    # Above the priority of integrality (0), so that branching is ours.
-    model.includeConshdlr(
-        handler, "convex objective", "t ≥ f(z)", enfopriority=10**6, chckpriority=-(10**6),
-        needscons=False,
-    )  # fmt: skip
-    model.includeRelax(Relaxation(), "convex relaxation", "bounds nodes by quadratic programs")
+    return Objective()
