@@ -13,7 +13,7 @@ class BuiltinNetwork:
         name: As typed on the command line.
         module: Module of this package with a function ``build() -> nn.Module``.
         title: One line for people.
-        data: Name of the data set it was trained on.
+        data: Name of the data set it was trained on; "cifar10" needs the user to say where it is.
         input_shape: Channels, height and width of one input.
     """
 
@@ -40,6 +40,27 @@ BUILTIN_NETWORKS: dict[str, BuiltinNetwork] = {
             title="vision transformer with multi-head attention, handwritten digits 8×8",
             data="digits",
             input_shape=(1, 8, 8),
+        ),
+        BuiltinNetwork(
+            name="cifar10-resnet20",
+            module="clado_core.networks.cifar_resnet",
+            title="ResNet-20, CIFAR-10 32×32",
+            data="cifar10",
+            input_shape=(3, 32, 32),
+        ),
+        BuiltinNetwork(
+            name="cifar10-mobilenetv2",
+            module="clado_core.networks.cifar_mobilenetv2",
+            title="narrow MobileNetV2 with depthwise convolutions, CIFAR-10 32×32",
+            data="cifar10",
+            input_shape=(3, 32, 32),
+        ),
+        BuiltinNetwork(
+            name="cifar10-vit",
+            module="clado_core.networks.cifar_vit",
+            title="small vision transformer with multi-head attention, CIFAR-10 32×32",
+            data="cifar10",
+            input_shape=(3, 32, 32),
         ),
     )
 }

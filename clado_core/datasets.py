@@ -1,7 +1,8 @@
 """Labelled images: where they come from, how they are split, and the sensitivity set.
 
-Every source is split alike: per class, a fixed seeded 30 % is held out. Sensitivities are
-measured on samples of the rest, so that evaluating on held-out data is honest.
+A source with a split of its own keeps it; of every other, per class, a fixed seeded 30 % is held
+out. Sensitivities are measured on samples of the rest, so that evaluating on held-out data is
+honest.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clado_core import cifar10
 from clado_core.errors import InputError
 
 Split: TypeAlias = Literal["train", "held-out", "all"]
@@ -79,17 +81,21 @@ class DataSource:
         name: As given by the user: "digits", an ``.npz`` file or a folder.
         labels: Class index of every sample, shape (N,).
         read: Indices → inputs, shape (n, C, H, W), float32.
+        n_train: Where the data set comes with a split: how many, from the first, are for training.
     """
 
     name: str
     labels: npt.NDArray[np.int64]
     read: Callable[[npt.NDArray[np.int64]], Tensor]
+    n_train: int | None = None
 
     def indices(self, split: Split) -> npt.NDArray[np.int64]:
-        """Ascending indices of a split; per class, a fixed 30 % (rounded) is held out."""
+        """Ascending indices of a split; without one, per class, 30 % (rounded) is held out."""
         everything = np.arange(len(self.labels))
         if split == "all":
             return everything
+        if self.n_train is not None:
+            return everything[: self.n_train] if split == "train" else everything[self.n_train :]
         random = np.random.default_rng(SPLIT_SEED)
         held_out = np.zeros(len(self.labels), dtype=bool)
         for label in np.unique(self.labels):
@@ -136,21 +142,24 @@ def load_data(spec: str, /) -> DataSource:
 
     Args:
         spec: "digits" (scikit-learn's 1,797 handwritten digits), an ``.npz`` file with arrays
-            ``x`` (N, C, H, W) and ``y`` (N,), or a folder with one subfolder of images per class.
+            ``x`` (N, C, H, W) and ``y`` (N,), a folder with one subfolder of images per class, or
+            ``cifar10:FOLDER`` (see ``find_cifar10``).
 
     Raises:
         InputError: There is no such data, or it cannot be used.
     """
     if spec == "digits":
         return _digits()
+    if spec.partition(":")[0] == cifar10.NAME:
+        return _cifar10(spec)
     path = Path(spec).expanduser()
     if path.is_dir():
         return _image_folder(path, spec)
     if path.suffix == ".npz" and path.is_file():
         return _npz(path, spec)
     raise InputError(
-        f"There is no data '{spec}': give digits, an .npz file with arrays x and y, or a folder "
-        "with one subfolder of images per class."
+        f"There is no data '{spec}': give digits, an .npz file with arrays x and y, a folder "
+        f"with one subfolder of images per class, or {cifar10.NAME}:FOLDER."
     )
 
 
@@ -160,6 +169,15 @@ def _digits() -> DataSource:
     digits = load_digits()
     x = torch.from_numpy((digits.images / 16.0).astype(np.float32))[:, None]
     return DataSource("digits", digits.target.astype(np.int64), lambda indices: x[indices])
+
+
+def _cifar10(spec: str) -> DataSource:
+    _, _, folder = spec.partition(":")
+    if not folder:
+        raise InputError(f"Say where CIFAR-10 is: --data {cifar10.NAME}:FOLDER.")
+    images = cifar10.find_cifar10(Path(folder).expanduser())
+    # The folder is the user's own affair: artifacts name the data set, and carry its digest.
+    return DataSource(cifar10.NAME, images.labels, images.read, images.n_train)
 
 
 def _npz(path: Path, spec: str) -> DataSource:

@@ -12,11 +12,14 @@ import pytest
 from tests.conftest import ROOT
 
 TORCH_SIDE = {
+    "activations",
     "blocks",
     "checkpoint",
+    "cifar10",
     "discovery",
     "inference",
     "weight_swap",
+    "weight_uses",
     "quantize",
     "datasets",
     "models",

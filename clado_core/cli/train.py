@@ -1,7 +1,11 @@
-"""Train a built-in network on the digits data and store its weights.
+"""Train a built-in network and store its weights.
 
 Example:
   python -m clado_core train digits-resnet --seed 0 --out assets/digits-resnet.safetensors
+  python -m clado_core train cifar10-resnet20 --data cifar10:FOLDER --out resnet20.safetensors
+
+A training that is stopped keeps its state in resnet20.safetensors.partial; the same command
+continues.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from clado_core.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of ``train``."""
     parser.add_argument("network", help=f"one of {', '.join(BUILTIN_NETWORKS)}")
+    parser.add_argument("--data", help="where its data set is, such as cifar10:FOLDER")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
     parser.add_argument("--epochs", type=int, default=None, help="passes over the training split")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
@@ -36,13 +41,22 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--epochs must be 1 or more, not {arguments.epochs}.")
     if not arguments.out.absolute().parent.is_dir():
         raise InputError(f"The folder of --out {arguments.out} does not exist; create it first.")
-    from clado_core.training import Recipe, save_weights, train
+    from clado_core.training import recipe_for, save_weights, train
+    from clado_core.training.state import SUFFIX
 
     start = time.perf_counter()
-    recipe = Recipe() if arguments.epochs is None else Recipe(epochs=arguments.epochs)
+    state = arguments.out.with_name(arguments.out.name + SUFFIX)
     with ProgressLine(f"Training {network.name}", "epochs") as line:
-        model, result = train(network, seed=arguments.seed, recipe=recipe, on_epoch=line.update)
+        model, result = train(
+            network,
+            seed=arguments.seed,
+            data=arguments.data,
+            recipe=recipe_for(network, epochs=arguments.epochs),
+            state=state,
+            on_epoch=line.update,
+        )
     save_weights(model, network, result, arguments.out)
+    state.unlink(missing_ok=True)
     return {
         "network": network.name,
         "out": str(arguments.out),
@@ -57,7 +71,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def show(result: dict[str, Any]) -> str:
     """The result as a sentence."""
     return (
-        f"{result['network']}: {result['held_out_accuracy']:.2%} of the held-out digits right "
+        f"{result['network']}: {result['held_out_accuracy']:.2%} of the held-out images right "
         f"(loss {result['held_out_loss']:.4f}) after {result['epochs']} epochs in "
         f"{result['runtime_s']:.0f} s; weights in {result['out']}"
     )

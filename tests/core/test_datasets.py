@@ -1,9 +1,15 @@
 """Data sources, their splits, and the sensitivity set."""
 
+import hashlib
+import io
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets import CIFAR10
 
+from clado_core.cifar10 import MEAN, STD
 from clado_core.datasets import load_data
 from clado_core.errors import InputError
 
@@ -67,3 +73,85 @@ def test_unknown_data_and_empty_folder(tmp_path):
         load_data("nothing")
     with pytest.raises(InputError, match="holds no images"):
         load_data(str(tmp_path))
+
+
+def _images(n, seed):
+    random = np.random.default_rng(seed)
+    colours = random.integers(0, 256, (n, 1, 1, 3), dtype=np.uint8)
+    return np.broadcast_to(colours, (n, 32, 32, 3)).copy(), random.integers(0, 10, n)
+
+
+def _jpeg_folder(folder, n_train=12, n_test=5):
+    """Single-coloured images, which JPEG keeps to a step or two."""
+    for seed, (name, n) in enumerate((("train", n_train), ("test", n_test))):
+        images, labels = _images(n, seed)
+        files = []
+        for image in images:
+            stream = io.BytesIO()
+            Image.fromarray(image).save(stream, "JPEG", quality=95)
+            files.append(np.frombuffer(stream.getvalue(), dtype=np.uint8))
+        offsets = np.concatenate([[0], np.cumsum([len(file) for file in files])])
+        arrays = {"jpeg": np.concatenate(files), "offsets": offsets}
+        np.savez(folder / f"cifar10_jpeg_{name}.npz", labels=labels.astype(np.uint8), **arrays)
+    return folder
+
+
+def _expected(images):
+    return ((images / 255 - np.array(MEAN)) / np.array(STD)).transpose(0, 3, 1, 2)
+
+
+def test_cifar10_jpeg_files_keep_the_official_split_and_are_normalized(tmp_path):
+    source = load_data(f"cifar10:{_jpeg_folder(tmp_path)}")
+    train, held_out = source.split("train"), source.split("held-out")
+    assert (len(train), len(held_out), source.name) == (12, 5, "cifar10")
+    for seed, samples in enumerate((train, held_out)):
+        images, labels = _images(len(samples), seed)
+        assert samples.y.tolist() == labels.tolist()
+        assert abs(samples.x.numpy() - _expected(images)).max() < 3 / 255 / min(STD)
+    by_file = load_data(f"cifar10:{tmp_path / 'cifar10_jpeg_test.npz'}")
+    assert by_file.split("held-out").digest == held_out.digest
+
+
+def test_original_cifar10_is_read_through_torchvision(tmp_path, monkeypatch):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    names = [f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]
+    stored = {}
+    for seed, name in enumerate(names):
+        images, labels = _images(4, seed)
+        stored[name] = images
+        flat = images.transpose(0, 3, 1, 2).reshape(4, -1)
+        content = pickle.dumps({"data": flat, "labels": labels.tolist()})
+        (folder / name).write_bytes(content)
+    meta = pickle.dumps({"label_names": list("abcdefghij")})
+    (folder / "batches.meta").write_bytes(meta)
+    md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, md5[name]] for name in names[:5]])
+    monkeypatch.setattr(CIFAR10, "test_list", [[names[5], md5[names[5]]]])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
+    for spec in (tmp_path, folder):
+        source = load_data(f"cifar10:{spec}")
+        assert (len(source.indices("train")), len(source.indices("held-out"))) == (20, 4)
+        x = source.split("held-out").x.numpy()
+        assert np.allclose(x, _expected(stored["test_batch"]), atol=1e-5)
+    (folder / "test_batch").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="cannot be read as the original CIFAR-10"):
+        load_data(f"cifar10:{tmp_path}")
+
+
+def test_bad_cifar10_is_one_sentence(tmp_path):
+    for spec in ("cifar10", "cifar10:"):
+        with pytest.raises(InputError, match="Say where CIFAR-10 is: --data cifar10:FOLDER"):
+            load_data(spec)
+    with pytest.raises(InputError, match="holds no CIFAR-10"):
+        load_data(f"cifar10:{tmp_path}")
+    _jpeg_folder(tmp_path)
+    with np.load(tmp_path / "cifar10_jpeg_test.npz") as arrays:
+        damaged = dict(arrays)
+    damaged["jpeg"][:200] = 0
+    np.savez(tmp_path / "cifar10_jpeg_test.npz", **damaged)
+    with pytest.raises(InputError, match="an image cannot be read"):
+        load_data(f"cifar10:{tmp_path}").split("held-out")
+    (tmp_path / "cifar10_jpeg_test.npz").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="is not CIFAR-10 as JPEG files"):
+        load_data(f"cifar10:{tmp_path}")

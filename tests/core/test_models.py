@@ -9,6 +9,7 @@ from torch import nn
 
 from clado_core.builtin import BUILTIN_NETWORKS
 from clado_core.datasets import load_data
+from clado_core.discovery import find_layers
 from clado_core.errors import InputError
 from clado_core.models import load_model, state_digest
 
@@ -34,7 +35,9 @@ def factory(tmp_path):
     return file
 
 
-@pytest.mark.parametrize("name", BUILTIN_NETWORKS)
+@pytest.mark.parametrize(
+    "name", [name for name, network in BUILTIN_NETWORKS.items() if network.data == "digits"]
+)
 def test_shipped_weights_reach_97_percent_held_out(name):
     held_out = load_data("digits").split("held-out")
     module = load_model(name).module
@@ -42,6 +45,24 @@ def test_shipped_weights_reach_97_percent_held_out(name):
     with torch.no_grad():
         right = (module(held_out.x).argmax(1) == held_out.y).double().mean()
     assert right >= 0.97
+
+
+@pytest.mark.parametrize("name", BUILTIN_NETWORKS)
+def test_every_network_takes_its_inputs(name):
+    model = load_model(name, "none")
+    assert model.data == BUILTIN_NETWORKS[name].data
+    with torch.no_grad():
+        assert model.module(torch.zeros(2, *model.input_shape)).shape == (2, 10)
+
+
+def test_cifar10_networks_of_the_expected_kinds():
+    kinds = {}
+    for name in ("resnet20", "mobilenetv2", "vit"):
+        module = load_model(f"cifar10-{name}", "none").module
+        layers = find_layers(module, torch.zeros(1, 3, 32, 32))
+        kinds[name] = (len(layers), {layer.kind for layer in layers.layers})
+    assert kinds["resnet20"][0] == 20 and kinds["mobilenetv2"][0] == 29
+    assert kinds["vit"][0] == 33 and "attention" in " ".join(kinds["vit"][1])
 
 
 def test_torchvision_random_weights_are_the_same_each_time():

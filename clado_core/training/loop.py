@@ -1,0 +1,191 @@
+"""Fit a built-in network to its data, epoch by epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import math
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+from torch.nn import functional as F
+
+from clado_core.builtin import BuiltinNetwork
+from clado_core.datasets import Samples, load_data
+from clado_core.store import write_atomically
+from clado_core.training.precision import bfloat16_steps
+from clado_core.training.recipes import RECIPES, Recipe, augment, learning_rate_factor
+from clado_core.training.state import load_state, save_state
+
+SGD_MOMENTUM = 0.9
+SCORE_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What training reached.
+
+    Args:
+        held_out_accuracy: Fraction of held-out images classified right.
+        held_out_loss: Mean cross-entropy on them.
+        epochs: Passes over the training split.
+        seed: Of initialization, order and augmentation.
+    """
+
+    held_out_accuracy: float
+    held_out_loss: float
+    epochs: int
+    seed: int
+
+
+def recipe_for(network: BuiltinNetwork, /, *, epochs: int | None = None) -> Recipe:
+    """The network's own recipe, or the common one; with another number of epochs if given."""
+    recipe = RECIPES.get(network.name, Recipe())
+    return recipe if epochs is None else dataclasses.replace(recipe, epochs=epochs)
+
+
+def train(
+    network: BuiltinNetwork,
+    /,
+    *,
+    seed: int,
+    data: str | None = None,
+    recipe: Recipe | None = None,
+    state: Path | None = None,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> tuple[nn.Module, TrainingResult]:
+    """Train a built-in network from scratch; equal seeds give equal weights on one machine.
+
+    Args:
+        network: One of ``BUILTIN_NETWORKS``.
+        seed: Of initialization, sample order and augmentation.
+        data: Its data set as ``load_data`` takes it; the network's own where None.
+        recipe: Hyperparameters; ``recipe_for(network)`` where None.
+        state: File that keeps a stopped training; where it is there, training continues from it.
+        on_epoch: Called with (epochs done, epochs in all), once before the first.
+
+    Returns:
+        The network in eval mode, and what it reached.
+    """
+    recipe = recipe or recipe_for(network)
+    source = load_data(data or network.data)
+    training, held_out = source.split("train"), source.split("held-out")
+    with _one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: nn.Module = importlib.import_module(network.module).build()
+        run = json.dumps([network.name, training.digest, asdict(recipe), seed])
+        progress = _Progress(state, run, on_epoch)
+        _fit(model, training, recipe, torch.Generator().manual_seed(seed), progress)
+        accuracy, loss = _score(model.eval(), held_out)
+    return model, TrainingResult(accuracy, loss, recipe.epochs, seed)
+
+
+def save_weights(
+    model: nn.Module, network: BuiltinNetwork, result: TrainingResult, path: Path, /
+) -> None:
+    """Write the weights as safetensors, with how they were made as metadata."""
+    about = {
+        "network": network.name,
+        "data": network.data,
+        **asdict(result),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    # One metadata key: safetensors writes several in no fixed order, and files should be equal.
+    write_atomically(path, save(tensors, {"training": json.dumps(about, sort_keys=True)}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """Where a training is kept, what it is, and who is told about it."""
+
+    state: Path | None
+    run: str
+    on_epoch: Callable[[int, int], None] | None
+
+    def report(self, done: int, epochs: int) -> None:
+        if self.on_epoch:
+            self.on_epoch(done, epochs)
+
+
+def _fit(
+    model: nn.Module,
+    data: Samples,
+    recipe: Recipe,
+    generator: torch.Generator,
+    progress: _Progress,
+) -> None:
+    steps_per_epoch = math.ceil(len(data) / recipe.batch_size)
+    optimizer = _optimizer(model, recipe)
+    done = 0
+    if progress.state:
+        done = load_state(progress.state, model, optimizer, generator, run=progress.run)
+    progress.report(done, recipe.epochs)
+    model.to(memory_format=torch.channels_last)  # about a quarter faster on CPUs
+    model.train()
+    for epoch in range(done, recipe.epochs):
+        order = torch.randperm(len(data), generator=generator)
+        for k, batch in enumerate(torch.split(order, recipe.batch_size)):
+            step = epoch * steps_per_epoch + k
+            rate = learning_rate_factor(step, recipe.epochs * steps_per_epoch)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * rate
+            x = augment(data.x[batch], recipe.augmentation, generator)
+            with bfloat16_steps(recipe.bfloat16):
+                logits = model(x.contiguous(memory_format=torch.channels_last))
+            loss = F.cross_entropy(
+                logits.float(), data.y[batch], label_smoothing=recipe.label_smoothing
+            )
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+        if progress.state:
+            save_state(
+                progress.state,
+                model,
+                optimizer,
+                generator,
+                run=progress.run,
+                epochs_done=epoch + 1,
+            )
+        progress.report(epoch + 1, recipe.epochs)
+    model.to(memory_format=torch.contiguous_format)
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(
+            model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=recipe.learning_rate,
+        momentum=SGD_MOMENTUM,
+        nesterov=True,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+@torch.no_grad()
+def _score(model: nn.Module, data: Samples) -> tuple[float, float]:
+    logits = torch.cat([model(x) for x in torch.split(data.x, SCORE_BATCH)])
+    accuracy = (logits.argmax(1) == data.y).double().mean().item()
+    return accuracy, F.cross_entropy(logits.double(), data.y).item()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread: the order of floating-point sums, and so the weights, is then fixed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

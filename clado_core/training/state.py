@@ -1,0 +1,95 @@
+"""What a stopped training needs to continue exactly: kept beside the weights it will write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from clado_core.errors import InputError
+from clado_core.store import write_atomically
+
+SUFFIX = ".partial"
+MODEL, OPTIMIZER, GENERATOR = "model.", "optimizer.", "generator"
+
+
+def save_state(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    /,
+    *,
+    run: str,
+    epochs_done: int,
+) -> None:
+    """Write weights, optimizer moments and the generator's state atomically.
+
+    Args:
+        path: Of the file.
+        model: Its state dict is stored.
+        optimizer: Its per-parameter tensors are stored.
+        generator: Of order and augmentation.
+        run: Says what is being trained, and how; ``load_state`` wants the same.
+        epochs_done: Passes behind it.
+    """
+    tensors = {MODEL + name: value for name, value in model.state_dict().items()}
+    for parameter, entries in optimizer.state_dict()["state"].items():
+        for name, value in entries.items():
+            tensors[f"{OPTIMIZER}{parameter}.{name}"] = torch.as_tensor(value)
+    tensors[GENERATOR] = generator.get_state()
+    contiguous = {name: value.contiguous() for name, value in tensors.items()}
+    about = json.dumps({"run": run, "epochs_done": epochs_done})
+    write_atomically(path, save(contiguous, {"training": about}))
+
+
+def load_state(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    /,
+    *,
+    run: str,
+) -> int:
+    """Restore what ``save_state`` wrote, in place.
+
+    Returns:
+        Passes that are done; 0 where there is no such file.
+
+    Raises:
+        InputError: The file is of another training, or damaged.
+    """
+    if not path.is_file():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["training"])
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError):
+        raise InputError(f"{path} is no stopped training; delete it to start anew.") from None
+    if about.get("run") != run:
+        raise InputError(
+            f"{path} is of a training with other settings; repeat those to continue it, or "
+            "delete it to start anew."
+        )
+    model.load_state_dict(_part(tensors, MODEL))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in _part(tensors, OPTIMIZER).items():
+        parameter, _, entry = name.partition(".")
+        moments.setdefault(int(parameter), {})[entry] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    generator.set_state(tensors[GENERATOR])
+    return int(about["epochs_done"])
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
