@@ -164,7 +164,7 @@ class Answers:
 
     def _search(self, budget_bits: int, known: Solution | None, *, thorough: bool) -> None:
         problem = self.rules.problem(self.matrix, budget_bits)
-        solver = LocalSearchSolver() if thorough else LocalSearchSolver(n_starts=0)
+        solver = LocalSearchSolver() if thorough else LocalSearchSolver(n_walks=0)
         self.add(
             budget_bits,
             solver.solve(problem, warm_start=known.assignment if known is not None else None),

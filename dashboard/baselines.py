@@ -19,7 +19,7 @@ from dashboard.artifacts import Artifact
 from dashboard.rules import NO_RULES, Rules
 
 POINTS = 21
-DESCENT = LocalSearchSolver(n_starts=0)
+DESCENT = LocalSearchSolver(n_walks=0)
 """Without cross-layer terms descents are all but exact, and take milliseconds."""
 
 

@@ -11,7 +11,7 @@ from dashboard import artifacts
 from dashboard.artifacts import Artifact
 from dashboard.rules import Rules
 
-SEARCH = LocalSearchSolver(n_starts=1)
+SEARCH = LocalSearchSolver(n_walks=1)
 
 
 @st.cache_data(max_entries=1024, show_spinner=False)

@@ -49,14 +49,12 @@ class DaqpSolver:
     Args:
         certificate: The matrix's convexification, computed before; without one an SDP is solved
             for each problem (0.03 s for 20 layers, 0.3 s for 56), which is a little tighter.
-        n_starts: Tabu walks of the local search that gives the first answer.
 
     Source: Arnström, Bemporad, Axehill, A dual active-set solver for embedded quadratic
     programming (2022).
     """
 
     certificate: Certificate | None = None
-    n_starts: int = 1
 
     def solve(
         self,
@@ -72,7 +70,7 @@ class DaqpSolver:
         incumbent = Incumbent(problem, on_progress=on_progress, warm_start=warm_start)
         if incumbent.is_settled:
             return incumbent.solution(SolveStatus.OPTIMAL, "daqp")
-        LocalSearchSolver(n_starts=self.n_starts).improve(incumbent, time_limit_s=time_limit_s)
+        LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
         status = branch_and_bound(incumbent, self.certificate, time_limit_s, gap_limit)
         return incumbent.solution(status, "daqp")
 
