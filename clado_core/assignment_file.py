@@ -9,6 +9,7 @@ from typing import Any
 
 from clado_core.errors import InputError
 from clado_core.matrix import SensitivityMatrix
+from clado_core.scheme import parse_bits
 from clado_core.solution import Assignment, assignment_from_mapping
 
 CONFIGURATION_SCHEMA = "clado-mpq/"
@@ -33,6 +34,9 @@ def read_assignment(path: str | Path, matrix: SensitivityMatrix, /) -> Assignmen
     except ValueError as problem:
         raise InputError(f"The assignment {path} is not JSON: {problem}.") from None
     bits = _layer_bits(contents, path)
+    bits = {
+        name: parse_bits(b) if isinstance(b, str) and "a" in b else b for name, b in bits.items()
+    }
     for name, b in bits.items():
         if isinstance(b, bool) or not isinstance(b, int):
             raise InputError(f"{path}: layer '{name}' has bit-width {b!r}; expected an integer.")
@@ -44,8 +48,8 @@ def read_assignment(path: str | Path, matrix: SensitivityMatrix, /) -> Assignmen
 def _layer_bits(contents: Any, path: Path) -> Mapping[str, Any]:
     if isinstance(contents, dict) and str(contents.get("schema")).startswith(CONFIGURATION_SCHEMA):
         try:
-            return {layer["name"]: layer["bits"] for layer in contents["layers"]}
-        except (KeyError, TypeError):
+            return {layer["name"]: _row_bits(layer) for layer in contents["layers"]}
+        except (KeyError, TypeError, AttributeError):
             raise InputError(
                 f"{path}: each of 'layers' must be an object with 'name' and 'bits'."
             ) from None
@@ -57,3 +61,8 @@ def _layer_bits(contents: Any, path: Path) -> Mapping[str, Any]:
         f"{path} holds no assignment: expected layer names with bit-widths, the output of "
         "solve --json, or an exported configuration."
     )
+
+
+def _row_bits(layer: Mapping[str, Any]) -> Any:
+    act = layer.get("activation_bits")
+    return layer["bits"] if act is None else f"{layer['bits']}a{act}"

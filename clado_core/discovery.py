@@ -2,7 +2,8 @@
 
 Counted are Conv2d (grouped too), Linear, and the projections of ``nn.MultiheadAttention``, which
 keeps q, k and v as rows of one parameter and reads ``out_proj.weight`` without calling the module:
-hooks on Linear alone would miss all four.
+hooks on Linear alone would miss all four. A layer whose weight is used by a function, without
+calling its module, counts as reached.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from clado_core.blocks import block_names
 from clado_core.errors import InputError, MeasurementError
 from clado_core.layers import LayerInfo, LayerKind, LayerTable
+from clado_core.weight_uses import WeightUses
 
 LayerSelection: TypeAlias = Literal["all", "paper"]
 SELECTIONS: tuple[LayerSelection, ...] = get_args(LayerSelection)
@@ -56,13 +58,13 @@ def find_layers(
         The table; ``other_bytes`` counts every other entry of the state dict, floats as float32.
 
     Raises:
-        InputError: A weight is shared, reparametrized, or there is none.
+        InputError: A weight is shared, reparametrized, used outside a module, or there is none.
         MeasurementError: The example does not reach a layer, or the network cannot run it.
     """
     if selection not in SELECTIONS:
         raise InputError(f"Unknown layers '{selection}': choose one of {', '.join(SELECTIONS)}.")
-    positions = _count_positions(model, example)
     weights = list(_weights(model))
+    positions = _count_positions(model, example, weights)
     if selection == "paper":
         weights = _without_ends(model, weights)
     _refuse_shared(model, weights)
@@ -77,6 +79,11 @@ def find_layers(
     layers = tuple(_layer(weight, positions, blocks[weight.name]) for weight in weights)
     searched = FLOAT_BYTES * sum(layer.n_weights for layer in layers)
     return LayerTable(layers, other_bytes=_state_bytes(model) - searched)
+
+
+def searchable_weights(model: nn.Module, /) -> tuple[LayerInfo, ...]:
+    """All quantizable weights in the order they are defined, positions and blocks not known."""
+    return tuple(_layer(weight, defaultdict(int), "") for weight in _weights(model))
 
 
 def _layer(weight: _Weight, positions: dict[str, int], block: str) -> LayerInfo:
@@ -156,7 +163,7 @@ def _identities(parameter: Tensor) -> list[int]:
 
 
 @torch.no_grad()
-def _count_positions(model: nn.Module, example: Tensor) -> dict[str, int]:
+def _count_positions(model: nn.Module, example: Tensor, weights: list[_Weight]) -> dict[str, int]:
     """Output positions per sample and layer, summed over calls."""
     elements: dict[str, int] = defaultdict(int)
     handles = [
@@ -166,7 +173,7 @@ def _count_positions(model: nn.Module, example: Tensor) -> dict[str, int]:
     ]
     modes = {module: module.training for module in model.modules()}
     try:
-        with attention_fast_path_off():
+        with attention_fast_path_off(), WeightUses() as uses:
             model.eval()(example)
     except (RuntimeError, ValueError, TypeError, IndexError) as problem:
         raise MeasurementError(
@@ -178,6 +185,11 @@ def _count_positions(model: nn.Module, example: Tensor) -> dict[str, int]:
             handle.remove()
         for module, training in modes.items():
             module.training = training
+    uses.refuse_others(model, {weight.parameter for weight in weights})
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for weight in weights:
+        if count := uses.positions(parameters.get(weight.parameter)):
+            elements[weight.source] = count
     return {name: count // len(example) for name, count in elements.items()}
 
 

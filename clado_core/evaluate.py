@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from clado_core.activations import quantizing_inputs
 from clado_core.datasets import Samples
+from clado_core.errors import InputError
 from clado_core.inference import (
     Batch,
     cross_entropy,
@@ -18,6 +20,8 @@ from clado_core.inference import (
     reference_outputs,
     run_batch,
 )
+from clado_core.matrix import SensitivityMatrix
+from clado_core.scheme import act_widths
 from clado_core.solution import Assignment
 from clado_core.weight_swap import WeightSwap
 
@@ -53,19 +57,37 @@ def evaluate(
     /,
     *,
     batch_size: int = 256,
+    matrix: SensitivityMatrix | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Quantize the weights for real, run the samples, and put the weights back.
+    """Quantize for real, run the samples, and put the weights back.
 
     Args:
         model: The network that was measured, on its device.
         assignment: One bit-width per layer, with the scheme they are quantized by.
         samples: Best held out from training and measuring.
         batch_size: Samples per forward.
+        matrix: What was measured; its ``input_ranges`` are needed where inputs are quantized.
         on_progress: Called with (batches done, batches in all).
+
+    Raises:
+        InputError: Inputs are to be quantized, and their ranges are not known.
     """
     batches = make_batches(model, samples, batch_size)
-    with measuring(model), WeightSwap(model, assignment.layers, assignment.scheme) as swap:
+    menu = assignment.bits if matrix is None else matrix.bit_widths
+    ranges = None if matrix is None else matrix.input_ranges
+    if act_widths(menu, assignment.scheme) and ranges is None:
+        raise InputError(
+            "The assignment quantizes inputs, and the ranges that were measured with are not "
+            "given; give the matrix."
+        )
+    with (
+        measuring(model),
+        quantizing_inputs(
+            model, assignment.layers, menu, assignment.scheme, ranges=ranges
+        ) as inputs,
+        WeightSwap(model, assignment.layers, assignment.scheme, inputs=inputs) as swap,
+    ):
         before = reference_outputs(model, batches)
         swap.apply(dict(enumerate(assignment.bits)))
         after = []

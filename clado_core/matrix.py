@@ -13,7 +13,13 @@ from clado_core._typing import SquareMatrix
 from clado_core.errors import InputError
 from clado_core.layers import LayerTable
 from clado_core.provenance import Provenance
-from clado_core.scheme import BitWidths, QuantizationScheme, bit_menu
+from clado_core.scheme import (
+    BitWidths,
+    QuantizationScheme,
+    act_widths,
+    bit_menu,
+    input_bits,
+)
 
 LOSS_PER_OBJECTIVE = 0.5
 """x'Gx is twice the predicted loss increase (CLADO, eq. 5–8); the factor lives here alone."""
@@ -43,6 +49,8 @@ class SensitivityMatrix:
             each of shape (L, B); only their ratios mean something.
         part_G: G measured on each of K parts of the sensitivity set, shape (K, n, n), or None.
         part_weights: Share of the samples in each part, shape (K,); sums to 1.
+        input_ranges: Lowest and highest value of each layer's quantized input at each bit-width
+            of ``act_widths``, shape (L, A, 2); None where inputs stay float.
 
     Raises:
         InputError: Wrong shape, NaN or infinite entries, or not symmetric.
@@ -60,6 +68,7 @@ class SensitivityMatrix:
     diagonals: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     part_G: npt.NDArray[np.float64] | None = None
     part_weights: npt.NDArray[np.float64] | None = None
+    input_ranges: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bit_widths", bit_menu(self.bit_widths))
@@ -72,6 +81,10 @@ class SensitivityMatrix:
             object.__setattr__(self, "part_G", _checked_array("part_G", self.part_G, parts))
             weights = _checked_array("part_weights", self.part_weights, parts[:1])
             object.__setattr__(self, "part_weights", weights)
+        if self.input_ranges is not None:
+            ends = (self.n_layers, len(self.act_widths), 2)
+            ranges = _checked_array("input_ranges", self.input_ranges, ends)
+            object.__setattr__(self, "input_ranges", ranges)
 
     @property
     def n_layers(self) -> int:
@@ -82,6 +95,11 @@ class SensitivityMatrix:
     def n_bits(self) -> int:
         """B, the number of bit-widths in the menu."""
         return len(self.bit_widths)
+
+    @property
+    def act_widths(self) -> BitWidths:
+        """Bit-widths that inputs are quantized to, ascending; none where they stay float."""
+        return act_widths(self.bit_widths, self.scheme)
 
     @property
     def single_loss_increase(self) -> npt.NDArray[np.float64]:
@@ -157,10 +175,12 @@ class SensitivityMatrix:
 
     def non_monotone(self) -> list[tuple[str, int, int]]:
         """Layers measured worse at a higher bit-width: (name, lower bits, higher bits)."""
-        increase = self.single_loss_increase
+        increase, menu = self.single_loss_increase, self.bit_widths
         return [
-            (self.layers.names[i], self.bit_widths[m], self.bit_widths[m + 1])
+            (self.layers.names[i], menu[m], menu[m + 1])
             for i, m in zip(*np.nonzero(np.diff(increase, axis=1) > 0), strict=True)
+            # The next joint choice may have more weight bits and fewer input bits.
+            if (input_bits(menu[m]) or 0) <= (input_bits(menu[m + 1]) or 0)
         ]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.layers import LayerTable
 from clado_core.matrix import SensitivityMatrix
-from clado_core.scheme import BitWidths
+from clado_core.scheme import BitWidths, weight_bits
 from clado_core.solution import Assignment
 
 BUDGETS = {
@@ -153,7 +153,7 @@ class AllocationProblem:
             if not matched:
                 raise InputError(f"No layer name matches the pattern '{pattern}'.")
             for i in matched:
-                keep = tuple(b for b in full if b >= least)
+                keep = tuple(b for b in full if weight_bits(b) >= weight_bits(least))
                 restrict(i, keep, f"A minimum of {least} bits for '{pattern}'")
         for name, bits in self.pins.items():
             restrict(layers.index(name), (bits,), f"The pin {name}={bits}")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from clado_core._typing import Choices, CostMatrix, Limits, Offsets, VariableBits, VariableMatrix
 from clado_core.problem import AllocationProblem
-from clado_core.scheme import BitWidths
+from clado_core.scheme import BitWidths, input_bits, weight_bits
 from clado_core.solution import fixed_bytes
 
 
@@ -152,7 +152,8 @@ def _substitution(
 def _resources(problem: AllocationProblem) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """What each candidate takes of each limited resource, shape (k, n), and the limits (k,)."""
     matrix = problem.matrix
-    table, bit_widths = matrix.layers, matrix.bit_widths
+    table, bit_widths = matrix.layers, [weight_bits(b) for b in matrix.bit_widths]
+    acts = [input_bits(b) or matrix.scheme.activation_bits for b in matrix.bit_widths]
     costs: list[npt.NDArray[np.int64]] = []
     limits: list[int] = []
     if problem.budget_bits is not None:
@@ -163,7 +164,7 @@ def _resources(problem: AllocationProblem) -> tuple[npt.NDArray[np.int64], npt.N
         costs.append(np.array(packed, dtype=np.int64))
         limits.append(problem.budget_bytes - fixed_bytes(table, matrix.scheme))
     if problem.budget_bops is not None:
-        costs.append(np.multiply.outer(table.macs, bit_widths) * matrix.scheme.activation_bits)
+        costs.append(np.multiply.outer(table.macs, np.multiply(bit_widths, acts)))
         limits.append(problem.budget_bops)
     flat = np.array(costs, dtype=np.int64).reshape(len(costs), len(matrix.G))
     return flat, np.array(limits, dtype=np.int64)

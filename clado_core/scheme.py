@@ -1,4 +1,8 @@
-"""What a bit-width means: the integer levels, the granularity of scales and the range rule."""
+"""What a bit-width means: the integer levels, the granularity of scales and the range rule.
+
+An entry of a menu is a whole number: the bit-width of the weight, 2 to 8, or a joint choice of
+weight and input, which ``JointBits`` packs into one number.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,46 @@ SCALE_BYTES = 4
 """Scales are stored as float32."""
 FLOAT_ACTIVATION_BITS = 32
 """Bits counted for an activation that is not quantized, in bit operations (BOPs)."""
+_JOINT = 256
+
+
+class JointBits(int):
+    """Bits of a weight and of its layer's input as one menu entry: 256·weight + input.
+
+    As a number it sorts by weight, then by input; as text it is "4a8" for weights of 4 bits and
+    an input of 8.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"{weight_bits(self)}a{input_bits(self)}"
+
+
+def weight_bits(bits: int, /) -> int:
+    """Bit-width of the weight in a menu entry."""
+    return int(bits) // _JOINT if bits >= _JOINT else int(bits)
+
+
+def input_bits(bits: int, /) -> int | None:
+    """Bit-width of the layer's input in a joint menu entry; None where it names none."""
+    return int(bits) % _JOINT if bits >= _JOINT else None
+
+
+def act_widths(menu: BitWidths, scheme: QuantizationScheme, /) -> BitWidths:
+    """Bit-widths that inputs are quantized to, ascending; none where they stay float."""
+    joint = {act for b in menu if (act := input_bits(b)) is not None}
+    return tuple(sorted(joint)) or ((scheme.act_bits,) if scheme.act_bits else ())
+
+
+def joint_menu(weights: Iterable[int], inputs: Iterable[int], /) -> BitWidths:
+    """Every weight bit-width with every input bit-width.
+
+    Raises:
+        InputError: Either is empty, has duplicates, or leaves 2 to 8.
+    """
+    acts = bit_menu(inputs)
+    return tuple(JointBits(_JOINT * w + a) for w in bit_menu(weights) for a in acts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +111,56 @@ def bit_menu(bits: Iterable[int], /) -> BitWidths:
     """The menu 𝔹 of bit-widths, ascending.
 
     Args:
-        bits: Distinct integers from 2 to 8, in any order.
+        bits: Distinct integers from 2 to 8 in any order, or joint choices alone.
 
     Raises:
-        InputError: Empty, duplicate, or outside 2 to 8.
+        InputError: Empty, duplicate, outside 2 to 8, or joint choices beside others.
     """
-    menu = tuple(sorted(int(b) for b in bits))
+    menu = tuple(sorted(_entry(int(b)) for b in bits))
     if not menu:
         raise InputError("The bit-width menu is empty: give at least one, such as 2,4,8.")
+    shown = ", ".join(map(str, menu))
     if len(set(menu)) != len(menu):
-        raise InputError(f"The bit-width menu {menu} names a bit-width twice.")
-    if menu[0] < MIN_BITS or menu[-1] > MAX_BITS:
+        raise InputError(f"The bit-width menu {shown} names a bit-width twice.")
+    parts = {part for b in menu for part in (weight_bits(b), input_bits(b)) if part is not None}
+    if min(parts) < MIN_BITS or max(parts) > MAX_BITS:
         raise InputError(
-            f"Bit-widths must be from {MIN_BITS} to {MAX_BITS}; the menu given is {menu}."
+            f"Bit-widths must be from {MIN_BITS} to {MAX_BITS}; the menu given is {shown}."
         )
+    if len({input_bits(b) is None for b in menu}) > 1:
+        raise InputError(f"The menu {shown} mixes weights alone with weights and inputs.")
     return menu
 
 
 def parse_bit_menu(text: str, /) -> BitWidths:
-    """Read a menu such as ``"2,4,8"``; raises InputError where it is not one."""
+    """Read a menu such as ``"2,4,8"`` or ``"4a4,4a8"``; raises InputError where it is not one."""
+    return bit_menu(parse_bits(part) for part in text.split(","))
+
+
+def parse_bits(text: str, /) -> int:
+    """Read one menu entry, such as ``"4"`` or ``"4a8"``; raises InputError where it is not one."""
+    weight, a, act = text.strip().partition("a")
     try:
-        return bit_menu(int(part) for part in text.split(","))
+        return JointBits(_JOINT * int(weight) + int(act)) if a else int(weight)
     except ValueError:
-        raise InputError(f"'{text}' is not a list of bit-widths such as 2,4,8.") from None
+        raise InputError(
+            f"'{text}' is not a bit-width such as 4, or 4a8 for weights of 4 bits and inputs of 8; "
+            "several are a list of bit-widths such as 2,4,8."
+        ) from None
+
+
+def menu_entries(bits: BitWidths, /) -> BitWidths:
+    """The same entries, joint choices as such: numpy knows them only as numbers."""
+    return tuple(map(_entry, bits)) if max(bits, default=0) >= _JOINT else bits
+
+
+def bits_to_json(bits: int, /) -> int | str:
+    """A menu entry in JSON: a number, or the text of a joint choice."""
+    return str(bits) if isinstance(_entry(bits), JointBits) else int(bits)
+
+
+def _entry(bits: int) -> int:
+    return JointBits(bits) if bits >= _JOINT else bits
 
 
 def _require_choice(what: str, value: str, choices: tuple[str, ...]) -> None:

@@ -61,6 +61,8 @@ def save_matrix(matrix: SensitivityMatrix, path: str | Path, /) -> str:
     arrays = {"G": matrix.G} | {DIAGONAL + k: v for k, v in matrix.diagonals.items()}
     if matrix.part_G is not None and matrix.part_weights is not None:
         arrays |= {"part_G": matrix.part_G, "part_weights": matrix.part_weights}
+    if matrix.input_ranges is not None:
+        arrays["input_ranges"] = matrix.input_ranges
     text = json.dumps(header, sort_keys=True)
     digest = _digest(text, arrays)
     write_atomically(path, save(arrays, metadata={"header": text, "sha256": digest}))
@@ -108,6 +110,7 @@ def load(path: str | Path, /) -> SensitivityMatrix:
             },
             part_G=arrays.get("part_G"),
             part_weights=arrays.get("part_weights"),
+            input_ranges=arrays.get("input_ranges"),
         )
     except KeyError as missing:
         raise ArtifactCorruptError(

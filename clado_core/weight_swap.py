@@ -1,4 +1,4 @@
-"""Put quantized weights into a network in place, and the original ones back."""
+"""Quantize layers of a network in place, their inputs too where asked, and undo it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from clado_core.activations import InputQuantizer
 from clado_core.errors import InputError, MeasurementError
 from clado_core.layers import LayerInfo, LayerTable
 from clado_core.quantize import QuantizedWeight, dequantize, quantize
-from clado_core.scheme import QuantizationScheme
+from clado_core.scheme import QuantizationScheme, input_bits, weight_bits
 
 
 class WeightSwap:
@@ -25,12 +26,22 @@ class WeightSwap:
         model: Its parameters are written in place.
         layers: The searched layers; they must be this network's.
         scheme: The quantizer.
+        inputs: Quantizes the inputs of the same layers; None where they stay float.
 
     Raises:
         InputError: A layer's parameter is missing or has another shape.
     """
 
-    def __init__(self, model: nn.Module, layers: LayerTable, scheme: QuantizationScheme, /) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: LayerTable,
+        scheme: QuantizationScheme,
+        /,
+        *,
+        inputs: InputQuantizer | None = None,
+    ) -> None:
+        self.inputs = inputs
         self._layers = layers
         self._scheme = scheme
         self._slices = [_slice(model, layer) for layer in layers.layers]
@@ -58,8 +69,12 @@ class WeightSwap:
         """Make exactly these layers quantized and all others original.
 
         Args:
-            bits: Position of a layer → its bit-width; only differences are written.
+            bits: Position of a layer → its bit-width or joint choice; only differences are
+                written.
         """
+        if self.inputs is not None:
+            acts = {i: input_bits(b) or self._scheme.act_bits for i, b in bits.items()}
+            self.inputs.apply({i: act for i, act in acts.items() if act is not None})
         for i in [i for i in self._current if i not in bits]:
             self._slices[i].copy_(self._originals[i])
             del self._current[i]
@@ -79,6 +94,7 @@ class WeightSwap:
         Raises:
             MeasurementError: The weight holds NaN or infinite values.
         """
+        bits = weight_bits(bits)
         if (layer, bits) not in self._quantized:
             try:
                 made = quantize(self._originals[layer], bits, self._scheme)

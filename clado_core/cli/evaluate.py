@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             assignment,
             samples,
             batch_size=arguments.batch_size,
+            matrix=matrix,
             on_progress=line.update,
         )
     return {

@@ -10,6 +10,7 @@ import argparse
 from typing import Any
 
 from clado_core.diagnostics import diagnose
+from clado_core.scheme import bits_to_json
 from clado_core.store import artifact_digest, load
 
 
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "name": matrix.name,
         "sha256": artifact_digest(arguments.artifact),
         "n_layers": matrix.n_layers,
-        "bits": list(matrix.bit_widths),
+        "bits": [bits_to_json(b) for b in matrix.bit_widths],
         "n_weights": matrix.layers.total_weights,
         "base_loss": matrix.base_loss,
         "quantizer": {

@@ -18,7 +18,13 @@ from clado_core.cli.progress import ProgressLine, clock
 from clado_core.errors import InputError
 from clado_core.layers import LayerTable
 from clado_core.provenance import Provenance
-from clado_core.scheme import QuantizationScheme, parse_bit_menu
+from clado_core.scheme import (
+    BitWidths,
+    QuantizationScheme,
+    bits_to_json,
+    joint_menu,
+    parse_bit_menu,
+)
 from clado_core.solution import Assignment
 from clado_core.store import save_matrix
 
@@ -54,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--memory-mb", type=float, help="most memory above the network, in MB (10⁶ bytes)")
     add("--granularity", choices=("per-channel", "per-tensor"), default="per-channel")
     add("--range", choices=("mse", "min-max"), default="mse", help="how scales are chosen")
+    add(
+        "--act-bits",
+        default="none",
+        metavar="BITS",
+        help="none, or quantize a layer's input too: 8 (the paper); several as in 4,8 are a choice "
+        "for each layer beside its weight",
+    )
     add("--loss", choices=("ce", "kl"), default="ce", help="kl needs no labels")
     add("--batch-size", type=int, default=DEFAULT_BATCH_SIZE)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -65,8 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure and store, or describe the measurement."""
-    scheme = QuantizationScheme(arguments.granularity, arguments.range)
-    menu = parse_bit_menu(arguments.bits)
+    menu, scheme = _menu(arguments)
     _check_out(arguments)
     from clado_core.sensitivity import MeasurementSettings
 
@@ -125,6 +137,16 @@ def _not_traced(result: dict[str, Any]) -> list[str]:
 
 def _resumed(count: int) -> str:
     return f" ({count:,} of them from the stopped run)" if count else ""
+
+
+def _menu(arguments: argparse.Namespace) -> tuple[BitWidths, QuantizationScheme]:
+    """The menu and the quantizer; several bit-widths of inputs make joint choices."""
+    menu, acts = parse_bit_menu(arguments.bits), arguments.act_bits
+    widths = () if acts == "none" else parse_bit_menu(acts)
+    if len(widths) > 1:
+        return joint_menu(menu, widths), QuantizationScheme(arguments.granularity, arguments.range)
+    act_bits = widths[0] if widths else None
+    return menu, QuantizationScheme(arguments.granularity, arguments.range, act_bits)
 
 
 def _check_out(arguments: argparse.Namespace) -> None:
@@ -198,7 +220,10 @@ def _describe(
 
     cost = forecast(model.module, layers, samples, settings)
     sizes = [
-        {"bits": b, "bytes": Assignment(layers, (b,) * len(layers), settings.scheme).size_bytes}
+        {
+            "bits": bits_to_json(b),
+            "bytes": Assignment(layers, (b,) * len(layers), settings.scheme).size_bytes,
+        }
         for b in settings.bit_widths
     ]
     return {
@@ -264,7 +289,7 @@ def _measure(
         "out": str(arguments.out),
         "sha256": digest,
         "n_layers": matrix.n_layers,
-        "bit_widths": list(matrix.bit_widths),
+        "bit_widths": [bits_to_json(b) for b in matrix.bit_widths],
         "estimator": settings.estimator,
         "forwards": int(matrix.provenance.details["losses"]),
         "details": dict(matrix.provenance.details),

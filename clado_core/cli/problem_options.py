@@ -9,7 +9,7 @@ import re
 from clado_core.errors import InputError
 from clado_core.matrix import SensitivityMatrix
 from clado_core.problem import AllocationProblem, bits_for_average
-from clado_core.scheme import BitWidths, parse_bit_menu
+from clado_core.scheme import BitWidths, parse_bit_menu, parse_bits
 
 BYTES_PER_MB = 10**6
 
@@ -143,6 +143,6 @@ def _name_and_menu(text: str) -> tuple[str, BitWidths]:
 
 def _name_and_bits(text: str, option: str) -> tuple[str, int]:
     name, equals, bits = text.rpartition("=")
-    if not equals or not bits.strip().isdigit():
+    if not equals or not re.fullmatch(r"\d+(a\d+)?", bits.strip()):
         raise InputError(f"{option} takes NAME=BITS, as in {option} conv1=8; given: '{text}'.")
-    return name.strip(), int(bits)
+    return name.strip(), parse_bits(bits)

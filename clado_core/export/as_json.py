@@ -7,6 +7,7 @@ from typing import Any
 
 from clado_core import __version__
 from clado_core.export.configuration import Configuration
+from clado_core.scheme import bits_to_json
 
 SCHEMA = "clado-mpq/1"
 FLOAT_BYTES = 4
@@ -54,7 +55,7 @@ def document(configuration: Configuration, /) -> dict[str, Any]:
         "solver": _solver_facts(configuration),
         "sensitivity": {
             "sha256": configuration.artifact_sha256 or None,
-            "bits": list(matrix.bit_widths),
+            "bits": [bits_to_json(b) for b in matrix.bit_widths],
             **origin.to_json(),
         },
         "tool": {"name": "clado-explorer", "version": __version__},

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clado_core.matrix import SensitivityMatrix
+from clado_core.scheme import input_bits, weight_bits
 from clado_core.solution import Assignment, Solution
 
 
@@ -39,11 +40,12 @@ class Configuration:
                 "type": layer.kind,
                 "shape": list(layer.shape),
                 "numel": layer.n_weights,
-                "bits": bits,
-                "weight_bytes": layer.weight_bytes(bits),
+                "bits": weight_bits(bits),
+                "weight_bytes": layer.weight_bytes(weight_bits(bits)),
                 "scale_bytes": scheme.scale_bytes(layer.out_channels),
                 "pinned": layer.name in self.pins,
                 "group": layer.block or None,
             }
+            | ({} if input_bits(bits) is None else {"activation_bits": input_bits(bits)})
             for layer, bits in zip(self.matrix.layers.layers, self.assignment.bits, strict=True)
         ]

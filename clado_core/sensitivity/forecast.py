@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clado_core.activations import quantizing_inputs
 from clado_core.datasets import Samples
 from clado_core.inference import make_batches, measuring, run_batch
 from clado_core.layers import LayerTable
@@ -65,7 +66,13 @@ def forecast(
     """Plan a measurement without doing it; runs a few forwards to time them."""
     batches = make_batches(model, samples, settings.batch_size)
     menu = settings.bit_widths
-    with measuring(model), WeightSwap(model, layers, settings.scheme) as swap:
+    with (
+        measuring(model),
+        quantizing_inputs(
+            model, layers, menu, settings.scheme, calibrate_on=[batches[0].x]
+        ) as inputs,
+        WeightSwap(model, layers, settings.scheme, inputs=inputs) as swap,
+    ):
         runner = build_runner(model, layers, batches, settings, swap)
         classes = run_batch(model, batches[0]).shape[1]
         seconds = _seconds_per_step(runner, batches[0].x)

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 import clado_core
+from clado_core.activations import quantizing_inputs
 from clado_core.datasets import Samples
 from clado_core.errors import InputError
-from clado_core.inference import LOSSES, LossFunction, measuring
+from clado_core.inference import LOSSES, LossFunction, make_batches, measuring
 from clado_core.layers import LayerTable
 from clado_core.matrix import SensitivityMatrix
 from clado_core.models import state_digest
@@ -90,13 +91,23 @@ def measure(
             n_batches = -(-len(samples) // settings.batch_size)
             kept = stack.enter_context(Journal(journal, identity, len(keys) * n_batches))
         stack.enter_context(measuring(model))
+        batches = make_batches(model, samples, settings.batch_size)
+        inputs = stack.enter_context(
+            quantizing_inputs(
+                model,
+                layers,
+                settings.bit_widths,
+                settings.scheme,
+                calibrate_on=(batch.x for batch in batches),
+            )
+        )
         bench = Workbench(
             model,
             layers,
             samples,
             settings,
             loss=loss,
-            swap=stack.enter_context(WeightSwap(model, layers, settings.scheme)),
+            swap=stack.enter_context(WeightSwap(model, layers, settings.scheme, inputs=inputs)),
             keys=keys,
             keep_outputs=settings.estimator in WITH_OUTPUTS,
             journal=kept,
@@ -124,6 +135,7 @@ def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityM
         diagonals,
         estimate.part_G,
         estimate.part_weights,
+        None if bench.swap.inputs is None else bench.swap.inputs.ranges,
     )
 
 
@@ -176,6 +188,7 @@ def _identity(
         "layers": list(layers.names),
         "bit_widths": list(settings.bit_widths),
         "granularity": settings.scheme.granularity,
+        "act_bits": settings.scheme.act_bits,
         "range_rule": settings.scheme.range_rule,
         "batch_size": settings.batch_size,
         "device": next((p.device.type for p in model.parameters()), "cpu"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from clado_core.errors import InputError
-from clado_core.scheme import BitWidths, QuantizationScheme, bit_menu
+from clado_core.scheme import BitWidths, QuantizationScheme, act_widths, bit_menu, input_bits
 
 ESTIMATORS = {
     "pairwise": "every pair of candidates, as in the paper",
@@ -26,7 +26,7 @@ class MeasurementSettings:
     """How sensitivities are measured.
 
     Args:
-        bit_widths: The menu.
+        bit_widths: The menu; joint choices quantize inputs too.
         scheme: The quantizer.
         loss: "ce", "kl", or the name of a loss function passed to ``measure``.
         batch_size: Samples per forward; part of the measurement, as sums depend on it.
@@ -50,8 +50,12 @@ class MeasurementSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bit_widths", bit_menu(self.bit_widths))
-        if self.scheme.act_bits is not None:
-            raise InputError("Measuring with quantized activations is not available yet.")
+        if self.scheme.act_bits is not None and input_bits(self.bit_widths[0]) is not None:
+            raise InputError("The menu names bits of inputs already; leave act_bits out.")
+        if self.estimator == "hvp" and act_widths(self.bit_widths, self.scheme):
+            raise InputError(
+                "The estimator hvp sees weights alone; choose another one, or --act-bits none."
+            )
         if self.batch_size < 1:
             raise InputError(f"The batch size must be 1 or more, not {self.batch_size}.")
         if self.estimator not in ESTIMATORS:

@@ -56,6 +56,11 @@ class SuffixRunner:
         largest = (bytes_per_sample - working) / 2
         return replace(self, starts=choose_starts(self.starts, self.profile, largest_bytes=largest))
 
+    def with_more(self, working_bytes: float, /) -> SuffixRunner:
+        """The same network where every step needs this much more, in bytes per sample."""
+        working = self.profile.working_bytes + working_bytes
+        return replace(self, profile=replace(self.profile, working_bytes=working))
+
     @property
     def bytes_per_sample(self) -> float:
         """Most memory held at once per sample of a batch, activations only."""

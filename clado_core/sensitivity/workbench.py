@@ -215,6 +215,8 @@ def build_runner(
         lowest_bits=menu[0],
         reuse=settings.reuse,
     )
+    if swap.inputs is not None:
+        runner = runner.with_more(swap.inputs.largest_bytes)
     if settings.memory_bytes is None:
         return runner
     return_freed_memory()

@@ -164,3 +164,34 @@ def test_unreached_layers_are_named():
 def test_wrong_input_shape_is_one_sentence():
     with pytest.raises(MeasurementError, match=r"cannot run an input of shape \(1, 3, 8, 8\)"):
         find_layers(nn.Sequential(nn.Conv2d(1, 2, 3)), torch.zeros(1, 3, 8, 8))
+
+
+class Functional(nn.Module):
+    """One module is called and used by a function too, one is never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.both, self.never = nn.Conv2d(2, 2, 1), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = nn.functional.conv2d(self.both(x), self.both.weight)
+        return nn.functional.linear(x.mean((2, 3)).repeat(1, 2), weight=self.never.weight)
+
+
+def test_weights_used_by_functions_count_as_reached():
+    table = find_layers(Functional(), torch.zeros(2, 2, 3, 3))
+    assert table.macs.tolist() == [2 * 4 * 9, 12]
+
+
+def test_a_convolution_with_a_parameter_of_its_own_is_refused_by_name():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel, self.head = nn.Parameter(torch.zeros(2, 2, 1, 1)), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.head(nn.functional.conv2d(x, self.kernel).mean((2, 3)))
+
+    model = nn.Sequential(nn.Identity(), Own())
+    with pytest.raises(InputError, match=r"'1\.kernel' is the weight of a functional conv2d"):
+        find_layers(model, torch.zeros(1, 2, 3, 3))
