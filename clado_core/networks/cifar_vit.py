@@ -1,7 +1,7 @@
 """A small vision transformer for 32×32 images, with torch's own ``nn.MultiheadAttention``.
 
-Its patches come from two strided convolutions (Xiao et al., 2021), which lets a transformer
-learn from 50,000 images in few passes.
+Its patches come from three convolutions (Xiao et al., 2021), which lets a transformer learn from
+50,000 images in few passes.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ class EncoderBlock(nn.Module):
 
 
 class CifarViT(nn.Module):
-    """33 quantizable layers (q, k and v count singly); input (N, 3, 32, 32), output (N, 10)."""
+    """34 quantizable layers (q, k and v count singly); input (N, 3, 32, 32), output (N, 10)."""
 
-    def __init__(self, width: int = 128, depth: int = 5, heads: int = 4) -> None:
+    def __init__(self, width: int = 96, depth: int = 5, heads: int = 3) -> None:
         super().__init__()
+        half = width // 2
         self.stem = nn.Sequential(
-            nn.Conv2d(3, width // 2, 3, 2, 1, bias=False), nn.BatchNorm2d(width // 2), nn.ReLU()
+            *(nn.Conv2d(3, half, 3, 2, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU()),
+            *(nn.Conv2d(half, half, 3, 1, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU()),
         )
-        self.patch_embedding = nn.Conv2d(width // 2, width, 3, 2, 1)
+        self.patch_embedding = nn.Conv2d(half, width, 3, 2, 1)
         self.positions = nn.Parameter(torch.empty(1, TOKENS, width).normal_(std=0.02))
         self.encoder = nn.Sequential(*(EncoderBlock(width, heads, 2 * width) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)

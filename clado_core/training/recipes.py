@@ -57,7 +57,7 @@ RECIPES = {
         bfloat16=True,
     ),
     "cifar10-mobilenetv2": Recipe(
-        epochs=20,
+        epochs=18,
         batch_size=64,
         learning_rate=0.08,
         weight_decay=2e-4,
@@ -67,7 +67,7 @@ RECIPES = {
         bfloat16=True,
     ),
     "cifar10-vit": Recipe(
-        epochs=24,
+        epochs=20,
         batch_size=64,
         learning_rate=1e-3,
         weight_decay=0.05,
