@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
-from clado_core.frontier import Frontier, budget_grid
+from clado_core.frontier import Frontier
 from clado_core.solvers.incumbent import PROVEN_GAP
 from clado_core.solvers.local_search import LocalSearchSolver
+from clado_core.sweeping import budget_grid
 from dashboard.rules import Rules
 
 FRONT_POINTS = 41
@@ -41,6 +42,7 @@ class Answers:
         self._found: dict[int, Solution] = {}
         self._bounds: dict[int, tuple[float, str]] = {}
         self._searched: set[int] = set()
+        self._descended: set[int] = set()
         self._front: tuple[Solution, ...] = ()
         self._front_seen = -1
         self.front_version = 0
@@ -83,7 +85,8 @@ class Answers:
 
     def quick(self, budget_bits: int, /, *, thorough: bool) -> Solution:
         """An answer now: what is known, improved by as much local search as the moment allows."""
-        if budget_bits not in self._searched:
+        done = budget_bits in self._searched
+        if not done and (thorough or budget_bits not in self._descended):
             instant = self.matrix.n_layers <= INSTANT_LAYERS
             known = self.best(budget_bits)
             if known is None or instant or thorough:
@@ -169,8 +172,7 @@ class Answers:
             budget_bits,
             solver.solve(problem, warm_start=known.assignment if known is not None else None),
         )
-        if thorough:
-            self._searched.add(budget_bits)
+        (self._searched if thorough else self._descended).add(budget_bits)
 
 
 def solution_from_message(matrix: SensitivityMatrix, message: Mapping[str, Any], /) -> Solution:

@@ -12,8 +12,9 @@ import streamlit as st
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
 from clado_core.baselines import allocate
 from clado_core.errors import CladoError
-from clado_core.frontier import Frontier, budget_grid
+from clado_core.frontier import Frontier
 from clado_core.solvers.local_search import LocalSearchSolver
+from clado_core.sweeping import budget_grid
 from dashboard import artifacts
 from dashboard.artifacts import Artifact
 from dashboard.rules import NO_RULES, Rules

@@ -55,7 +55,7 @@ def controls(catalog: Catalog, /) -> None:
             label_visibility="collapsed",
         )
         if view == CHOICES:
-            options = choices(view_state.current(catalog))
+            options = choices(view_state.current())
             _select(A, options, 0)
             st.button("Swap", icon=":material/swap_horiz:", on_click=_swap, args=(A,))
             _select(B, options, 1)

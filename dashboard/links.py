@@ -27,9 +27,9 @@ def link(state: ViewState, /) -> str:
     return urlunsplit((split.scheme, split.netloc, split.path, query, ""))
 
 
-def join_url(catalog: view_state.Catalog, /) -> None:
+def join_url() -> None:
     """Adopt what the URL brings (a link, Back), else write ours into it."""
-    state = _rules_from_url(catalog, view_state.current(catalog))
+    state = _rules_from_url(view_state.current())
     asked = st.query_params.get(AVG_BITS)
     if asked is not None and asked != st.session_state.get(view_state.WRITTEN):
         _adopt_budget(state, asked)
@@ -55,7 +55,7 @@ def _adopt_budget(state: ViewState, asked: str) -> None:
     view_state.adopt(wanted, move_thumb=True)
 
 
-def _rules_from_url(catalog: view_state.Catalog, state: ViewState) -> ViewState:
+def _rules_from_url(state: ViewState) -> ViewState:
     asked = {key: st.query_params[key] for key in rules.KEYS if key in st.query_params}
     if not asked:
         return state
@@ -67,7 +67,7 @@ def _rules_from_url(catalog: view_state.Catalog, state: ViewState) -> ViewState:
     st.session_state[view_state.RULES][state.artifact.digest] = wanted
     if problems:
         view_state.note("rules", " ".join(problems))
-    return view_state.current(catalog)
+    return view_state.current()
 
 
 def _pins_from_url(state: ViewState) -> None:

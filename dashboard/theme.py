@@ -28,6 +28,8 @@ class Palette:
         front: The front of the measured matrix.
         baseline: Baselines that ignore cross-layer terms.
         uniform: Uniform allocations.
+        third: A further baseline, such as HAWQ.
+        fourth: One more, such as MPQCO.
         bits: Bit-width → colour, monotone in lightness so that grey prints keep the order.
         diverging: Colour scale for signed values; the middle is the background's neighbour.
     """
@@ -40,6 +42,8 @@ class Palette:
     front: str
     baseline: str
     uniform: str
+    third: str
+    fourth: str
     bits: dict[int, str]
     diverging: tuple[tuple[float, str], ...]
 
@@ -64,6 +68,8 @@ _LIGHT = Palette(
     front="#2B4C79",
     baseline="#8A6D1F",
     uniform="#5F5D58",
+    third="#3E7D5A",
+    fourth="#7A4E9C",
     bits=_LIGHT_3,
     diverging=_scale("#1B4F86 #3C78B4 #8DB6DA #CFE0EE #FAFAF8 #F6D9CA #E9A886 #C9603F #94231F"),
 )
@@ -76,6 +82,8 @@ _DARK = Palette(
     front="#8EBAE0",
     baseline="#D9A95B",
     uniform="#A5A29B",
+    third="#7CC4A0",
+    fourth="#C3A1E0",
     bits=_DARK_3,
     diverging=_scale("#A9D3F5 #6AAAE2 #3D7DB8 #2B4A66 #1E1D1B #5B3A28 #A9633A #E39059 #FAC9A3"),
 )

@@ -27,6 +27,10 @@ OPENED = "clado_opened"
 """An artifact that another page asks to be shown next."""
 
 WRITTEN, NOTE, DRAGGING = "clado_written", "clado_note", "clado_dragging"
+CATALOG = "clado_catalog"
+EXPLORE = "explore"
+"""Key of the Explore page's fragment."""
+
 MAX_PINS = 5
 
 EXACT, FAST = "Exact", "Fast"
@@ -84,6 +88,7 @@ class ViewState:
 
 def controls(catalog: Catalog, more: Callable[[], None], /) -> None:
     """Draw the controls that every page shares, and ``more`` at their right."""
+    st.session_state[CATALOG] = catalog
     names = list(catalog.artifacts)
     opened = st.session_state.pop(OPENED, None)
     if opened in names:
@@ -133,9 +138,9 @@ def _metric_codes(catalog: Catalog) -> list[str]:
     return codes
 
 
-def current(catalog: Catalog | None = None, /) -> ViewState:
+def current() -> ViewState:
     """The state of this session; call after ``controls`` has run."""
-    known = (catalog or artifacts.find()).artifacts
+    known = st.session_state[CATALOG].artifacts
     artifact = known[st.session_state[MODEL]]
     matrix = artifacts.matrix(artifact)
     rules = st.session_state.setdefault(RULES, {}).get(artifact.digest, NO_RULES)
@@ -181,6 +186,11 @@ def adopt(avg_bits: float, /, *, move_thumb: bool, in_url: bool = True) -> None:
         st.session_state[REVISION] = st.session_state.get(REVISION, 0) + 1
     if in_url:
         write_url(avg_bits)
+
+
+def dragging() -> bool:
+    """Whether the budget is being dragged."""
+    return bool(st.session_state.get(DRAGGING))
 
 
 def write_url(avg_bits: float, /) -> None:

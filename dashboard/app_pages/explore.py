@@ -4,34 +4,31 @@ import streamlit as st
 
 from dashboard import view_state
 from dashboard.cards.actions import actions
-from dashboard.cards.budget import budget_card, readout
 from dashboard.cards.candidates import candidates_card
 from dashboard.cards.changes import changes_card
+from dashboard.cards.follow import Places, answer_now, follow
 from dashboard.cards.front import front_card
 from dashboard.cards.layers import layers_card
-from dashboard.cards.tiles import draw_tiles
 
 
-@st.fragment
+@st.fragment(key=view_state.EXPLORE)
 def explore() -> None:
-    """Everything that follows the budget: a fragment, so that only the latest value runs."""
+    """The page, once for every choice that is made; a drag runs ``follow`` alone."""
     state = view_state.current()
+    answer = answer_now(state)
     with st.container(border=True):
-        left, right, buttons = st.columns([43, 34, 23], vertical_alignment="center", gap="medium")
-        with left:
-            budget_card(state)
-        dragging = bool(st.session_state.get(view_state.DRAGGING))
-        answer = state.answers.quick(state.budget_bits, thorough=not dragging)
-        with right:
-            readout(state, answer, dragging=dragging)
+        slider, readout, buttons = st.columns(
+            [43, 34, 23], vertical_alignment="center", gap="medium"
+        )
         with buttons:
             actions(state, answer)
-    draw_tiles(state, answer)
+    tiles = st.container()
     front_column, layers_column = st.columns([58, 42])
     with front_column:
         front_card(state, answer)
     with layers_column:
-        layers_card(state, answer, dragging=dragging)
+        prices = layers_card(state, answer)
+    follow(Places(slider, readout, tiles, prices))
     changes_card(state, answer)
     candidates_card(state, answer)
 

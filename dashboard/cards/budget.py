@@ -8,7 +8,7 @@ from clado_core import Solution
 from dashboard import baselines, view_state
 from dashboard.answers import Answers
 from dashboard.cards.status import status_chip
-from dashboard.components import Tick, live_slider
+from dashboard.components import Budget, Patch, Tick, live_slider
 from dashboard.rules import Rules
 from dashboard.scale import Metric, round_up, size_scale
 from dashboard.theme import megabytes, number
@@ -37,7 +37,7 @@ def _knee(digest: str, rules: Rules, version: int, _answers: Answers) -> float |
     return None if knee is None else round_up(knee.assignment.avg_bits)
 
 
-def budget_card(state: ViewState, /) -> None:
+def budget_card(state: ViewState, patches: tuple[Patch, ...] = (), /) -> None:
     """The slider; its callbacks run before the page does, so the state is already new."""
     known = state.answers
     known.front()
@@ -45,15 +45,24 @@ def budget_card(state: ViewState, /) -> None:
     low, high = view_state.avg_range(state)
     live_slider(
         "Budget in average bits per weight",
+        Budget(
+            value=round(state.avg_bits, 4),
+            minimum=low,
+            maximum=high,
+            ticks=ticks(state, knee),
+            revision=st.session_state.get(view_state.REVISION, 0),
+            patches=patches,
+        ),
         key=SLIDER,
-        value=round(state.avg_bits, 4),
-        minimum=low,
-        maximum=high,
-        ticks=ticks(state, knee),
-        revision=st.session_state.get(view_state.REVISION, 0),
         on_move=lambda value: view_state.set_avg_bits(value, move_thumb=False, write_url=False),
-        on_commit=lambda value: view_state.set_avg_bits(value, move_thumb=False),
+        on_commit=_commit,
     )
+
+
+def _commit(value: float) -> None:
+    view_state.set_avg_bits(value, move_thumb=False)
+    # The slider's own fragment is what a drag runs; a choice that is made redraws the page.
+    st.rerun(view_state.EXPLORE)
 
 
 def readout(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:

@@ -12,18 +12,23 @@ from clado_core import Solution
 from dashboard import artifacts, baselines, view_state
 from dashboard.artifacts import Artifact
 from dashboard.cards.actions import recall
-from dashboard.components import live_plot
+from dashboard.components import Patch, live_plot
 from dashboard.figures.pareto import (
-    PSD,
     Background,
-    Curve,
     ParetoInfo,
     background,
-    curve,
-    measured_curve,
+    here_trace,
     pareto_alt,
     pareto_figure,
     pareto_info,
+)
+from dashboard.figures.series import (
+    DIAGONAL,
+    PSD,
+    UNIFORM,
+    Curve,
+    curve,
+    measured_curve,
 )
 from dashboard.measured import measured
 from dashboard.rules import Rules
@@ -32,6 +37,7 @@ from dashboard.theme import number, signed
 from dashboard.view_state import ViewState
 
 HEIGHT = 360
+CHART = "front_plot"
 ROOM = 13
 """Pixels that the header gains by the buttons of pins: the card keeps its height."""
 
@@ -43,9 +49,9 @@ def _baselines(path: str, digest: str, rules: Rules, metric: Metric) -> tuple[Cu
     matrix = artifacts.matrix(artifact)
     scale = size_scale(matrix, metric)
     return (
-        curve("Diagonal only", baselines.diagonal_front(artifact, rules), scale),
+        curve(DIAGONAL, baselines.diagonal_front(artifact, rules), scale),
         curve(PSD, baselines.psd_front(artifact, rules), scale),
-        curve("Uniform", baselines.uniform(matrix), scale),
+        curve(UNIFORM, baselines.uniform(matrix), scale),
     )
 
 
@@ -92,6 +98,12 @@ def front_info(state: ViewState, answer: Solution, /) -> ParetoInfo:
     return pareto_info(front_background(state, state.metric), answer, state.scale, pins=state.pins)
 
 
+def front_patch(state: ViewState, answer: Solution, /) -> Patch:
+    """The marker of the current choice, for a chart that stands already."""
+    info = front_info(state, answer)
+    return Patch(CHART, (here_trace(info, state.mode),), pareto_alt(info))
+
+
 def front_card(state: ViewState, answer: Solution, /) -> None:
     """Draw the card."""
     info = front_info(state, answer)
@@ -107,7 +119,7 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
             return
         live_plot(
             pareto_figure(info, state.mode),
-            key="front_plot",
+            key=CHART,
             alt=pareto_alt(info),
             height=HEIGHT + (0 if state.pins else ROOM),
             on_click=_go,

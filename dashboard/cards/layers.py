@@ -6,25 +6,38 @@ from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from clado_core import Solution
 from dashboard.cards.rules import LAYER, lock_row, rules_popover
-from dashboard.components import live_plot
-from dashboard.figures.bits import BitsInfo, bits_alt, bits_figure, bits_info
+from dashboard.components import Patch, live_plot
+from dashboard.figures.bits import BitsInfo, bits_alt, bits_figure, bits_info, moving_traces
 from dashboard.view_state import ViewState
 
 HEIGHT = 271
+CHART, WIDE = "bits_plot", "bits_wide"
 
 
-def layers_card(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> None:
-    """Draw the card."""
-    info = bits_info(
+def _info(state: ViewState, answer: Solution) -> BitsInfo:
+    return bits_info(
         answer.assignment,
         state.matrix.bit_widths,
         reference=state.reference,
         locked=dict(state.rules.locks),
         ties=state.rules.ties,
     )
+
+
+def layers_patch(state: ViewState, answer: Solution, /) -> Patch:
+    """The bars, for a chart that stands already."""
+    info, wide = _info(state, answer), bool(st.session_state.get(WIDE))
+    traces = moving_traces(info, state.mode, by_weights=wide)
+    return Patch(CHART, tuple(traces), bits_alt(info))
+
+
+def layers_card(state: ViewState, answer: Solution, /) -> DeltaGenerator:
+    """Draw the card; returns the place of the line of prices."""
+    info = _info(state, answer)
     names = state.matrix.layers.names
 
     def select(point: Mapping[str, Any]) -> None:
@@ -38,20 +51,21 @@ def layers_card(state: ViewState, answer: Solution, /, *, dragging: bool = False
             if count := state.rules.count:
                 st.caption("1 rule" if count == 1 else f"{count} rules", width="content")
             st.space("stretch")
-            rules_popover(state, answer, dragging=dragging)
-            wide = st.toggle("By weights", key="bits_wide", help="Width: share of all weights")
+            rules_popover(state, answer)
+            wide = st.toggle("By weights", key=WIDE, help="Width: share of all weights")
             as_table = st.toggle("Table", key="bits_table", help="Show the numbers")
         if as_table:
             st.dataframe(_rows(info), height=HEIGHT, hide_index=True)
         else:
             live_plot(
                 bits_figure(info, state.mode, by_weights=wide),
-                key="bits_plot",
+                key=CHART,
                 alt=bits_alt(info),
                 height=HEIGHT,
                 on_click=select,
             )
-        lock_row(state, answer, dragging=dragging)
+        lock_row(state)
+        return st.container()
 
 
 def _rows(info: BitsInfo) -> dict[str, list[Any]]:

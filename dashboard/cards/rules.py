@@ -15,8 +15,8 @@ OPEN = "clado_rules_open"
 TIE, LEAST, LEAST_BITS = "clado_tie", "clado_least", "clado_least_bits"
 
 
-def lock_row(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
-    """Choose a layer, lock it, and read what each lock costs at this budget."""
+def lock_row(state: ViewState, /) -> None:
+    """Choose a layer, and lock it."""
     names = state.matrix.layers.names
     if st.session_state.get(LAYER) not in names:
         st.session_state[LAYER] = names[0]
@@ -33,7 +33,11 @@ def lock_row(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
             on_change=_set_lock,
             args=(state, layer, key),
         )
-    st.caption(price_line(state, answer, layer) if not dragging else "Prices follow.")
+
+
+def price_caption(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
+    """What each lock of the chosen layer costs at this budget; during a drag that waits."""
+    st.caption("Prices follow." if dragging else price_line(state, answer, st.session_state[LAYER]))
 
 
 def price_line(state: ViewState, answer: Solution, layer: str, /) -> str:
@@ -52,7 +56,7 @@ def _price(price: float | None) -> str:
     return "does not fit" if price is None else signed(price if abs(price) > 1e-12 else 0.0)
 
 
-def rules_popover(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
+def rules_popover(state: ViewState, answer: Solution, /) -> None:
     """All rules with their prices, and controls for new ones."""
     # Drawn only while open: it would cost a third of every drag step.
     # The label stays the same, because a popover whose label changes closes.
@@ -66,7 +70,7 @@ def rules_popover(state: ViewState, answer: Solution, /, *, dragging: bool) -> N
     if not popover.open:
         return
     with popover:
-        _active(state, answer, dragging=dragging)
+        _active(state, answer)
         _presets(state)
         _tie_controls(state)
         _least_controls(state)
@@ -91,14 +95,14 @@ def _presets(state: ViewState) -> None:
         )
 
 
-def _active(state: ViewState, answer: Solution, *, dragging: bool) -> None:
+def _active(state: ViewState, answer: Solution) -> None:
     """Every rule with its price and a button that drops it."""
     if not state.rules.count:
         st.caption("No rule yet: every layer is free.")
         return
     st.caption("Each price is what dropping that rule alone would save in predicted loss.")
     for i, (text, others) in enumerate(state.rules.each()):
-        price = "…" if dragging else signed(_saved(state, answer, others))
+        price = signed(_saved(state, answer, others))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"{text} · **{price}**")
             st.button(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from clado_core import Solution, SolveStatus
 from clado_core.solution import relative_gap
@@ -166,9 +167,12 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
 
     During a drag no proof is asked for: the next value would replace it.
     """
-    job = None if dragging else ask_for_proof(state, answer)
+    if dragging:
+        _say(status_info(answer, None, state.exact, now=0.0))
+        return
+    job = ask_for_proof(state, answer)
     active = job is not None and job.active
-    refining = state.exact and not dragging and refine_front(state)
+    refining = state.exact and refine_front(state)
     known, seen = state.answers, state.answers.version
 
     @st.fragment(run_every=POLL_S if active else FRONT_POLL_S if refining else None)
@@ -180,13 +184,19 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
             st.rerun()
         before = artifacts.solve_service().before(owner()) if active else 0
         info = status_info(answer, job, state.exact, now=time.monotonic(), before=before)
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge(info.chip, icon=f":material/{info.icon}:", color=info.colour)  # type: ignore[arg-type]
-            st.caption(info.detail, width="content")
+        with _say(info):
             _act(state, job)
             _bounds(state, job)
 
     chip()
+
+
+def _say(info: StatusInfo) -> DeltaGenerator:
+    """The chip and its sentence, in a row that more may follow in."""
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    row.badge(info.chip, icon=f":material/{info.icon}:", color=info.colour)  # type: ignore[arg-type]
+    row.caption(info.detail, width="content")
+    return row
 
 
 def _bounds(state: ViewState, job: Job | None) -> None:
@@ -228,10 +238,15 @@ def _act(state: ViewState, job: Job | None) -> None:
             type="tertiary",
             icon=":material/refresh:",
             help=job.message,
-            on_click=artifacts.solve_service().cancel,
-            args=(owner(),),
+            on_click=_again,
         )
 
 
 def _longer(state: ViewState) -> None:
     st.session_state[LONG] = (state.artifact.digest, state.budget_bits, state.rules)
+    st.rerun()  # the chip alone would go on with the job it has
+
+
+def _again() -> None:
+    artifacts.solve_service().cancel(owner())
+    st.rerun()

@@ -2,7 +2,8 @@
 const instances = new WeakMap()
 
 export default function (component) {
-  const { data, parentElement } = component
+  const { parentElement } = component
+  const data = JSON.parse(new TextDecoder().decode(component.data))
   const button = parentElement.querySelector("button")
   const field = parentElement.querySelector("input")
   const me = instances.get(parentElement) ?? { timer: null }

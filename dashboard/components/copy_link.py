@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any
-
 import streamlit as st
 
-from dashboard.components import live, source
+from dashboard.components.served import component, live
+from dashboard.figures.spec import to_json
 
-
-@cache
-def _button() -> Callable[..., Any]:
-    return st.components.v2.component(
-        "clado_copy_link",
-        html='<button type="button">\n<span>Copy link</span><kbd aria-hidden="true">L</kbd>'
-        '</button><input readonly hidden aria-label="Address of this choice">',
-        css=source("copy_link.css"),
-        js=source("copy_link.js"),
-    )
+HTML = (
+    '<button type="button">\n<span>Copy link</span><kbd aria-hidden="true">L</kbd></button>'
+    '<input readonly hidden aria-label="Address of this choice">'
+)
 
 
 def copy_link(link: str, /, *, key: str) -> None:
@@ -30,7 +21,7 @@ def copy_link(link: str, /, *, key: str) -> None:
         key: Element key.
     """
     if live():
-        _button()(key=key, data={"link": link})
+        component("copy_link", HTML, styled=True)(key=key, data=to_json({"link": link}).encode())
         return
     with st.popover("Link", icon=":material/link:", help="An address that shows this choice"):
         st.code(link, language=None, wrap_lines=True)

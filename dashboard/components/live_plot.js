@@ -2,48 +2,76 @@
 // loses the zoom and flashes (https://github.com/streamlit/streamlit/pull/16052).
 const instances = new WeakMap()
 const linked = window.cladoLinked ??= new Set()
+// By key: what replaces traces of a chart while the budget is dragged.
+const plots = window.cladoPlots ??= new Map()
 
 export default function (component) {
-  const { data, parentElement, setStateValue, setTriggerValue } = component
+  const { parentElement, setStateValue, setTriggerValue } = component
   const host = parentElement.querySelector(".live-plot")
   const me = instances.get(parentElement) ?? { drawn: null, observer: null }
   instances.set(parentElement, me)
   me.trigger = setTriggerValue
   me.state = setStateValue
-  host.style.height = `${data.height}px`
-  // "img" would hide the mode bar's buttons from those who use a keyboard.
-  host.setAttribute("role", "figure")
-  host.setAttribute("aria-label", data.alt)
-  if (me.drawn !== data.figure) {
-    me.drawn = data.figure
-    plotly(data.script).then(Plotly => draw(Plotly, host, me, data))
-      .catch(error => { host.textContent = error.message })
+  const text = new TextDecoder().decode(component.data)
+  if (me.drawn !== text) {
+    me.drawn = text
+    const data = JSON.parse(text)
+    me.figure = data.figure
+    me.config = data.config
+    host.style.height = `${data.height}px`
+    // "img" would hide the mode bar's buttons from those who use a keyboard.
+    host.setAttribute("role", "figure")
+    host.setAttribute("aria-label", data.alt)
+    me.key = data.key
+    me.patch = patch => replace(host, me, patch)
+    plots.set(data.key, me.patch)
+    draw(host, me, data.script)
   }
   return () => {
     me.observer?.disconnect()
     clearTimeout(me.timer)
     linked.delete(host)
+    if (plots.get(me.key) === me.patch) plots.delete(me.key)
     if (window.Plotly) window.Plotly.purge(host)
     instances.delete(parentElement)
   }
 }
 
+function replace(host, me, patch) {
+  for (const trace of patch.traces) {
+    const at = me.figure.data.findIndex(t => t.name === trace.name)
+    if (at >= 0) me.figure.data[at] = trace
+  }
+  host.setAttribute("aria-label", patch.alt)
+  if (host.classList.contains("js-plotly-plot")) draw(host, me)
+}
+
 function plotly(script) {
-  window.cladoPlotly ??= new Promise((resolve, reject) => {
+  window.cladoPlotly ??= painted().then(() => new Promise((resolve, reject) => {
     const tag = document.createElement("script")
     tag.src = new URL(script, document.baseURI)
     tag.onload = () => resolve(window.Plotly)
     tag.onerror = () => reject(new Error("The chart library could not be loaded; reload the page."))
     document.head.append(tag)
-  })
+  }))
   return window.cladoPlotly
 }
 
-async function draw(Plotly, host, me, data) {
-  const figure = JSON.parse(data.figure)
-  const first = !host.classList.contains("js-plotly-plot")
-  await Plotly.react(host, figure.data, figure.layout, data.config)
-  if (!first) return
+// Running Plotly's script takes a while: the numbers are shown before.
+const painted = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)))
+
+async function draw(host, me, script) {
+  try {
+    const Plotly = await plotly(script)
+    const first = !host.classList.contains("js-plotly-plot")
+    await Plotly.react(host, [...me.figure.data], me.figure.layout, me.config)
+    if (first) listen(Plotly, host, me)
+  } catch (error) {
+    host.textContent = error.message
+  }
+}
+
+function listen(Plotly, host, me) {
   host.on("plotly_click", event => {
     const point = event.points[0]
     me.trigger("clicked", {

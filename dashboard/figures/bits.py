@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -120,50 +120,63 @@ def bits_figure(info: BitsInfo, mode: Mode, /, *, by_weights: bool = False) -> S
         mode: Light or dark.
         by_weights: Bars as wide as their layer's share of the weights.
     """
-    colours, shades = palette(mode), bit_colours(info.bit_widths, mode)
-    centres, widths = _places(info, by_weights)
-    bits = np.array(info.bits)
+    places = _places(info, by_weights)
+    traces = moving_traces(info, mode, by_weights=by_weights)
+    colour = palette(mode).text
+    if info.locked:
+        at = list(info.locked)
+        traces.append(_marks("Locked", places.centres[at], "triangle-up", colour))
+    for k, group in enumerate(info.ties):
+        name = "Tied" if len(info.ties) == 1 else f"Tied {k + 1}"
+        traces.append(_marks(name, places.centres[list(group)], TIE_SYMBOLS[k % 3], colour))
+    traces.append(_ghost(places.centres, colour))
+    return {"data": traces, "layout": _layout(info, places, mode)}
 
-    def bars(at: npt.NDArray[np.int64], name: str, **style: Any) -> dict[str, Any]:
-        return {
-            "type": "bar",
-            "x": centres[at],
-            "y": bits[at],
-            "width": widths[at],
-            "name": name,
-            **style,
-        }
 
-    labels = {
+def moving_traces(info: BitsInfo, mode: Mode, /, *, by_weights: bool = False) -> list[Spec]:
+    """The bars, and the outlines of changed ones: what moves when only the budget does."""
+    places, bits = _places(info, by_weights), np.array(info.bits)
+    shades = bit_colours(info.bit_widths, mode)
+    printed = not by_weights and len(bits) <= MAX_PRINTED
+    traces = []
+    for b in info.bit_widths:
+        at = np.flatnonzero(bits == b)
+        traces.append(
+            {
+                **_bars(places, at, bits[at], f"{b}-bit"),
+                "customdata": at,
+                "hovertext": [_hover(info, int(i)) for i in at],
+                "hoverinfo": "text",
+                "marker": {"color": shades[b], "line": {"width": 0}},
+                **(_numbers(b, len(at), mode) if printed else {}),
+            }
+        )
+    changed = list(info.changed)
+    hollow = {"color": "rgba(0,0,0,0)", "line": {"color": palette(mode).text, "width": 2}}
+    outlines = _bars(places, changed, bits[changed], "Changed")
+    style = {"hoverinfo": "skip", "marker": hollow, "showlegend": bool(changed)}
+    return [*traces, outlines | style]
+
+
+def _bars(places: Places, at: Any, heights: Any, name: str) -> Spec:
+    return {
+        "type": "bar",
+        "x": places.centres[at],
+        "y": heights,
+        "width": places.widths[at],
+        "name": name,
+    }
+
+
+def _numbers(bits: int, count: int, mode: Mode) -> Spec:
+    """The bit-width above each bar, so that colour is not needed."""
+    return {
+        "text": [str(bits)] * count,
         "textposition": "outside",
         "textangle": 0,
         "cliponaxis": False,
-        "textfont": {"size": 11, "color": colours.text},
+        "textfont": {"size": 11, "color": palette(mode).text},
     }
-    printed = not by_weights and len(bits) <= MAX_PRINTED
-    traces = [
-        bars(
-            at := np.flatnonzero(bits == b),
-            f"{b}-bit",
-            customdata=at,
-            hovertext=[_hover(info, int(i)) for i in at],
-            hoverinfo="text",
-            marker={"color": shades[b], "line": {"width": 0}},
-            **(labels | {"text": [str(b)] * len(at)} if printed else {}),
-        )
-        for b in info.bit_widths
-    ]
-    if info.changed:
-        hollow = {"color": "rgba(0,0,0,0)", "line": {"color": colours.text, "width": 2}}
-        traces.append(bars(np.array(info.changed), "Changed", hoverinfo="skip", marker=hollow))
-    if info.locked:
-        at = list(info.locked)
-        traces.append(_marks("Locked", centres[at], "triangle-up", colours.text))
-    for k, group in enumerate(info.ties):
-        name = "Tied" if len(info.ties) == 1 else f"Tied {k + 1}"
-        traces.append(_marks(name, centres[list(group)], TIE_SYMBOLS[k % 3], colours.text))
-    traces.append(_ghost(centres, colours.text))
-    return {"data": traces, "layout": _layout(info, centres, widths, mode)}
 
 
 def _ghost(centres: Array, colour: str) -> dict[str, Any]:
@@ -193,36 +206,32 @@ def _marks(name: str, centres: Array, symbol: str, colour: str) -> dict[str, Any
     }
 
 
-def _places(info: BitsInfo, by_weights: bool) -> tuple[Array, Array]:
-    """Centre and width of each bar, in layers or in shares of all weights."""
+class Places(NamedTuple):
+    """Centre, width and left edge of each layer's place, in layers or in shares of all weights."""
+
+    centres: Array
+    widths: Array
+    edges: Array
+
+
+def _places(info: BitsInfo, by_weights: bool) -> Places:
     if not by_weights:
-        return np.arange(len(info.bits), dtype=float), np.full(len(info.bits), 0.82)
+        centres = np.arange(len(info.bits), dtype=float)
+        return Places(centres, np.full(len(info.bits), 0.82), centres - 0.5)
     share = np.array(info.n_weights) / sum(info.n_weights) * len(info.bits)
-    return np.cumsum(share) - share / 2 - 0.5, share * 0.96
+    centres = np.cumsum(share) - share / 2 - 0.5
+    return Places(centres, share * 0.96, centres - share / 2)
 
 
-def _layout(info: BitsInfo, centres: Array, widths: Array, mode: Mode) -> dict[str, Any]:
+def _layout(info: BitsInfo, places: Places, mode: Mode) -> Spec:
     slanted = len(info.groups) > MAX_UPRIGHT
-    edges = centres - (0.5 if np.ptp(widths) == 0 else widths / 0.96 / 2)
-    line = {"color": palette(mode).grid, "width": 1}
+    centres, edges = places.centres, places.edges
     return {
         "template": template(mode),
         "meta": {"kind": "bits"},
         "barmode": "overlay",
         "margin": {"l": 40, "r": 10, "t": 28, "b": 64 if slanted else 30},
-        "shapes": [
-            {
-                "type": "line",
-                "x0": edges[first],
-                "x1": edges[first],
-                "y0": 0,
-                "y1": 1,
-                "yref": "paper",
-                "layer": "below",
-                "line": line,
-            }
-            for _, first, _ in info.groups[1:]
-        ],
+        "shapes": [_edge(edges[first], mode) for _, first, _ in info.groups[1:]],
         "xaxis": {
             "range": [-0.9, len(info.bits) - 0.1],
             "tickmode": "array",
@@ -238,6 +247,20 @@ def _layout(info: BitsInfo, centres: Array, widths: Array, mode: Mode) -> dict[s
             "tickmode": "array",
             "tickvals": list(info.bit_widths),
         },
+    }
+
+
+def _edge(x: float, mode: Mode) -> Spec:
+    """A line between two stages."""
+    return {
+        "type": "line",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "yref": "paper",
+        "layer": "below",
+        "line": {"color": palette(mode).grid, "width": 1},
     }
 
 

@@ -11,6 +11,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 
+from dashboard.components.slider import DRAG_STEP
+
 
 @dataclass
 class Step:
@@ -53,8 +55,8 @@ class SocketVisitor:
         return self._run(message)
 
     def drag_to(self, avg_bits: float) -> Step:
-        """One step of a drag."""
-        return self._slide({"value": avg_bits})
+        """One step of a drag, to a value that the slider can report."""
+        return self._slide({"value": round(round(avg_bits / DRAG_STEP) * DRAG_STEP, 4)})
 
     def close(self) -> None:
         """Leave."""
@@ -104,7 +106,9 @@ class SocketVisitor:
             self._selected[box.id] = box.raw_value or box.options[box.default]
         if element.WhichOneof("type") != "bidi_component":
             return 0
-        if "live_slider" in element.bidi_component.component_name:
+        name = element.bidi_component.component_name
+        if "live_slider" in name:
             self._slider = element.bidi_component.id
             self._fragment = answer.delta.fragment_id
-        return size if "live_plot" in element.bidi_component.component_name else 0
+        # During a drag the slider brings what moves in the charts.
+        return size if "live_plot" in name or "live_slider" in name else 0

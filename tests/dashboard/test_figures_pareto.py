@@ -10,16 +10,8 @@ import clado_core as cc
 from clado_core.baselines import allocate
 from dashboard.answers import Answers
 from dashboard.components import figure_bytes
-from dashboard.figures.pareto import (
-    MEASURED,
-    PSD,
-    Background,
-    background,
-    curve,
-    measured_curve,
-    pareto_figure,
-    pareto_info,
-)
+from dashboard.figures.pareto import Background, background, pareto_figure, pareto_info
+from dashboard.figures.series import MEASURED, PSD, curve, measured_curve
 from dashboard.rules import NO_RULES
 from dashboard.scale import Metric, budget_bits, round_up, size_scale
 from dashboard.theme import Mode, palette

@@ -162,8 +162,8 @@ def test_a_stored_front_is_used_and_a_foreign_one_ignored(
 ) -> None:
     import json
 
-    from clado_core.frontier import sweep
     from clado_core.solvers.enumerate import EnumerationSolver
+    from clado_core.sweeping import sweep
 
     matrix = cc.load(own_artifacts / "alpha.clado")
     front = sweep(matrix, points=9, solver=EnumerationSolver())

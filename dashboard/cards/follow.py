@@ -1,0 +1,49 @@
+"""What follows the thumb: a fragment of its own, so that a drag runs nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from clado_core import Solution
+from dashboard import view_state
+from dashboard.cards.budget import budget_card, readout
+from dashboard.cards.front import front_patch
+from dashboard.cards.layers import layers_patch
+from dashboard.cards.rules import price_caption
+from dashboard.cards.tiles import draw_tiles
+from dashboard.view_state import ViewState
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Containers of the page that a drag draws into."""
+
+    slider: DeltaGenerator
+    readout: DeltaGenerator
+    tiles: DeltaGenerator
+    prices: DeltaGenerator
+
+
+@st.fragment
+def follow(places: Places) -> None:
+    """Draw all that the budget alone changes; the charts are there and get what moves in them."""
+    state = view_state.current()
+    dragging = view_state.dragging()
+    answer = answer_now(state, dragging=dragging)
+    with places.slider:
+        patches = (front_patch(state, answer), layers_patch(state, answer)) if dragging else ()
+        budget_card(state, patches)
+    with places.readout:
+        readout(state, answer, dragging=dragging)
+    with places.tiles:
+        draw_tiles(state, answer)
+    with places.prices:
+        price_caption(state, answer, dragging=dragging)
+
+
+def answer_now(state: ViewState, /, *, dragging: bool = False) -> Solution:
+    """The best answer that the moment allows."""
+    return state.answers.quick(state.budget_bits, thorough=not dragging)

@@ -1,0 +1,116 @@
+"""A Plotly chart that keeps its node, zoom and selection; ``st.plotly_chart`` is rebuilt whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import streamlit as st
+
+from dashboard.components.served import PLOTLY_ADDRESS, component, live
+from dashboard.figures.spec import Spec, to_json
+
+MODEBAR = {
+    "displaylogo": False,
+    "modeBarButtons": [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+    "doubleClick": "reset",
+    "responsive": False,
+}
+"""Few buttons, because each is a tab stop; none that uploads the data."""
+
+Ranges: TypeAlias = list[list[Any] | None]
+"""Per axis nothing, one range, or a list of ranges."""
+
+Click: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What moves in a chart while the budget is dragged.
+
+    Args:
+        key: The chart's.
+        traces: New traces in place of those with the same name.
+        alt: What the chart shows then.
+    """
+
+    key: str
+    traces: tuple[Spec, ...]
+    alt: str
+
+
+def live_plot(
+    figure: Spec,
+    *,
+    key: str,
+    alt: str,
+    height: int,
+    on_click: Click | None = None,
+    on_brush: Callable[[Ranges], None] | None = None,
+    revision: int = 0,
+) -> None:
+    """Draw it.
+
+    Args:
+        figure: Carries its own template; the height is set here.
+        key: Element key.
+        alt: What the picture shows, for screen readers.
+        height: Pixels; constant, so that nothing below jumps.
+        on_click: Called with ``trace``, ``index``, ``x``, ``y`` and ``custom`` of a clicked point.
+        on_brush: Called with the range brushed on each axis of parallel coordinates, or None.
+        revision: Raise it to forget zoom and brushes.
+    """
+    kept = {"height": height, "autosize": True, "uirevision": f"{key}-{revision}"}
+    figure = {**figure, "layout": {**figure["layout"], **kept}}
+    if not live():
+        _plain(figure, key, alt, height, on_click)
+        return
+
+    def told(name: str, tell: Callable[[Any], None] | None) -> Callable[[], None]:
+        def changed() -> None:
+            value = st.session_state[key].get(name)
+            if value is not None and tell is not None:
+                tell(value)
+
+        return changed
+
+    data = {
+        "key": key,
+        "figure": figure,
+        "config": MODEBAR,
+        "alt": alt,
+        "height": height,
+        "script": PLOTLY_ADDRESS,
+    }
+    component("live_plot", '<div class="live-plot">\n</div>')(
+        key=key,
+        data=to_json(data).encode(),
+        height=height,
+        on_clicked_change=told("clicked", on_click),
+        on_brushed_change=told("brushed", on_brush),
+    )
+
+
+def _plain(figure: Spec, key: str, alt: str, height: int, on_click: Click | None) -> None:
+    def selected() -> None:
+        points = st.session_state[key]["selection"]["points"]
+        if points and on_click is not None:
+            point = points[0]
+            on_click({**point, "custom": point.get("customdata"), "index": point["point_index"]})
+
+    st.plotly_chart(
+        figure,
+        key=key,
+        theme=None,
+        height=height,
+        config=MODEBAR,
+        alt=alt,
+        on_select=selected if on_click is not None else "ignore",
+        selection_mode="points",
+    )
+
+
+def figure_bytes(figure: Spec, /) -> int:
+    """Size of a figure as sent to the browser."""
+    return len(to_json(figure).encode())

@@ -1,0 +1,61 @@
+"""What every page shares: navigation, and the controls that stand in the URL; then the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import artifacts, contenders, links, notices, view_state
+from dashboard.cards.actions import keys_help
+
+HERE = Path(__file__).resolve().parent
+
+PAGES = (
+    ("explore", "Explore", "tune", "Choose a budget and see the best bit-widths"),
+    ("interactions", "Interactions", "grid_on", "Which layers hurt each other"),
+    ("compare", "Compare", "compare_arrows", "Two networks, or two ways to choose"),
+    ("measure", "Measure", "labs", "Measure your own network, or upload an artifact"),
+    ("export", "Export", "download", "Take the chosen bit-widths away"),
+    ("method", "Method", "menu_book", "What is computed, from what, and its limits"),
+)
+"""File, title, icon and help of each page; the first is the default."""
+
+
+def draw() -> None:
+    """One run of the script."""
+    st.set_page_config(
+        page_title="CLADO Explorer",
+        # A Material icon here would be fetched from Google; a file is served by us.
+        page_icon=str(HERE / "icon.png"),
+        layout="wide",
+        initial_sidebar_state="collapsed",
+    )
+    page = st.navigation(
+        [
+            st.Page(
+                HERE / "app_pages" / f"{name}.py",
+                title=title,
+                icon=f":material/{icon}:",
+                default=name == PAGES[0][0],
+                help=help_,
+            )
+            for name, title, icon, help_ in PAGES
+        ],
+        position="top",
+    )
+    catalog = artifacts.find()
+    if not catalog.artifacts and page.url_path == "measure":
+        page.run()
+        return
+    if not catalog.artifacts:
+        notices.no_artifact(catalog.problems)
+        return
+    view_state.controls(catalog, keys_help)
+    links.join_url()
+    notices.note()
+    notices.unusable(catalog.problems)
+    if page.url_path == "compare":
+        contenders.controls(catalog)
+    page.run()
+    artifacts.settle_memory()
