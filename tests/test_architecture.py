@@ -27,6 +27,7 @@ TORCH_SIDE = {
     "evaluate",
     "sensitivity",
     "networks",
+    "outcomes",
 }
 """Modules and packages of clado_core that may import torch when they are imported."""
 

@@ -29,6 +29,7 @@ COMMANDS = (
     "solve",
     "frontier",
     "evaluate",
+    "evidence",
     "export",
     "bench",
 )

@@ -1,0 +1,202 @@
+"""Measure, allocate by every method, and evaluate on held-out images: one network, one setting.
+
+Example:
+  python -m clado_core evidence cifar10-resnet20 --data cifar10:FOLDER \\
+      --granularity per-tensor --bits 2,4,8 --out assets
+  python -m clado_core evidence cifar10-resnet20 --data cifar10:FOLDER \\
+      --granularity per-tensor --bits 2,4,8 --out assets --reproduce 2.5
+
+Artifacts that are there are used; losses and evaluations of a stopped run are kept in *.partial
+files beside them, and the same command continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clado_core.cli.progress import ProgressLine
+from clado_core.errors import InputError
+from clado_core.evidence import Choice, Evidence, choose, load_evidence, save_evidence
+from clado_core.evidence.gather import certified, evaluated, measured
+from clado_core.evidence.record import SUFFIX as EVIDENCE_SUFFIX
+from clado_core.matrix import SensitivityMatrix
+from clado_core.scheme import QuantizationScheme, parse_bit_menu
+from clado_core.store import SUFFIX, artifact_digest
+
+if TYPE_CHECKING:
+    from clado_core.datasets import DataSource
+    from clado_core.models import LoadedModel
+
+BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
+DEFAULT_SAMPLES = 1024
+DEFAULT_BATCH_SIZE = 128
+GRAM = "-logit-gram"
+LOSS_TOLERANCE = 1e-4
+"""Sums of floats may differ in their last digits on another processor."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of ``evidence``."""
+    add = parser.add_argument
+    add("model", help="a built-in name, torchvision:NAME, or path/to/file.py:factory")
+    add("--weights", help="as for measure")
+    add("--data", help="as for measure; its held-out part is evaluated")
+    add("--granularity", choices=("per-channel", "per-tensor"), default="per-channel")
+    add("--bits", default="2,4,8", help="bit-width menu (default: 2,4,8)")
+    add("--samples", type=int, default=DEFAULT_SAMPLES, help="size of the sensitivity set")
+    add("--batch-size", type=int, default=DEFAULT_BATCH_SIZE, help="of measuring")
+    add("--seed", type=int, default=0, help="draws the sensitivity set")
+    add("--budgets", default=BUDGETS, help=f"average bits per weight (default: {BUDGETS})")
+    add("--time-limit", type=float, default=60.0, metavar="S", help="of each solve")
+    add("--out", type=Path, required=True, help="folder of artifacts and evidence")
+    add("--reproduce", type=float, metavar="AVG", help="redo one stored budget and compare")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Make the evidence, or redo a part of it."""
+    if not arguments.out.is_dir():
+        raise InputError(f"There is no folder {arguments.out} for --out; create it first.")
+    budgets = _budgets(arguments.budgets)
+    menu, scheme = parse_bit_menu(arguments.bits), QuantizationScheme(arguments.granularity)
+    model, data = _model_and_data(arguments)
+    name = f"{model.name}-{scheme.granularity}-{''.join(map(str, menu))}"
+    path = arguments.out / f"{name}{EVIDENCE_SUFFIX}"
+    stored = None if arguments.reproduce is None else load_evidence(path)
+    if stored is not None:
+        budgets = _stored_budget(stored, arguments.reproduce)
+    matrix = _artifact(arguments, name, "pairwise", model, data)
+    gram = _artifact(arguments, name + GRAM, "logit-gram", model, data)
+    choices = _choices(arguments, matrix, gram, budgets)
+    with ProgressLine(f"Evaluating {name}", "assignments") as line:
+        evidence = evaluated(
+            model,
+            matrix,
+            data.split("held-out"),
+            choices if stored is None else [each for each in choices if each.budget in budgets],
+            digests={
+                "matrix": artifact_digest(arguments.out / f"{name}{SUFFIX}"),
+                "gram": artifact_digest(arguments.out / f"{name}{GRAM}{SUFFIX}"),
+            },
+            cache=path.with_name(path.name + ".partial") if stored is None else None,
+            on_progress=line.update,
+        )
+    result = evidence.to_json() | {"path": str(path)}
+    if stored is not None:
+        return result | {"matches": _matches(evidence, stored)}
+    save_evidence(evidence, path)
+    return result
+
+
+def show(result: dict[str, Any]) -> str:
+    """A table: budgets down, methods across."""
+    lines = [
+        f"{result['name']}: {result['float_top1']:.2%} without quantization, on "
+        f"{result['n']:,} held-out images.",
+        f"{'bits':>5}  {'method':<13} {'used':>6}  {'top-1':>7}  {'loss':>8}  "
+        f"{'predicted increase':>18}  against clado",
+    ]
+    for outcome in result["outcomes"]:
+        choice, paired = outcome["choice"], outcome["against_clado"]
+        against = (
+            ""
+            if paired is None
+            else (f"{paired['gained']}:{paired['lost']} images, p = {paired['p']:.2g}")
+        )
+        lines.append(
+            f"{choice['budget']:>5g}  {choice['method']:<13} {choice['avg_bits']:6.3f}  "
+            f"{outcome['top1']:7.2%}  {outcome['loss']:8.4f}  "
+            f"{choice['predicted_loss_increase']:>18.4f}  {against}"
+        )
+    correlations = {k: v for k, v in result["rank_correlation"].items() if v is not None}
+    lines += [
+        f"Rank correlation of predicted and measured loss increase, {which}: {value:.3f}"
+        for which, value in correlations.items()
+    ]
+    if "matches" in result:
+        verdict = "equal the stored ones" if result["matches"] else "DIFFER from the stored ones"
+        lines.append(f"These numbers {verdict} in {result['path']}.")
+    return "\n".join(lines)
+
+
+def _budgets(text: str) -> list[float]:
+    try:
+        return sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        raise InputError(f"--budgets {text}: give numbers such as 2.5,3,4.") from None
+
+
+def _stored_budget(stored: Evidence, budget: float) -> list[float]:
+    known = sorted({each.choice.budget for each in stored.outcomes})
+    if budget not in known:
+        raise InputError(
+            f"The stored evidence has no budget {budget:g}: choose one of "
+            f"{', '.join(f'{each:g}' for each in known)}."
+        )
+    return [budget]
+
+
+def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSource]:
+    from clado_core.datasets import load_data
+    from clado_core.models import load_model
+
+    model = load_model(arguments.model, arguments.weights)
+    spec = arguments.data or model.data
+    if spec is None:
+        raise InputError(f"Say which data to evaluate {arguments.model} on with --data.")
+    return model, load_data(spec)
+
+
+def _artifact(
+    arguments: argparse.Namespace, name: str, estimator: str, model: LoadedModel, data: DataSource
+) -> SensitivityMatrix:
+    from clado_core.sensitivity import MeasurementSettings
+
+    settings = MeasurementSettings(
+        parse_bit_menu(arguments.bits),
+        QuantizationScheme(arguments.granularity),
+        batch_size=arguments.batch_size,
+        estimator=estimator,
+        baselines=("hawq", "mpqco") if estimator == "pairwise" else (),
+    )
+    samples = data.sensitivity_set(arguments.samples, seed=arguments.seed)
+    with ProgressLine(f"Measuring {name}", "losses") as line:
+        return measured(
+            arguments.out / f"{name}{SUFFIX}",
+            model,
+            samples,
+            settings,
+            seed=arguments.seed,
+            on_progress=line.update,
+        )
+
+
+def _choices(
+    arguments: argparse.Namespace,
+    matrix: SensitivityMatrix,
+    gram: SensitivityMatrix,
+    budgets: list[float],
+) -> list[Choice]:
+    artifact = arguments.out / f"{matrix.name}{SUFFIX}"
+    with ProgressLine(f"Certificate of {matrix.name}", "sizes") as line:
+        certificate = certified(artifact, matrix, on_progress=line.update)
+    with ProgressLine(f"Allocating {matrix.name}", "budgets") as line:
+        return choose(
+            matrix,
+            gram,
+            budgets,
+            certificate=certificate,
+            time_limit_s=arguments.time_limit,
+            on_progress=line.update,
+        )
+
+
+def _matches(evidence: Evidence, stored: Evidence) -> bool:
+    """Whether the redone outcomes are those that were stored."""
+    before = {(each.choice.method, each.choice.budget): each for each in stored.outcomes}
+    pairs = [(each, before[each.choice.method, each.choice.budget]) for each in evidence.outcomes]
+    return evidence.digests == stored.digests and all(
+        (a.choice.bits, a.top1) == (b.choice.bits, b.top1) and abs(a.loss - b.loss) < LOSS_TOLERANCE
+        for a, b in pairs
+    )

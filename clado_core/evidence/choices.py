@@ -1,0 +1,168 @@
+"""What each method chooses within each budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from clado_core.errors import InputError
+from clado_core.matrix import SensitivityMatrix
+from clado_core.problem import AllocationProblem, bits_for_average
+from clado_core.scheme import BitWidths
+from clado_core.solution import Assignment, SolveStatus
+from clado_core.solvers.certificate import Certificate
+from clado_core.solvers.tiered import TieredSolver
+
+CLADO, UNIFORM = "clado", "uniform"
+METHODS = (
+    CLADO,
+    "clado-psd",
+    "clado-shrunk",
+    "logit-gram",
+    "diagonal",
+    "block",
+    "hawq",
+    "mpqco",
+    UNIFORM,
+)
+"""clado: the measured matrix; clado-psd: its negative eigenvalues clipped, as in the paper;
+clado-shrunk: each entry shrunk by its standard error; logit-gram: another estimate of the matrix;
+diagonal, block: without the other interactions; hawq, mpqco: their own sensitivities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One method's assignment within one budget.
+
+    Args:
+        method: One of ``METHODS``.
+        budget: Average bits per searched weight that were allowed.
+        bits: Bit-width of each layer.
+        avg_bits: Average bits per searched weight that it uses.
+        size_bytes: Of the whole packed file.
+        predicted_loss_increase: Of this assignment by the measured matrix, whatever chose it.
+        status: How well the method's own objective was minimized, as in ``Solution``.
+    """
+
+    method: str
+    budget: float
+    bits: BitWidths
+    avg_bits: float
+    size_bytes: int
+    predicted_loss_increase: float
+    status: str
+
+
+def choose(
+    matrix: SensitivityMatrix,
+    gram: SensitivityMatrix,
+    budgets: Sequence[float],
+    /,
+    *,
+    certificate: Certificate | None = None,
+    time_limit_s: float | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Choice]:
+    """Solve every budget by every method; uniform has choices of its own, one per bit-width.
+
+    Args:
+        matrix: Measured pairwise, with the diagonals "hawq" and "mpqco".
+        gram: The logit-gram estimate on the same layers, menu and quantizer.
+        budgets: Average bits per searched weight.
+        certificate: Of ``matrix``.
+        time_limit_s: Per solve.
+        on_progress: Called with (budgets done, budgets in all).
+    """
+    minimized = surrogates(matrix, gram)
+    chosen = list(_uniform(matrix))
+    warm: dict[str, Assignment] = {}
+    for k, budget in enumerate(sorted(budgets)):
+        limit = bits_for_average(budget, matrix.layers)
+        for method, surrogate in minimized.items():
+            solver = TieredSolver(certificate if method == CLADO else None)
+            solved = solver.solve(
+                AllocationProblem(surrogate, budget_bits=limit),
+                warm_start=warm.get(method),
+                time_limit_s=time_limit_s,
+            )
+            warm[method] = solved.assignment
+            chosen.append(_choice(matrix, method, budget, solved.assignment.bits, solved.status))
+        if on_progress is not None:
+            on_progress(k + 1, len(budgets))
+    return chosen
+
+
+def surrogates(
+    matrix: SensitivityMatrix, gram: SensitivityMatrix, /
+) -> dict[str, SensitivityMatrix]:
+    """What each method minimizes, all methods but uniform.
+
+    Raises:
+        InputError: The two were not measured alike, or the diagonals of HAWQ or MPQCO are missing.
+    """
+    same = (matrix.layers.names, matrix.bit_widths, matrix.scheme)
+    if same != (gram.layers.names, gram.bit_widths, gram.scheme):
+        raise InputError(
+            f"'{gram.name}' and '{matrix.name}' differ in layers, bit-widths or quantizer; "
+            "measure both in the same way."
+        )
+    for name in ("hawq", "mpqco"):
+        if name not in matrix.diagonals:
+            raise InputError(
+                f"'{matrix.name}' has no {name} sensitivities: measure with --baselines hawq,mpqco."
+            )
+    found = {
+        CLADO: matrix,
+        "clado-psd": matrix.project_psd(),
+        "logit-gram": gram,
+        "diagonal": matrix.diagonal_only(),
+        "block": matrix.within_blocks(),
+        "hawq": _additive(matrix, matrix.diagonals["hawq"]),
+        "mpqco": _additive(matrix, matrix.diagonals["mpqco"]),
+    }
+    error = matrix.standard_error()
+    if error is not None:
+        found["clado-shrunk"] = _shrunk(matrix, error)
+    return {method: found[method] for method in METHODS if method in found}
+
+
+def _shrunk(matrix: SensitivityMatrix, error: npt.NDArray[np.float64]) -> SensitivityMatrix:
+    """Each interaction times max(0, 1 − (standard error / entry)²), the diagonal as it is.
+
+    Source: positive-part James and Stein, 1961, entry by entry.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kept = np.nan_to_num(1 - (error / matrix.G) ** 2, nan=0.0, neginf=0.0)
+    factor = np.maximum(kept, 0.0)
+    np.fill_diagonal(factor, 1.0)
+    return replace(matrix, G=matrix.G * factor, part_G=None, part_weights=None)
+
+
+def _additive(
+    matrix: SensitivityMatrix, sensitivities: npt.NDArray[np.float64]
+) -> SensitivityMatrix:
+    return replace(matrix, G=np.diag(sensitivities.ravel()), part_G=None, part_weights=None)
+
+
+def _uniform(matrix: SensitivityMatrix) -> Iterator[Choice]:
+    for b in matrix.bit_widths:
+        bits = (b,) * matrix.n_layers
+        yield _choice(matrix, UNIFORM, float(b), bits, SolveStatus.OPTIMAL)
+
+
+def _choice(
+    matrix: SensitivityMatrix, method: str, budget: float, bits: BitWidths, status: SolveStatus
+) -> Choice:
+    assignment = AllocationProblem(matrix).assignment(bits)
+    return Choice(
+        method,
+        budget,
+        bits,
+        assignment.avg_bits,
+        assignment.size_bytes,
+        matrix.predicted_loss_increase(bits),
+        status.code,
+    )

@@ -1,0 +1,144 @@
+"""Make evidence: measure what is not there yet, then evaluate every choice on held-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import clado_core
+from clado_core.companions import load_certificate, save_certificate
+from clado_core.evidence.choices import CLADO, Choice
+from clado_core.evidence.record import Evidence, Outcome
+from clado_core.evidence.significance import mcnemar
+from clado_core.matrix import SensitivityMatrix
+from clado_core.provenance import Provenance
+from clado_core.solvers.certificate import Certificate, certify
+from clado_core.store import load, save_matrix
+
+if TYPE_CHECKING:
+    from clado_core.datasets import Samples
+    from clado_core.models import LoadedModel
+    from clado_core.outcomes import Evaluator
+    from clado_core.sensitivity import MeasurementSettings
+
+OnProgress = Callable[[int, int], None]
+
+
+def measured(
+    path: Path,
+    model: LoadedModel,
+    samples: Samples,
+    settings: MeasurementSettings,
+    /,
+    *,
+    seed: int,
+    on_progress: OnProgress,
+) -> SensitivityMatrix:
+    """The artifact at a path; measured and stored now where there is none.
+
+    Args:
+        path: Ends in ``.clado``; losses of a stopped measurement are kept beside it.
+        model: The network; an artifact that is there must be of its weights.
+        samples: The sensitivity set.
+        settings: How to measure.
+        seed: That drew the samples.
+        on_progress: Called with (losses known, losses in all so far).
+    """
+    from clado_core.discovery import find_layers
+    from clado_core.models import require_weights
+    from clado_core.sensitivity import measure
+    from clado_core.sensitivity.journal import SUFFIX as PARTIAL
+
+    if path.is_file():
+        matrix = load(path)
+        require_weights(model, matrix)
+        return matrix
+    journal = path.with_name(path.name + PARTIAL)
+    matrix = measure(
+        model.module,
+        find_layers(model.module, samples.x[:1]),
+        samples,
+        settings=settings,
+        name=path.stem,
+        origin=Provenance(model=model.spec, seed=seed),
+        journal=journal,
+        on_progress=on_progress,
+    )
+    save_matrix(matrix, path)
+    journal.unlink(missing_ok=True)
+    return matrix
+
+
+def certified(path: Path, matrix: SensitivityMatrix, /, *, on_progress: OnProgress) -> Certificate:
+    """The convexification beside an artifact; made and stored now where there is none."""
+    known = load_certificate(path)
+    if known is None:
+        known = certify(
+            matrix, on_progress=lambda made, total: on_progress(len(made.sizes_bits), total)
+        )
+        save_certificate(known, path)
+    return known
+
+
+def evaluated(
+    model: LoadedModel,
+    matrix: SensitivityMatrix,
+    held_out: Samples,
+    choices: Sequence[Choice],
+    /,
+    *,
+    digests: dict[str, str],
+    cache: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> Evidence:
+    """Quantize every choice for real and run it.
+
+    Args:
+        model: The network that was measured.
+        matrix: What predicts losses.
+        held_out: Images neither trained nor measured on.
+        choices: Equal assignments are run once.
+        digests: Of the artifacts, by what they are.
+        cache: As for ``Evaluator``.
+        on_progress: Called with (assignments done, assignments in all).
+    """
+    import torch
+
+    from clado_core.outcomes import Evaluator
+
+    evaluator = Evaluator(model.module, matrix.layers, matrix.scheme, held_out, cache=cache)
+    reference = evaluator.outcomes(None)
+    wanted = list(dict.fromkeys(choice.bits for choice in choices))
+    wanted.sort(key=evaluator.is_known, reverse=True)
+    if on_progress is not None:
+        on_progress(sum(map(evaluator.is_known, wanted)), len(wanted))
+    for k, bits in enumerate(wanted):
+        evaluator.outcomes(bits)
+        if on_progress is not None:
+            on_progress(k + 1, len(wanted))
+    return Evidence(
+        name=matrix.name,
+        network=model.spec,
+        digests={"weights": model.weights_sha256, "data": held_out.digest, **digests},
+        n=len(held_out),
+        float_top1=reference.top1,
+        float_loss=reference.loss,
+        outcomes=tuple(_outcomes(choices, evaluator)),
+        versions={"clado_core": clado_core.__version__, "torch": torch.__version__},
+    )
+
+
+def _outcomes(choices: Sequence[Choice], evaluator: Evaluator) -> list[Outcome]:
+    from clado_core.evaluate import wilson_interval
+
+    clado = {choice.budget: choice.bits for choice in choices if choice.method == CLADO}
+    found = []
+    for choice in sorted(choices, key=lambda each: each.budget):
+        outcomes = evaluator.outcomes(choice.bits)
+        paired = None
+        if choice.method != CLADO and choice.budget in clado:
+            paired = mcnemar(evaluator.outcomes(clado[choice.budget]).right, outcomes.right)
+        interval = wilson_interval(int(outcomes.right.sum()), len(outcomes.right))
+        found.append(Outcome(choice, outcomes.top1, interval, outcomes.loss, paired))
+    return found

@@ -1,0 +1,138 @@
+"""Stored evidence: every choice with what it was measured to do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from clado_core.errors import ArtifactCorruptError, ArtifactError, ArtifactVersionError
+from clado_core.evidence.choices import CLADO, Choice
+from clado_core.evidence.significance import PairedComparison, rank_correlation
+from clado_core.store import write_atomically
+
+SCHEMA, SCHEMA_VERSION = "clado-evidence", 1
+SUFFIX = ".evidence.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A choice, quantized for real and evaluated.
+
+    Args:
+        choice: What was chosen, within which budget.
+        top1: Fraction of held-out images classified right.
+        ci95: Its 95 % Wilson interval.
+        loss: Mean cross-entropy on them.
+        against_clado: clado's choice within the same budget against this one (gained: images
+            that only clado's classifies right); None for clado itself, and where it has none.
+    """
+
+    choice: Choice
+    top1: float
+    ci95: tuple[float, float]
+    loss: float
+    against_clado: PairedComparison | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All outcomes of one network in one setting.
+
+    Args:
+        name: Of the artifact whose measured matrix was minimized.
+        network: As ``measure`` takes it.
+        digests: SHA-256 by name: "weights", "data" (the held-out images), "matrix", "gram".
+        n: Held-out images.
+        float_top1: Fraction classified right without quantization.
+        float_loss: Mean cross-entropy without quantization.
+        outcomes: By ascending budget.
+        versions: Library name → version that evaluated them.
+    """
+
+    name: str
+    network: str
+    digests: dict[str, str]
+    n: int
+    float_top1: float
+    float_loss: float
+    outcomes: tuple[Outcome, ...]
+    versions: dict[str, str]
+
+    def of(self, method: str, /) -> tuple[Outcome, ...]:
+        """A method's outcomes by ascending budget."""
+        return tuple(each for each in self.outcomes if each.choice.method == method)
+
+    def loss_increase(self, outcome: Outcome, /) -> float:
+        """Measured loss above the float network's, on held-out images."""
+        return outcome.loss - self.float_loss
+
+    def rank_correlation(self, method: str | None = CLADO, /) -> float | None:
+        """Spearman's, of predicted and measured loss increase; over all methods where None."""
+        some = self.outcomes if method is None else self.of(method)
+        distinct = list({each.choice.bits: each for each in some}.values())
+        return rank_correlation(
+            [each.choice.predicted_loss_increase for each in distinct],
+            [self.loss_increase(each) for each in distinct],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, with what follows from them."""
+        return {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            **asdict(self),
+            "rank_correlation": {
+                CLADO: self.rank_correlation(),
+                "all": self.rank_correlation(None),
+            },
+        }
+
+
+def save_evidence(evidence: Evidence, path: Path, /) -> None:
+    """Write it as JSON, atomically."""
+    write_atomically(path, (json.dumps(evidence.to_json(), indent=1) + "\n").encode())
+
+
+def load_evidence(path: str | Path, /) -> Evidence:
+    """Read stored evidence.
+
+    Raises:
+        ArtifactError: There is no such file.
+        ArtifactVersionError: It was written by a newer program.
+        ArtifactCorruptError: It is something else, or a field is missing.
+    """
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ArtifactError(f"Cannot read {path}: {problem.strerror}.") from None
+    except ValueError as problem:
+        raise ArtifactCorruptError(f"{path.name} is not JSON: {problem}.") from None
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        raise ArtifactCorruptError(f"{path.name} holds no evidence: its schema is not '{SCHEMA}'.")
+    if values.get("schema_version") != SCHEMA_VERSION:
+        raise ArtifactVersionError(
+            f"{path.name}: the field 'schema_version' is {values.get('schema_version')}, and this "
+            f"program reads {SCHEMA_VERSION}; upgrade it or evaluate again.",
+            found=int(values.get("schema_version", 0)),
+            expected=SCHEMA_VERSION,
+        )
+    try:
+        fields = {name: values[name] for name in Evidence.__dataclass_fields__}
+        return Evidence(**fields | {"outcomes": tuple(map(_outcome, values["outcomes"]))})
+    except (KeyError, TypeError) as problem:
+        raise ArtifactCorruptError(f"{path.name}: a field cannot be used: {problem}.") from None
+
+
+def _outcome(values: dict[str, Any]) -> Outcome:
+    choice = Choice(**values["choice"] | {"bits": tuple(values["choice"]["bits"])})
+    paired = values["against_clado"]
+    return Outcome(
+        choice,
+        values["top1"],
+        tuple(values["ci95"]),
+        values["loss"],
+        None if paired is None else PairedComparison(**paired),
+    )

@@ -1,0 +1,142 @@
+"""What quantized networks do image by image: each assignment is run once and remembered."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from clado_core.datasets import Samples
+from clado_core.errors import InputError
+from clado_core.inference import (
+    cross_entropy,
+    make_batches,
+    measuring,
+    reference_outputs,
+    run_batch,
+)
+from clado_core.layers import LayerTable
+from clado_core.models import state_digest
+from clado_core.scheme import BitWidths, QuantizationScheme
+from clado_core.weight_swap import WeightSwap
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageOutcomes:
+    """What one network does on n images.
+
+    Args:
+        right: Whether each image is classified right, shape (n,).
+        loss: Mean cross-entropy.
+    """
+
+    right: npt.NDArray[np.bool_]
+    loss: float
+
+    @property
+    def top1(self) -> float:
+        """Fraction classified right."""
+        return float(self.right.mean())
+
+
+class Evaluator:
+    """Evaluates assignments of one network on the same images; known ones are not run again.
+
+    Args:
+        model: On its device; its weights are swapped in place and put back.
+        layers: Its searched layers.
+        scheme: The quantizer.
+        samples: Best held out from training and measuring.
+        cache: Keeps outcomes as they are found, one JSON object a line; any network's and any
+            data's may share it. A last line that was cut off is ignored.
+        batch_size: Samples per forward.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: LayerTable,
+        scheme: QuantizationScheme,
+        samples: Samples,
+        /,
+        *,
+        cache: Path | None = None,
+        batch_size: int = 250,
+    ) -> None:
+        self._model, self._layers, self._scheme = model, layers, scheme
+        self._batches = make_batches(model, samples, batch_size)
+        self._n = len(samples)
+        about = [state_digest(model), samples.digest, repr(scheme), *layers.names]
+        self._identity = hashlib.sha256("\n".join(about).encode()).hexdigest()
+        self._cache = cache
+        self._known = {} if cache is None else _read(cache)
+
+    def is_known(self, bits: BitWidths | None, /) -> bool:
+        """Whether an assignment need not be run again."""
+        return self._key(bits) in self._known
+
+    def outcomes(self, bits: BitWidths | None, /) -> ImageOutcomes:
+        """Quantize for real and run all images; None leaves the network as it is.
+
+        Raises:
+            MeasurementError: The network cannot run the images.
+            InputError: Labels are not among its classes.
+        """
+        key = self._key(bits)
+        if key not in self._known:
+            found = self._run(bits)
+            self._known[key] = found
+            if self._cache is not None:
+                _append(self._cache, key, found)
+        return self._known[key]
+
+    def _run(self, bits: BitWidths | None) -> ImageOutcomes:
+        with measuring(self._model), WeightSwap(self._model, self._layers, self._scheme) as swap:
+            if bits is None:
+                logits = reference_outputs(self._model, self._batches)
+            else:
+                swap.apply(dict(enumerate(bits)))
+                logits = [run_batch(self._model, batch) for batch in self._batches]
+        right = [
+            (z.argmax(1) == batch.y).cpu().numpy()
+            for z, batch in zip(logits, self._batches, strict=True)
+        ]
+        loss = sum(
+            float(cross_entropy(z, batch.y, z))
+            for z, batch in zip(logits, self._batches, strict=True)
+        )
+        return ImageOutcomes(np.concatenate(right), loss / self._n)
+
+    def _key(self, bits: BitWidths | None) -> str:
+        return hashlib.sha256(f"{self._identity} {bits}".encode()).hexdigest()
+
+
+def _append(cache: Path, key: str, outcomes: ImageOutcomes) -> None:
+    packed = base64.b64encode(np.packbits(outcomes.right).tobytes()).decode()
+    line = {"key": key, "n": len(outcomes.right), "loss": outcomes.loss, "right": packed}
+    try:
+        with cache.open("a", encoding="utf-8") as file:
+            file.write(f"\n{json.dumps(line)}")  # first a new line: the last may be cut off
+    except OSError as problem:
+        raise InputError(f"Cannot write {cache}: {problem.strerror}.") from None
+
+
+def _read(cache: Path) -> dict[str, ImageOutcomes]:
+    if not cache.is_file():
+        return {}
+    found = {}
+    for line in cache.read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(line)
+            packed = np.frombuffer(base64.b64decode(values["right"]), dtype=np.uint8)
+            right = np.unpackbits(packed)[: values["n"]].astype(bool)
+            found[values["key"]] = ImageOutcomes(right, float(values["loss"]))
+        except (ValueError, KeyError, TypeError):
+            continue  # the line that was being written when the program was stopped
+    return found
