@@ -7,7 +7,6 @@ from clado_core.baselines import allocate as allocate
 from clado_core.diagnostics import diagnose as diagnose
 from clado_core.errors import CladoError as CladoError
 from clado_core.frontier import Frontier as Frontier
-from clado_core.frontier import sweep as sweep
 from clado_core.layers import LayerInfo as LayerInfo
 from clado_core.layers import LayerTable as LayerTable
 from clado_core.matrix import SensitivityMatrix as SensitivityMatrix
@@ -22,5 +21,6 @@ from clado_core.solvers import LocalSearchSolver as LocalSearchSolver
 from clado_core.solvers import ScipSolver as ScipSolver
 from clado_core.store import load as load
 from clado_core.store import save_matrix as save_matrix
+from clado_core.sweeping import sweep as sweep
 
 __version__ = "0.1.0"

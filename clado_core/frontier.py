@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +14,8 @@ import numpy.typing as npt
 from clado_core._typing import Mask
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.matrix import SensitivityMatrix
-from clado_core.problem import AllocationProblem
 from clado_core.solution import Solution, SolveStatus, assignment_from_mapping
-from clado_core.solvers.certificate import DEFAULT_SIZES, certify
 from clado_core.solvers.incumbent import PROVEN_GAP
-from clado_core.solvers.protocol import Solver
-from clado_core.solvers.tiered import TieredSolver
-
-OnPoint: TypeAlias = Callable[[int, int], None]
-"""Called with (points done, points in all)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,65 +141,6 @@ class Frontier:
             minimum=int(sizes.min()),
             maximum=int(sizes.max()),
         )
-
-
-def sweep(
-    matrix_or_problem: SensitivityMatrix | AllocationProblem,
-    /,
-    *,
-    points: int = 50,
-    solver: Solver | None = None,
-    time_limit_s: float | None = None,
-    gap_limit: float = 0.0,
-    on_progress: OnPoint | None = None,
-) -> Frontier:
-    """Solve evenly spaced budgets from the smallest to the largest possible size.
-
-    Args:
-        matrix_or_problem: With a problem, its pins, ties, menus and other budgets hold at every
-            point, and its ``budget_bits``, where set, is the largest budget.
-        points: How many budgets, at least 1 (1: the largest alone).
-        solver: A TieredSolver where None, with a certificate where that saves time.
-        time_limit_s: Per budget.
-        gap_limit: Per budget.
-        on_progress: Called after every solved budget.
-    """
-    problem = matrix_or_problem
-    if isinstance(problem, SensitivityMatrix):
-        problem = AllocationProblem(problem)
-    budgets = budget_grid(problem, points)
-    solver = _default_solver(problem, len(budgets)) if solver is None else solver
-    solutions: list[Solution] = []
-    for budget in budgets:
-        previous = solutions[-1] if solutions else None
-        solutions.append(
-            solver.solve(
-                dataclasses.replace(problem, budget_bits=budget),
-                warm_start=previous.assignment if previous else None,
-                time_limit_s=time_limit_s,
-                gap_limit=gap_limit,
-            )
-        )
-        if on_progress is not None:
-            on_progress(len(solutions), len(budgets))
-    return Frontier(budgets, tuple(solutions)).shared()
-
-
-def _default_solver(problem: AllocationProblem, n_budgets: int) -> Solver:
-    if n_budgets <= DEFAULT_SIZES or problem.matrix.n_bits < 2:
-        return TieredSolver()
-    return TieredSolver(certify(problem.matrix))
-
-
-def budget_grid(problem: AllocationProblem, points: int, /) -> tuple[int, ...]:
-    """Evenly spaced distinct budgets in bits, the smallest and the largest size included."""
-    if points < 1:
-        raise InputError(f"A frontier needs one point or more, not {points}.")
-    smallest, largest = (assignment.size_bits for assignment in problem.extremes())
-    if problem.budget_bits is not None:
-        largest = min(largest, problem.budget_bits)
-    grid = np.linspace(smallest, largest, points) if points > 1 else np.array([largest])
-    return tuple(sorted({int(b) for b in grid} | {largest}))
 
 
 def _with_bound(solution: Solution, bound: float) -> Solution:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from clado_core._typing import SquareMatrix
 from clado_core.errors import InputError
 from clado_core.layers import LayerTable
+from clado_core.portable import Portable
 from clado_core.provenance import Provenance
 from clado_core.scheme import (
     BitWidths,
@@ -29,7 +30,7 @@ ASYMMETRY_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class SensitivityMatrix:
+class SensitivityMatrix(Portable):
     """Measured sensitivities of every layer and every pair of layers.
 
     Rows are candidates (layer, bit-width), layer-major and bit-minor. With D the measured loss

@@ -12,6 +12,7 @@ import numpy as np
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.layers import LayerTable
 from clado_core.matrix import SensitivityMatrix
+from clado_core.portable import Portable
 from clado_core.scheme import BitWidths, weight_bits
 from clado_core.solution import Assignment
 
@@ -24,7 +25,7 @@ BUDGETS = {
 
 
 @dataclass(frozen=True, slots=True)
-class AllocationProblem:
+class AllocationProblem(Portable):
     """Choose one bit-width per layer: minimize x'Gx within the budgets.
 
     Args:

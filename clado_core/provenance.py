@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from clado_core.portable import Portable
+
 
 @dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(Portable):
     """What was measured, on which data, how; None where it is not known (an imported matrix).
 
     Args:

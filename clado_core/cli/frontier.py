@@ -1,7 +1,7 @@
 """Solve a grid of budgets: the trade-off between size and predicted loss.
 
 Example:
-  python -m clado_core frontier assets/digits-resnet.clado --points 30 --out front.json
+  python -m clado_core frontier assets/digits-resnet.clado --points 30 --jobs 2 --out front.json
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from clado_core.cli.problem_options import (
 from clado_core.cli.progress import ProgressLine
 from clado_core.companions import load_certificate, save_frontier
 from clado_core.errors import InputError
-from clado_core.frontier import sweep
 from clado_core.solvers import TieredSolver
 from clado_core.store import load
+from clado_core.sweeping import sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", metavar="ARTIFACT", help="a .clado file")
     parser.add_argument(
         "--points", type=positive_count, default=50, metavar="N", help="budgets to solve"
+    )
+    parser.add_argument(
+        "--jobs", type=positive_count, default=1, metavar="N", help="processes to solve in"
     )
     parser.add_argument("--out", metavar="FILE", help="also write the points to a JSON file")
     parser.add_argument(
@@ -53,6 +56,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             solver=TieredSolver(load_certificate(arguments.artifact), confirm=arguments.confirm),
             time_limit_s=arguments.time_limit,
             gap_limit=arguments.gap,
+            jobs=arguments.jobs,
             on_progress=line.update,
         )
     if arguments.out:

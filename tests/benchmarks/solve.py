@@ -20,7 +20,6 @@ import numpy as np
 
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus, load
 from clado_core.arrays import matrix_from_npz
-from clado_core.frontier import sweep
 from clado_core.problem import bits_for_average
 from clado_core.solvers import (
     DaqpSolver,
@@ -30,6 +29,7 @@ from clado_core.solvers import (
     TieredSolver,
     certify,
 )
+from clado_core.sweeping import sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"

@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import multiprocessing
+import os
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from clado_core import AllocationProblem, Solution, SolveStatus
 from clado_core.errors import InfeasibleBudgetError, InputError
-from clado_core.frontier import Frontier, budget_grid, sweep
+from clado_core.frontier import Frontier
 from clado_core.solvers import EnumerationSolver, LocalSearchSolver
+from clado_core.sweeping import budget_grid, sweep
 from tests.core.instances import random_matrix, worked_example
 
 
@@ -145,3 +150,37 @@ def test_a_frontier_needs_points() -> None:
         sweep(worked_example(), points=0)
     with pytest.raises(InputError, match="one solution per budget"):
         Frontier((1, 2), ())
+
+
+def _without_times(front: Frontier) -> Frontier:
+    points = (dataclasses.replace(p, runtime_s=0.0, first_answer_s=0.0) for p in front.points)
+    return Frontier(front.budgets_bits, tuple(points))
+
+
+@pytest.mark.parametrize("jobs", [2, 9])
+def test_processes_give_the_same_frontier(jobs: int) -> None:
+    matrix = worked_example()
+    seen: list[tuple[int, int]] = []
+    shared = sweep(matrix, points=4, jobs=jobs, on_progress=lambda *done: seen.append(done))
+    assert _without_times(shared) == _without_times(sweep(matrix, points=4))
+    assert seen == [(k, 4) for k in (1, 2, 3, 4)]
+
+
+@dataclass(frozen=True)
+class DiesInAWorker:
+    """A solver whose process is gone as if killed, unless it is the caller's own."""
+
+    def solve(self, problem: AllocationProblem, /, **options: Any) -> Solution:
+        if multiprocessing.parent_process() is not None:
+            os._exit(9)
+        return EnumerationSolver().solve(problem)
+
+
+def test_a_killed_process_costs_no_point() -> None:
+    fronts = [sweep(worked_example(), points=3, solver=DiesInAWorker(), jobs=n) for n in (1, 2)]
+    assert _without_times(fronts[0]) == _without_times(fronts[1])
+
+
+def test_no_process_is_refused() -> None:
+    with pytest.raises(InputError, match="one process or more, not 0"):
+        sweep(worked_example(), jobs=0)
