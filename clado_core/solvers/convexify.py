@@ -63,7 +63,7 @@ def best_shifts(program: Program, form: ReferenceForm, /) -> npt.NDArray[np.floa
         Shape (w, w), symmetric, zero between different decisions.
     """
     scale = float(np.abs(form.quadratic).max(initial=0.0)) or 1.0
-    y = scale * solve_dual(_relaxation(program, form, scale))
+    y = scale * solve_dual(relaxation(program, form, scale))
     w = len(form.linear)
     shifts = np.diag(y[1 : 1 + w])
     a, b = same_decision_pairs(form)
@@ -99,8 +99,11 @@ def budget_rows(
     return rows[binding] / largest[:, None], room[binding] / largest
 
 
-def _relaxation(program: Program, form: ReferenceForm, scale: float) -> SemidefiniteProgram:
-    """Constraint 0 is Y_00 = 1, then the diagonal, the pairs, the budgets."""
+def relaxation(program: Program, form: ReferenceForm, scale: float, /) -> SemidefiniteProgram:
+    """The semidefinite program whose duals are the best shifts, its objective divided by a scale.
+
+    Constraint 0 is Y_00 = 1, then come the diagonal, the pairs, and the budgets.
+    """
     w = len(form.linear)
     C = np.zeros((w + 1, w + 1))
     C[1:, 1:] = form.quadratic / scale

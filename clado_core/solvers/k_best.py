@@ -114,7 +114,7 @@ def _followers(
     while choice is not None:
         seen.add(tuple(choice.tolist()))
         tree.forbid(choice)
-        known |= _neighbours(program, choice, k)
+        known |= neighbours(program, choice, k)
         known = {other: value for other, value in known.items() if other not in seen}
         choice = _next_best(tree, program, known, limit)
         if choice is not None:
@@ -137,7 +137,7 @@ def _next_best(
         tree.forbid(choice)
 
 
-def _neighbours(program: Program, choice: Choices, k: int) -> dict[tuple[int, ...], float]:
+def neighbours(program: Program, choice: Choices, k: int, /) -> dict[tuple[int, ...], float]:
     """The k best feasible choices that are one or two moves away, with their objectives."""
     table = Neighbourhood(program, choice)
     found: dict[tuple[int, ...], float] = {}

@@ -30,6 +30,8 @@ from clado_core.solvers import (
     certify,
 )
 from clado_core.sweeping import sweep
+from tests.benchmarks.growth import growth
+from tests.benchmarks.relaxation import compare
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -47,13 +49,17 @@ def main(arguments: Iterable[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--baseline-budgets", type=int, default=5, help="of them, for CVXPY")
     parser.add_argument("--points", type=int, default=50, help="of the frontier")
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds per solve")
+    parser.add_argument("--growth", type=float, default=10.0, help="seconds per solve; 0: skip")
     options = parser.parse_args(None if arguments is None else list(arguments))
     figures = {path.stem: measure(_load(path), options) for path in options.matrices or _found()}
     for name, values in figures.items():
         _say(f"\n{name}")
         for key, value in values.items():
             _say(f"  {key:<44} {_short(value)}")
-    results = {"machine": _machine(), "matrices": figures}
+    rows = growth(options.growth) if options.growth else []
+    for row in rows:
+        _say("  ".join(f"{key} {_short(value)}" for key, value in row.items()))
+    results = {"machine": _machine(), "matrices": figures, "growth": rows}
     print(json.dumps(results))
     return results
 
@@ -71,6 +77,7 @@ def measure(matrix: SensitivityMatrix, options: argparse.Namespace) -> dict[str,
     both = _solve_all(TieredSolver(certificate, confirm=True), problems, options, "both")
     quick = _solve_all(LocalSearchSolver(), problems, options, "local search")
     front, frontier_s = _timed(lambda: sweep(matrix, points=options.points))
+    _, two_jobs_s = _timed(lambda: sweep(matrix, points=options.points, jobs=2))
 
     optima = np.array([s.objective if _is_proven(s) else np.nan for s in scip])
     figures: dict[str, Any] = {
@@ -83,13 +90,15 @@ def measure(matrix: SensitivityMatrix, options: argparse.Namespace) -> dict[str,
         "scip_worst_gap": max(s.gap or 0.0 for s in scip),
         "both_provers_agree": _agreement(cached, scip),
         "confirmed_by_both": sum(s.solver == "daqp+scip" for s in both),
-        **_times("local_search", quick),
-        "first_answer_median_s": float(np.median([s.first_answer_s for s in quick])),
+        **_times("first_answer_local_search", quick),
         "local_search_worst_gap_to_optimum": float(np.nanmax(_above(quick, optima))),
         f"frontier_{len(front)}_points_s": frontier_s,
+        "frontier_speedup_of_two_processes": frontier_s / two_jobs_s,
         "frontier_proven": sum(_is_proven(s) for s in front.points),
         "frontier_worst_gap": max(s.gap or 0.0 for s in front.points),
     }
+    relaxation = compare(problems[len(problems) // 3])
+    figures |= {f"semidefinite_{key}": value for key, value in relaxation.items()}
     if len(matrix.G) <= SMALL:
         figures |= _against_baselines(problems, options, cached, scip)
     return figures
