@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import streamlit as st
 
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
@@ -23,49 +24,67 @@ POINTS = 21
 DESCENT = LocalSearchSolver(n_walks=0)
 """Without cross-layer terms descents are all but exact, and take milliseconds."""
 
+DIAGONAL, PSD = "diagonal", "psd"
+MEASURED_ALONG = ("hawq", "mpqco")
+"""Other methods' sensitivities, which an artifact may carry."""
+
+
+def methods(matrix: SensitivityMatrix, /) -> tuple[str, ...]:
+    """What else can be minimized for a network: the additive model, others' sensitivities where
+    they were measured, and what the paper minimizes."""
+    along = tuple(name for name in MEASURED_ALONG if name in matrix.diagonals)
+    return (DIAGONAL, *along, PSD)
+
+
+def _minimized(matrix: SensitivityMatrix, method: str) -> SensitivityMatrix:
+    if method == DIAGONAL:
+        return matrix.diagonal_only()
+    if method == PSD:
+        return matrix.project_psd()
+    G = np.diag(matrix.diagonals[method].ravel())
+    return replace(matrix, G=G, part_G=None, part_weights=None)
+
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _surrogate(path: str, digest: str, rules: Rules, psd: bool) -> tuple[Solution, ...]:
-    """Choices over the range of sizes that minimize another matrix, scored on the measured one."""
+def _front(path: str, digest: str, rules: Rules, method: str) -> tuple[Solution, ...]:
     matrix = artifacts.matrix(Artifact("", path, digest))
-    minimized = matrix.project_psd() if psd else matrix.diagonal_only()
+    minimized = _minimized(matrix, method)
     found: list[Solution] = []
     for budget in budget_grid(rules.problem(matrix), POINTS):
-        problem = rules.problem(minimized, budget)
         start = found[-1].assignment if found else None
-        solved = DESCENT.solve(problem, warm_start=start)
-        found.append(
-            replace(
-                solved,
-                status=SolveStatus.HEURISTIC,
-                objective=matrix.objective(solved.assignment.bits),
-                bound=-math.inf,
-                method="clado-psd" if psd else "diagonal",
-            )
-        )
+        solved = DESCENT.solve(rules.problem(minimized, budget), warm_start=start)
+        found.append(_scored(matrix, solved, method))
     return tuple(found)
 
 
-def diagonal_front(artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
-    """Choices of the additive model over the range, scored on the measured matrix."""
-    return _surrogate(artifact.path, artifact.digest, rules, False)
-
-
-def psd_front(artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
-    """What the paper minimizes, G with negative eigenvalues clipped, scored on the measured G."""
-    return _surrogate(artifact.path, artifact.digest, rules, True)
+def front_of(method: str, artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
+    """A method's choices over the range of sizes, scored on the measured matrix."""
+    return _front(artifact.path, artifact.digest, rules, method)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _diagonal_at(path: str, digest: str, budget_bits: int, rules: Rules) -> Solution:
+def _choice(path: str, digest: str, rules: Rules, method: str, budget_bits: int) -> Solution:
     matrix = artifacts.matrix(Artifact("", path, digest))
-    problem = rules.problem(matrix, budget_bits)
-    return allocate(problem, method="diagonal", solver=LocalSearchSolver())
+    problem = rules.problem(_minimized(matrix, method), budget_bits)
+    return _scored(matrix, LocalSearchSolver().solve(problem), method)
 
 
-def diagonal_at(artifact: Artifact, budget_bits: int, rules: Rules = NO_RULES, /) -> Solution:
-    """The additive model's choice at one budget, scored on the measured matrix."""
-    return _diagonal_at(artifact.path, artifact.digest, budget_bits, rules)
+def choice_of(
+    method: str, artifact: Artifact, budget_bits: int, rules: Rules = NO_RULES, /
+) -> Solution:
+    """A method's choice at one budget, scored on the measured matrix."""
+    return _choice(artifact.path, artifact.digest, rules, method, budget_bits)
+
+
+def _scored(matrix: SensitivityMatrix, solved: Solution, method: str) -> Solution:
+    """About the measured matrix such a choice proves nothing."""
+    return replace(
+        solved,
+        status=SolveStatus.HEURISTIC,
+        objective=matrix.objective(solved.assignment.bits),
+        bound=-math.inf,
+        method="clado-psd" if method == PSD else method,
+    )
 
 
 def uniform(matrix: SensitivityMatrix, /) -> list[Solution]:

@@ -10,13 +10,14 @@ from clado_core import SensitivityMatrix, Solution
 from dashboard import artifacts, baselines, view_state
 from dashboard.artifacts import Artifact, Catalog
 from dashboard.figures.compare import Side, side
+from dashboard.figures.series import METHOD_NAMES, UNIFORM
 from dashboard.rules import Rules
 from dashboard.scale import budget_bits
 from dashboard.view_state import MODEL, ViewState
 
 VIEW, A, B = "view", "a", "b"
 NETWORKS, CHOICES = "Networks", "Choices"
-CLADO, DIAGONAL, PSD, UNIFORM = "CLADO", "Diagonal only", "PSD (paper)", "Uniform"
+CLADO = "CLADO"
 PIN = "Pin "
 
 
@@ -70,7 +71,8 @@ def controls(catalog: Catalog, /) -> None:
 def choices(state: ViewState, /) -> list[str]:
     """Ways to choose for one network, pins included."""
     pins = [f"{PIN}{i + 1}" for i in range(len(state.pins))]
-    return [CLADO, DIAGONAL, PSD, UNIFORM, *pins]
+    others = [METHOD_NAMES[method] for method in baselines.methods(state.matrix)]
+    return [CLADO, *others, UNIFORM, *pins]
 
 
 def both(state: ViewState, /) -> tuple[Contender, Contender]:
@@ -111,12 +113,10 @@ def _choice(state: ViewState, method: str) -> Contender:
     artifact, rules, bits = state.artifact, state.rules, state.budget_bits
     reference = state.answers.front()
     front, here = reference, state.answers.quick(bits, thorough=True)
-    if method == DIAGONAL:
-        front = baselines.diagonal_front(artifact, rules)
-        here = baselines.diagonal_at(artifact, bits, rules)
-    elif method == PSD:
-        front = baselines.psd_front(artifact, rules)
-        here = _largest_within(front, bits)
+    minimized = {METHOD_NAMES[m]: m for m in baselines.methods(state.matrix)}
+    if method in minimized:
+        front = baselines.front_of(minimized[method], artifact, rules)
+        here = baselines.choice_of(minimized[method], artifact, bits, rules)
     elif method == UNIFORM:
         front = tuple(baselines.uniform(state.matrix))
         here = _largest_within(front, bits)

@@ -1,8 +1,9 @@
-"""Accuracies that were measured for some choices: ``NAME.measured.json`` beside the artifact.
+"""What was measured for some choices, from files beside the artifact.
 
-The file is ``{"points": [...]}``, each point with the layer → bits mapping ``assignment`` and what
-``python -m clado_core evaluate --json`` prints: ``top1``, ``ci95``, ``n``, ``loss``,
-``float_loss``, ``float_top1``.
+``NAME.evidence.json`` is what ``python -m clado_core evidence`` writes; it counts only where it
+names this artifact's digest. ``NAME.measured.json`` is anybody's: ``{"points": [...]}``, each with
+the layer → bits mapping ``assignment`` and what ``python -m clado_core evaluate --json`` prints:
+``top1``, ``ci95``, ``n``, ``loss``, ``float_loss``, ``float_top1``; optionally ``method``.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from typing import Any
 
 import streamlit as st
 
-from clado_core import Assignment, SensitivityMatrix
+from clado_core import AllocationProblem, Assignment, SensitivityMatrix
 from clado_core.errors import CladoError
 from clado_core.solution import assignment_from_mapping
 from dashboard import artifacts
 from dashboard.artifacts import Artifact
 
+EVIDENCE, EVIDENCE_SCHEMA = ".evidence.json", "clado-evidence"
 SUFFIX = ".measured.json"
+CLADO = "clado"
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ class Measured:
         n: Samples.
         loss_increase: Measured loss less that of the float network, or NaN.
         float_top1: As ``top1``, of the float network.
-        method: Who chose the bit-widths, or "".
+        method: Who chose the bit-widths: "clado", "diagonal", ..., or "" where nobody says.
     """
 
     assignment: Assignment
@@ -49,39 +52,72 @@ class Measured:
     float_top1: float
     method: str
 
+    @property
+    def ours(self) -> bool:
+        """Whether the measured matrix chose it, as far as is said."""
+        return self.method in (CLADO, "")
+
+
+def measured(artifact: Artifact, /) -> tuple[Measured, ...]:
+    """What was measured for a network, in order of size; empty where nothing was."""
+    found: list[Measured] = []
+    for suffix in (EVIDENCE, SUFFIX):
+        file = Path(artifact.path).with_suffix(suffix)
+        if file.is_file():
+            found += _read(artifact.path, artifact.digest, suffix, file.stat().st_mtime_ns)
+    return tuple(sorted(found, key=lambda run: run.assignment.size_bits))
+
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _read(path: str, digest: str, mtime_ns: int) -> tuple[Measured, ...]:
+def _read(path: str, digest: str, suffix: str, mtime_ns: int) -> tuple[Measured, ...]:
     matrix = artifacts.matrix(Artifact("", path, digest))
-    file = Path(path).with_suffix(SUFFIX)
+    file = Path(path).with_suffix(suffix)
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
+        if suffix == EVIDENCE:
+            return _evidence(matrix, digest, values)
         return tuple(_point(matrix, point) for point in values["points"])
     except (CladoError, OSError, ValueError, TypeError, KeyError) as problem:
         _log.warning("%s is ignored: %s", file.name, problem)
         return ()
 
 
-def measured(artifact: Artifact, /) -> tuple[Measured, ...]:
-    """What was measured for a network, in order of size; empty where nothing was."""
-    file = Path(artifact.path).with_suffix(SUFFIX)
-    if not file.is_file():
-        return ()
-    return _read(artifact.path, artifact.digest, file.stat().st_mtime_ns)
+def _evidence(
+    matrix: SensitivityMatrix, digest: str, values: dict[str, Any]
+) -> tuple[Measured, ...]:
+    if values["schema"] != EVIDENCE_SCHEMA or values["digests"]["matrix"] != digest:
+        raise ValueError("it belongs to another measurement")
+    problem, shared = AllocationProblem(matrix), {k: values[k] for k in SHARED}
+    return tuple(
+        _measured(
+            problem.assignment(tuple(map(int, outcome["choice"]["bits"]))),
+            outcome | shared | {"method": outcome["choice"]["method"]},
+        )
+        for outcome in values["outcomes"]
+    )
+
+
+SHARED = ("n", "float_top1", "float_loss")
+"""What evidence says once for all its outcomes."""
 
 
 def _point(matrix: SensitivityMatrix, values: dict[str, Any]) -> Measured:
+    chosen = assignment_from_mapping(matrix.layers, matrix.scheme, values["assignment"])
+    return _measured(chosen, values)
+
+
+def _measured(assignment: Assignment, values: dict[str, Any]) -> Measured:
     low, high = values["ci95"]
     top1 = float(values["top1"])
     if not 0 <= top1 <= 1:
         raise ValueError(f"top1 is {top1}, not a share")
-    loss = float(values.get("loss", math.nan)) - float(values.get("float_loss", math.nan))
     return Measured(
-        assignment=assignment_from_mapping(matrix.layers, matrix.scheme, values["assignment"]),
+        assignment=assignment,
         top1=top1,
         ci95=(float(low), float(high)),
         n=int(values["n"]),
-        loss_increase=loss,
+        loss_increase=float(values.get("loss", math.nan))
+        - float(values.get("float_loss", math.nan)),
         float_top1=float(values["float_top1"]),
         method=str(values.get("method", "")),
     )

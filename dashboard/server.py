@@ -74,8 +74,8 @@ def _warm() -> None:
 
     for artifact in artifacts.find().artifacts.values():
         artifacts.answers(artifact).front()
-        baselines.diagonal_front(artifact)
-        baselines.psd_front(artifact)
+        for method in baselines.methods(artifacts.matrix(artifact)):
+            baselines.front_of(method, artifact)
 
 
 async def _plotly(_request: Any) -> FileResponse:

@@ -57,7 +57,9 @@ def cells_of(
 
 def headline() -> str:
     """What the interactions change, in one sentence."""
-    additive = baselines.diagonal_at(state.artifact, state.budget_bits, state.rules)
+    additive = baselines.choice_of(
+        baselines.DIAGONAL, state.artifact, state.budget_bits, state.rules
+    )
     changed = len(chosen.changes_from(additive.assignment))
     cost = additive.predicted_loss_increase - answer.predicted_loss_increase
     share = cross_share(state.artifact.path, state.artifact.digest)

@@ -61,7 +61,11 @@ def collect(state: ViewState, answer: Solution, /) -> list[tuple[str, Solution]]
         *((f"pin {i + 1}", pin) for i, pin in enumerate(state.pins)),
         *(("front", s) for s in state.answers.front()),
         *(("found", s) for s in state.answers.known()),
-        *(("diagonal", s) for s in baselines.diagonal_front(state.artifact, state.rules)),
+        *(
+            (method, s)
+            for method in baselines.methods(state.matrix)
+            for s in baselines.front_of(method, state.artifact, state.rules)
+        ),
         *(("uniform", s) for s in baselines.uniform(state.matrix)),
     ]
 

@@ -1,9 +1,9 @@
-"""The front card: chart, or the same numbers as a table."""
+"""The front card: predicted loss, or measured accuracy where there is some, against size."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -12,7 +12,16 @@ from clado_core import Solution
 from dashboard import artifacts, baselines, view_state
 from dashboard.artifacts import Artifact
 from dashboard.cards.actions import recall
-from dashboard.components import Patch, live_plot
+from dashboard.cards.chart import Chart, draw_chart
+from dashboard.components import Patch
+from dashboard.figures.accuracy import (
+    AccuracyInfo,
+    Run,
+    accuracy_alt,
+    accuracy_figure,
+    accuracy_info,
+    here_line,
+)
 from dashboard.figures.pareto import (
     Background,
     ParetoInfo,
@@ -22,22 +31,16 @@ from dashboard.figures.pareto import (
     pareto_figure,
     pareto_info,
 )
-from dashboard.figures.series import (
-    DIAGONAL,
-    PSD,
-    UNIFORM,
-    Curve,
-    curve,
-    measured_curve,
-)
-from dashboard.measured import measured
+from dashboard.figures.series import METHOD_NAMES, UNIFORM, Curve, curve, measured_curve
+from dashboard.measured import Measured, measured
 from dashboard.rules import Rules
 from dashboard.scale import Metric, SizeScale, size_scale
 from dashboard.theme import number, signed
 from dashboard.view_state import ViewState
 
 HEIGHT = 360
-CHART = "front_plot"
+CHART, ACCURACY_CHART = "front_plot", "accuracy_plot"
+VIEW, LOSS, ACCURACY = "front_view", "Predicted loss", "Measured accuracy"
 ROOM = 13
 """Pixels that the header gains by the buttons of pins: the card keeps its height."""
 
@@ -49,41 +52,39 @@ def _baselines(path: str, digest: str, rules: Rules, metric: Metric) -> tuple[Cu
     matrix = artifacts.matrix(artifact)
     scale = size_scale(matrix, metric)
     return (
-        curve(DIAGONAL, baselines.diagonal_front(artifact, rules), scale),
-        curve(PSD, baselines.psd_front(artifact, rules), scale),
+        *(
+            curve(METHOD_NAMES[method], baselines.front_of(method, artifact, rules), scale)
+            for method in baselines.methods(matrix)
+        ),
         curve(UNIFORM, baselines.uniform(matrix), scale),
     )
 
 
 def _measured(artifact: Artifact, scale: SizeScale) -> Curve:
+    """What the measured matrix chose and was run; the other methods' are in the other chart."""
     runs = [
-        (
-            run.assignment,
-            run.loss_increase,
-            f"<b>Measured</b>{f' ({run.method})' if run.method else ''}<br>loss "
-            f"{signed(run.loss_increase)}<br>top-1 {run.top1:.2%} ({run.ci95[0]:.2%} to "
-            f"{run.ci95[1]:.2%}, n = {run.n})<br>float network {run.float_top1:.2%}",
-        )
+        (run.assignment, run.loss_increase, _run_text(run))
         for run in measured(artifact)
-        if math.isfinite(run.loss_increase)
+        if run.ours and math.isfinite(run.loss_increase)
     ]
     return measured_curve(runs, scale)
+
+
+def _run_text(run: Measured) -> str:
+    return (
+        f"<b>Measured</b>{f' ({run.method})' if run.method else ''}<br>loss "
+        f"{signed(run.loss_increase)}<br>top-1 {run.top1:.2%} ({run.ci95[0]:.2%} to "
+        f"{run.ci95[1]:.2%}, n = {run.n})<br>float network {run.float_top1:.2%}"
+    )
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
 def _background(path: str, digest: str, rules: Rules, metric: Metric, version: int) -> Background:
     artifact = Artifact("", path, digest)
-    matrix = artifacts.matrix(artifact)
+    scale = size_scale(artifacts.matrix(artifact), metric)
     front = artifacts.answers(artifact, rules).front()
-    return background(
-        front,
-        size_scale(matrix, metric),
-        baselines=(
-            *_baselines(path, digest, rules, metric),
-            _measured(artifact, size_scale(matrix, metric)),
-        ),
-        knee=baselines.knee(front),
-    )
+    curves = (*_baselines(path, digest, rules, metric), _measured(artifact, scale))
+    return background(front, scale, baselines=curves, knee=baselines.knee(front))
 
 
 def front_background(state: ViewState, metric: Metric, /) -> Background:
@@ -100,30 +101,81 @@ def front_info(state: ViewState, answer: Solution, /) -> ParetoInfo:
 
 def front_patch(state: ViewState, answer: Solution, /) -> Patch:
     """The marker of the current choice, for a chart that stands already."""
+    if _shows_accuracy(state):
+        measured_info = _accuracy(state, answer)
+        line = here_line(measured_info, state.mode)
+        return Patch(ACCURACY_CHART, (line,), accuracy_alt(measured_info))
     info = front_info(state, answer)
     return Patch(CHART, (here_trace(info, state.mode),), pareto_alt(info))
 
 
 def front_card(state: ViewState, answer: Solution, /) -> None:
     """Draw the card."""
-    info = front_info(state, answer)
-    front = state.answers.front()
     with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown("**Predicted loss against size**")
-            st.caption(f"{info.proven} of {len(front)} points proven; click one to go there")
-            recall(state)
-            as_table = st.toggle("Table", key="front_table", help="Show the numbers")
-        if as_table:
-            st.dataframe(_rows(state, front), height=HEIGHT, hide_index=True)
+        if measured(state.artifact):
+            st.segmented_control(
+                "Against size",
+                [LOSS, ACCURACY],
+                default=LOSS,
+                required=True,
+                key=VIEW,
+                label_visibility="collapsed",
+            )
+        room = 0 if state.pins else ROOM
+        if _shows_accuracy(state):
+            draw_chart(_accuracy_chart(state, answer), height=HEIGHT + room, on_click=_go)
             return
-        live_plot(
-            pareto_figure(info, state.mode),
-            key=CHART,
-            alt=pareto_alt(info),
-            height=HEIGHT + (0 if state.pins else ROOM),
-            on_click=_go,
-        )
+        info = front_info(state, answer)
+
+        def header() -> None:
+            points = len(info.front.sizes)
+            st.caption(f"{info.proven} of {points} points proven; click one to go there")
+            recall(state)
+
+        chart = _front_chart(state, info)
+        draw_chart(chart, height=HEIGHT + room, on_click=_go, header=header)
+
+
+def _shows_accuracy(state: ViewState) -> bool:
+    return st.session_state.get(VIEW) == ACCURACY and bool(measured(state.artifact))
+
+
+def _front_chart(state: ViewState, info: ParetoInfo) -> Chart:
+    return Chart(
+        title="Predicted loss against size",
+        key=CHART,
+        figure=lambda: pareto_figure(info, state.mode),
+        alt=pareto_alt(info),
+        rows=lambda: _rows(state),
+        help="The best choice known at each size, and what other methods choose, all scored on "
+        "the measured matrix. Lower left is better.",
+    )
+
+
+def _accuracy(state: ViewState, answer: Solution) -> AccuracyInfo:
+    found = measured(state.artifact)
+    runs = [Run(run.assignment, run.method, run.top1, run.ci95) for run in found]
+    first = found[0]
+    return accuracy_info(runs, first.float_top1, first.n, answer.assignment, state.scale)
+
+
+def _accuracy_chart(state: ViewState, answer: Solution) -> Chart:
+    info = _accuracy(state, answer)
+    return Chart(
+        title=f"Measured accuracy, n = {info.n:,}",
+        key=ACCURACY_CHART,
+        figure=lambda: accuracy_figure(info, state.mode),
+        alt=accuracy_alt(info),
+        rows=lambda: {
+            "Chosen by": [s.name for s in info.series for _ in s.sizes],
+            "Average bits": [x for s in info.series for x in s.avg_bits],
+            "Top-1 (%)": [round(x, 2) for s in info.series for x in s.top1],
+            "− (%)": [round(x, 2) for s in info.series for x in s.below],
+            "+ (%)": [round(x, 2) for s in info.series for x in s.above],
+        },
+        help="The quantized networks were run on held-out samples; bars are 95 % intervals. The "
+        "vertical line is the current choice, whose accuracy was not measured.",
+    )
 
 
 def _go(point: Mapping[str, Any]) -> None:
@@ -132,7 +184,8 @@ def _go(point: Mapping[str, Any]) -> None:
         view_state.set_avg_bits(float(custom), move_thumb=True)
 
 
-def _rows(state: ViewState, front: Sequence[Solution]) -> dict[str, list[Any]]:
+def _rows(state: ViewState) -> dict[str, list[Any]]:
+    front = state.answers.front()
     return {
         state.scale.axis_title: [number(state.scale.of_assignment(s.assignment)) for s in front],
         "Average bits": [round(s.assignment.avg_bits, 3) for s in front],

@@ -14,6 +14,8 @@ from dashboard.theme import Mode, number, palette, signed
 FRONT, HERE, PINNED = "Front", "You are here", "Pinned"
 DIAGONAL, HAWQ, MPQCO = "Diagonal only", "HAWQ", "MPQCO"
 PSD, UNIFORM, MEASURED = "PSD (paper)", "Uniform", "Measured"
+METHOD_NAMES = {"diagonal": DIAGONAL, "hawq": HAWQ, "mpqco": MPQCO, "psd": PSD}
+"""What else can be minimized, and how it is called."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def test_pin_and_differences(open_page: OpenPage) -> None:
 
 def test_tables_stand_in_for_charts(open_page: OpenPage) -> None:
     app = open_page()
-    app.toggle(key="front_table").set_value(True).run()
+    app.toggle(key="front_plot_table").set_value(True).run()
     assert "Predicted loss increase" in app.dataframe[0].value.columns
 
 
