@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from clado_core.activations import quantizing_inputs
 from clado_core.datasets import Samples
 from clado_core.errors import InputError
 from clado_core.inference import (
@@ -21,9 +22,9 @@ from clado_core.inference import (
     reference_outputs,
     run_batch,
 )
-from clado_core.layers import LayerTable
+from clado_core.matrix import SensitivityMatrix
 from clado_core.models import state_digest
-from clado_core.scheme import BitWidths, QuantizationScheme
+from clado_core.scheme import BitWidths
 from clado_core.weight_swap import WeightSwap
 
 
@@ -50,9 +51,8 @@ class Evaluator:
 
     Args:
         model: On its device; its weights are swapped in place and put back.
-        layers: Its searched layers.
-        scheme: The quantizer.
-        samples: Best held out from training and measuring.
+        matrix: What was measured on it: layers, quantizer, and ranges of quantized inputs.
+        samples: Best held out from training and measuring; or the sensitivity set, to choose by.
         cache: Keeps outcomes as they are found, one JSON object a line; any network's and any
             data's may share it. A last line that was cut off is ignored.
         batch_size: Samples per forward.
@@ -61,18 +61,19 @@ class Evaluator:
     def __init__(
         self,
         model: nn.Module,
-        layers: LayerTable,
-        scheme: QuantizationScheme,
+        matrix: SensitivityMatrix,
         samples: Samples,
         /,
         *,
         cache: Path | None = None,
         batch_size: int = 250,
     ) -> None:
-        self._model, self._layers, self._scheme = model, layers, scheme
+        self._model, self._matrix = model, matrix
         self._batches = make_batches(model, samples, batch_size)
         self._n = len(samples)
-        about = [state_digest(model), samples.digest, repr(scheme), *layers.names]
+        ranges = b"" if matrix.input_ranges is None else matrix.input_ranges.tobytes()
+        about = [state_digest(model), samples.digest, repr(matrix.scheme), *matrix.layers.names]
+        about += [repr(matrix.bit_widths), ranges.hex()]
         self._identity = hashlib.sha256("\n".join(about).encode()).hexdigest()
         self._cache = cache
         self._known = {} if cache is None else _read(cache)
@@ -97,7 +98,13 @@ class Evaluator:
         return self._known[key]
 
     def _run(self, bits: BitWidths | None) -> ImageOutcomes:
-        with measuring(self._model), WeightSwap(self._model, self._layers, self._scheme) as swap:
+        matrix = self._matrix
+        inside = (self._model, matrix.layers, matrix.bit_widths, matrix.scheme)
+        with (
+            measuring(self._model),
+            quantizing_inputs(*inside, ranges=matrix.input_ranges) as inputs,
+            WeightSwap(self._model, matrix.layers, matrix.scheme, inputs=inputs) as swap,
+        ):
             if bits is None:
                 logits = reference_outputs(self._model, self._batches)
             else:

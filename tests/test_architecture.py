@@ -28,6 +28,7 @@ TORCH_SIDE = {
     "sensitivity",
     "networks",
     "outcomes",
+    "refine",
 }
 """Modules and packages of clado_core that may import torch when they are imported."""
 

@@ -13,21 +13,23 @@ files beside them, and the same command continues.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.evidence import Choice, Evidence, choose, load_evidence, save_evidence
-from clado_core.evidence.gather import certified, evaluated, measured
+from clado_core.evidence.gather import certified, evaluated, measured, refined
 from clado_core.evidence.record import SUFFIX as EVIDENCE_SUFFIX
 from clado_core.matrix import SensitivityMatrix
 from clado_core.scheme import QuantizationScheme, parse_bit_menu
 from clado_core.store import SUFFIX, artifact_digest
 
 if TYPE_CHECKING:
-    from clado_core.datasets import DataSource
+    from clado_core.datasets import DataSource, Samples
     from clado_core.models import LoadedModel
+    from clado_core.sensitivity import MeasurementSettings
 
 BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
 DEFAULT_SAMPLES = 1024
@@ -49,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, default=DEFAULT_BATCH_SIZE, help="of measuring")
     add("--seed", type=int, default=0, help="draws the sensitivity set")
     add("--budgets", default=BUDGETS, help=f"average bits per weight (default: {BUDGETS})")
+    add(
+        "--refine", type=int, default=0, metavar="K", help="also choose by measured loss, of K best"
+    )
+    add("--act-bits", type=int, choices=(8, 4), help="quantize layers' inputs too (the paper: 8)")
+    add("--layers", choices=("all", "paper"), default="all", help="paper: not the first and last")
     add("--time-limit", type=float, default=60.0, metavar="S", help="of each solve")
     add("--out", type=Path, required=True, help="folder of artifacts and evidence")
     add("--reproduce", type=float, metavar="AVG", help="redo one stored budget and compare")
@@ -58,28 +65,28 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make the evidence, or redo a part of it."""
     if not arguments.out.is_dir():
         raise InputError(f"There is no folder {arguments.out} for --out; create it first.")
-    budgets = _budgets(arguments.budgets)
-    menu, scheme = parse_bit_menu(arguments.bits), QuantizationScheme(arguments.granularity)
+    budgets, settings = _budgets(arguments.budgets), _settings(arguments)
     model, data = _model_and_data(arguments)
-    name = f"{model.name}-{scheme.granularity}-{''.join(map(str, menu))}"
+    name = _name(arguments, model, settings)
     path = arguments.out / f"{name}{EVIDENCE_SUFFIX}"
     stored = None if arguments.reproduce is None else load_evidence(path)
+    cache = path.with_name(path.name + ".partial") if stored is None else None
     if stored is not None:
         budgets = _stored_budget(stored, arguments.reproduce)
-    matrix = _artifact(arguments, name, "pairwise", model, data)
-    gram = _artifact(arguments, name + GRAM, "logit-gram", model, data)
-    choices = _choices(arguments, matrix, gram, budgets)
+    samples = data.sensitivity_set(arguments.samples, seed=arguments.seed)
+    matrix, gram = _artifacts(arguments, name, model, samples, settings)
+    choices = _choices(arguments, (matrix, gram), budgets, (model, samples, cache))
     with ProgressLine(f"Evaluating {name}", "assignments") as line:
         evidence = evaluated(
             model,
             matrix,
             data.split("held-out"),
-            choices if stored is None else [each for each in choices if each.budget in budgets],
+            [each for each in choices if stored is None or each.budget in budgets],
             digests={
                 "matrix": artifact_digest(arguments.out / f"{name}{SUFFIX}"),
                 "gram": artifact_digest(arguments.out / f"{name}{GRAM}{SUFFIX}"),
             },
-            cache=path.with_name(path.name + ".partial") if stored is None else None,
+            cache=cache,
             on_progress=line.update,
         )
     result = evidence.to_json() | {"path": str(path)}
@@ -148,48 +155,81 @@ def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSou
     return model, load_data(spec)
 
 
-def _artifact(
-    arguments: argparse.Namespace, name: str, estimator: str, model: LoadedModel, data: DataSource
-) -> SensitivityMatrix:
+def _settings(arguments: argparse.Namespace) -> MeasurementSettings:
     from clado_core.sensitivity import MeasurementSettings
 
-    settings = MeasurementSettings(
+    return MeasurementSettings(
         parse_bit_menu(arguments.bits),
-        QuantizationScheme(arguments.granularity),
+        QuantizationScheme(arguments.granularity, act_bits=arguments.act_bits),
         batch_size=arguments.batch_size,
-        estimator=estimator,
-        baselines=("hawq", "mpqco") if estimator == "pairwise" else (),
+        baselines=("hawq", "mpqco"),
     )
-    samples = data.sensitivity_set(arguments.samples, seed=arguments.seed)
-    with ProgressLine(f"Measuring {name}", "losses") as line:
-        return measured(
-            arguments.out / f"{name}{SUFFIX}",
-            model,
-            samples,
-            settings,
-            seed=arguments.seed,
-            on_progress=line.update,
-        )
+
+
+def _name(arguments: argparse.Namespace, model: LoadedModel, settings: MeasurementSettings) -> str:
+    """Of the files: network, granularity, menu, and what is not the default."""
+    parts = [model.name, arguments.granularity, "".join(map(str, settings.bit_widths))]
+    parts += [] if arguments.act_bits is None else [f"a{arguments.act_bits}"]
+    parts += [] if arguments.layers == "all" else [f"{arguments.layers}-layers"]
+    return "-".join(parts)
+
+
+def _artifacts(
+    arguments: argparse.Namespace,
+    name: str,
+    model: LoadedModel,
+    samples: Samples,
+    settings: MeasurementSettings,
+) -> tuple[SensitivityMatrix, SensitivityMatrix]:
+    """The pairwise matrix and the logit-gram one."""
+    gram = replace(settings, estimator="logit-gram", baselines=())
+    found = []
+    for each, how in ((name, settings), (name + GRAM, gram)):
+        with ProgressLine(f"Measuring {each}", "losses") as line:
+            matrix = measured(
+                arguments.out / f"{each}{SUFFIX}",
+                model,
+                samples,
+                how,
+                selection=arguments.layers,
+                seed=arguments.seed,
+                on_progress=line.update,
+            )
+        found.append(matrix)
+    return found[0], found[1]
 
 
 def _choices(
     arguments: argparse.Namespace,
-    matrix: SensitivityMatrix,
-    gram: SensitivityMatrix,
+    matrices: tuple[SensitivityMatrix, SensitivityMatrix],
     budgets: list[float],
+    measuring: tuple[LoadedModel, Samples, Path | None],
 ) -> list[Choice]:
+    matrix, (model, samples, cache) = matrices[0], measuring
     artifact = arguments.out / f"{matrix.name}{SUFFIX}"
     with ProgressLine(f"Certificate of {matrix.name}", "sizes") as line:
         certificate = certified(artifact, matrix, on_progress=line.update)
     with ProgressLine(f"Allocating {matrix.name}", "budgets") as line:
-        return choose(
-            matrix,
-            gram,
+        choices = choose(
+            *matrices,
             budgets,
             certificate=certificate,
             time_limit_s=arguments.time_limit,
             on_progress=line.update,
         )
+    if arguments.refine:
+        with ProgressLine(f"Refining {matrix.name}", "budgets") as line:
+            choices += refined(
+                model,
+                matrix,
+                samples,
+                budgets,
+                k=arguments.refine,
+                certificate=certificate,
+                cache=cache,
+                on_progress=line.update,
+            )
+    return choices
 
 
 def _matches(evidence: Evidence, stored: Evidence) -> bool:

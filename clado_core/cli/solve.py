@@ -2,6 +2,7 @@
 
 Example:
   python -m clado_core solve assets/digits-resnet.clado --avg-bits 4 --pin head=8
+  python -m clado_core solve assets/digits-resnet.clado --avg-bits 3 --refine 8
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from clado_core.cli.problem_options import (
     positive_count,
     problem_from,
 )
+from clado_core.cli.progress import ProgressLine
 from clado_core.companions import load_certificate
 from clado_core.errors import InputError
 from clado_core.problem import AllocationProblem
+from clado_core.scheme import bits_to_json
 from clado_core.solvers import (
     Certificate,
     DaqpSolver,
@@ -61,14 +64,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="also list the K best assignments",
     )
+    add(
+        "--refine",
+        type=positive_count,
+        metavar="K",
+        help="run the K best and their neighbours, and choose by measured loss",
+    )
+    add("--model", help="with --refine: the network, where the artifact does not name it")
+    add("--weights", help="with --refine: the weights it was measured with")
+    add("--data", help="with --refine: the data it was measured on, such as cifar10:FOLDER")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Solve and describe the solution."""
     problem = problem_from(arguments, load(arguments.artifact))
     whole_matrix = arguments.method == "clado" and not arguments.psd
-    if (arguments.prices or arguments.k_best > 1) and not whole_matrix:
-        raise InputError("--prices and --k-best are for the method clado without --psd.")
+    extra = arguments.prices or arguments.k_best > 1 or arguments.refine
+    if extra and not whole_matrix:
+        raise InputError("--prices, --k-best and --refine are for the method clado without --psd.")
     certificate = load_certificate(arguments.artifact) if whole_matrix else None
     solver = _solver(arguments, certificate)
     solution = allocate(
@@ -85,6 +98,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.k_best > 1:
         ranked = k_best(problem, k=arguments.k_best, certificate=certificate)
         result["k_best"] = [each.to_json() for each in ranked]
+    if arguments.refine:
+        result["refined"] = _refined(arguments, problem, certificate)
     return result
 
 
@@ -108,7 +123,43 @@ def show(result: dict[str, Any]) -> str:
     for rank, other in enumerate(result.get("k_best", ()), start=1):
         bits = " ".join(map(str, other["assignment"].values()))
         lines.append(f"{rank:>3}. predicted {other['predicted_loss_increase']:+.6g}  {bits}")
+    if "refined" in result:
+        lines += _refined_lines(result["refined"])
     return "\n".join(lines)
+
+
+def _refined(
+    arguments: argparse.Namespace, problem: AllocationProblem, certificate: Certificate | None
+) -> dict[str, Any]:
+    """The assignment of least measured loss, and what that is."""
+    from clado_core.refine import refine, sensitivity_evaluator
+
+    evaluator = sensitivity_evaluator(
+        problem.matrix, model=arguments.model, weights=arguments.weights, data=arguments.data
+    )
+    with ProgressLine(f"Refining {problem.matrix.name}", "assignments") as line:
+        found = refine(
+            problem, evaluator, k=arguments.refine, certificate=certificate, on_progress=line.update
+        )
+    chosen = found.assignment
+    return {
+        "assignment": {name: bits_to_json(b) for name, b in chosen.by_layer().items()},
+        "loss": found.loss,
+        "predicted_best_loss": found.predicted_best_loss,
+        "predicted_loss_increase": problem.matrix.predicted_loss_increase(chosen.bits),
+        "size_bytes": chosen.size_bytes,
+        "avg_bits": chosen.avg_bits,
+        "evaluated": found.evaluated,
+    }
+
+
+def _refined_lines(refined: dict[str, Any]) -> list[str]:
+    bits = " ".join(map(str, refined["assignment"].values()))
+    return [
+        f"Of {refined['evaluated']} assignments run on the sensitivity set, the least measured "
+        f"loss is {refined['loss']:.4f} ({refined['predicted_best_loss']:.4f} for the one above):",
+        f"  {bits}",
+    ]
 
 
 def _solver(arguments: argparse.Namespace, certificate: Certificate | None) -> Solver:

@@ -16,9 +16,10 @@ from clado_core.solution import Assignment, SolveStatus
 from clado_core.solvers.certificate import Certificate
 from clado_core.solvers.tiered import TieredSolver
 
-CLADO, UNIFORM = "clado", "uniform"
+CLADO, REFINED, UNIFORM = "clado", "clado-refined", "uniform"
 METHODS = (
     CLADO,
+    REFINED,
     "clado-psd",
     "clado-shrunk",
     "logit-gram",
@@ -28,7 +29,8 @@ METHODS = (
     "mpqco",
     UNIFORM,
 )
-"""clado: the measured matrix; clado-psd: its negative eigenvalues clipped, as in the paper;
+"""clado: the measured matrix; clado-refined: chosen by measured loss among clado's best and their
+neighbours; clado-psd: its negative eigenvalues clipped, as in the paper;
 clado-shrunk: each entry shrunk by its standard error; logit-gram: another estimate of the matrix;
 diagonal, block: without the other interactions; hawq, mpqco: their own sensitivities."""
 
@@ -66,7 +68,9 @@ def choose(
     time_limit_s: float | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Choice]:
-    """Solve every budget by every method; uniform has choices of its own, one per bit-width.
+    """Solve every budget by every method that needs no images.
+
+    Uniform has choices of its own, one per bit-width.
 
     Args:
         matrix: Measured pairwise, with the diagonals "hawq" and "mpqco".
@@ -89,7 +93,7 @@ def choose(
                 time_limit_s=time_limit_s,
             )
             warm[method] = solved.assignment
-            chosen.append(_choice(matrix, method, budget, solved.assignment.bits, solved.status))
+            chosen.append(choice_of(matrix, method, budget, solved.assignment.bits, solved.status))
         if on_progress is not None:
             on_progress(k + 1, len(budgets))
     return chosen
@@ -150,12 +154,13 @@ def _additive(
 def _uniform(matrix: SensitivityMatrix) -> Iterator[Choice]:
     for b in matrix.bit_widths:
         bits = (b,) * matrix.n_layers
-        yield _choice(matrix, UNIFORM, float(b), bits, SolveStatus.OPTIMAL)
+        yield choice_of(matrix, UNIFORM, float(b), bits, SolveStatus.OPTIMAL)
 
 
-def _choice(
-    matrix: SensitivityMatrix, method: str, budget: float, bits: BitWidths, status: SolveStatus
+def choice_of(
+    matrix: SensitivityMatrix, method: str, budget: float, bits: BitWidths, status: SolveStatus, /
 ) -> Choice:
+    """An assignment as a method's choice within a budget (average bits), scored on the matrix."""
     assignment = AllocationProblem(matrix).assignment(bits)
     return Choice(
         method,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import clado_core
 from clado_core.companions import load_certificate, save_certificate
-from clado_core.evidence.choices import CLADO, Choice
+from clado_core.evidence.choices import CLADO, REFINED, Choice, choice_of
 from clado_core.evidence.record import Evidence, Outcome
 from clado_core.evidence.significance import mcnemar
 from clado_core.matrix import SensitivityMatrix
+from clado_core.problem import AllocationProblem, bits_for_average
 from clado_core.provenance import Provenance
+from clado_core.solution import SolveStatus
 from clado_core.solvers.certificate import Certificate, certify
 from clado_core.store import load, save_matrix
 
@@ -32,6 +34,7 @@ def measured(
     settings: MeasurementSettings,
     /,
     *,
+    selection: Literal["all", "paper"],
     seed: int,
     on_progress: OnProgress,
 ) -> SensitivityMatrix:
@@ -40,9 +43,9 @@ def measured(
     Args:
         path: Ends in ``.clado``; losses of a stopped measurement are kept beside it.
         model: The network; an artifact that is there must be of its weights.
-        samples: The sensitivity set.
+        samples: The sensitivity set that ``seed`` drew.
         settings: How to measure.
-        seed: That drew the samples.
+        selection: As for ``find_layers``.
         on_progress: Called with (losses known, losses in all so far).
     """
     from clado_core.discovery import find_layers
@@ -51,13 +54,12 @@ def measured(
     from clado_core.sensitivity.journal import SUFFIX as PARTIAL
 
     if path.is_file():
-        matrix = load(path)
-        require_weights(model, matrix)
+        require_weights(model, matrix := load(path))
         return matrix
     journal = path.with_name(path.name + PARTIAL)
     matrix = measure(
         model.module,
-        find_layers(model.module, samples.x[:1]),
+        find_layers(model.module, samples.x[:1], selection=selection),
         samples,
         settings=settings,
         name=path.stem,
@@ -79,6 +81,45 @@ def certified(path: Path, matrix: SensitivityMatrix, /, *, on_progress: OnProgre
         )
         save_certificate(known, path)
     return known
+
+
+def refined(
+    model: LoadedModel,
+    matrix: SensitivityMatrix,
+    samples: Samples,
+    budgets: Sequence[float],
+    /,
+    *,
+    k: int,
+    certificate: Certificate,
+    cache: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> list[Choice]:
+    """At each budget, the assignment of least measured loss on the sensitivity set.
+
+    Args:
+        model: The network that was measured.
+        matrix: What predicts losses.
+        samples: The sensitivity set.
+        budgets: Average bits per searched weight.
+        k: As for ``refine``.
+        certificate: Of the matrix.
+        cache: As for ``Evaluator``.
+        on_progress: Called with (budgets done, budgets in all).
+    """
+    from clado_core.outcomes import Evaluator
+    from clado_core.refine import refine
+
+    evaluator = Evaluator(model.module, matrix, samples, cache=cache)
+    found = []
+    for done, budget in enumerate(budgets, start=1):
+        limit = bits_for_average(budget, matrix.layers)
+        problem = AllocationProblem(matrix, budget_bits=limit)
+        best = refine(problem, evaluator, k=k, certificate=certificate).assignment
+        found.append(choice_of(matrix, REFINED, budget, best.bits, SolveStatus.HEURISTIC))
+        if on_progress is not None:
+            on_progress(done, len(budgets))
+    return found
 
 
 def evaluated(
@@ -107,16 +148,9 @@ def evaluated(
 
     from clado_core.outcomes import Evaluator
 
-    evaluator = Evaluator(model.module, matrix.layers, matrix.scheme, held_out, cache=cache)
+    evaluator = Evaluator(model.module, matrix, held_out, cache=cache)
     reference = evaluator.outcomes(None)
-    wanted = list(dict.fromkeys(choice.bits for choice in choices))
-    wanted.sort(key=evaluator.is_known, reverse=True)
-    if on_progress is not None:
-        on_progress(sum(map(evaluator.is_known, wanted)), len(wanted))
-    for k, bits in enumerate(wanted):
-        evaluator.outcomes(bits)
-        if on_progress is not None:
-            on_progress(k + 1, len(wanted))
+    _run_all(evaluator, choices, on_progress)
     return Evidence(
         name=matrix.name,
         network=model.spec,
@@ -127,6 +161,19 @@ def evaluated(
         outcomes=tuple(_outcomes(choices, evaluator)),
         versions={"clado_core": clado_core.__version__, "torch": torch.__version__},
     )
+
+
+def _run_all(
+    evaluator: Evaluator, choices: Sequence[Choice], on_progress: OnProgress | None
+) -> None:
+    wanted = list(dict.fromkeys(choice.bits for choice in choices))
+    wanted.sort(key=evaluator.is_known, reverse=True)
+    if on_progress is not None:
+        on_progress(sum(map(evaluator.is_known, wanted)), len(wanted))
+    for k, bits in enumerate(wanted):
+        evaluator.outcomes(bits)
+        if on_progress is not None:
+            on_progress(k + 1, len(wanted))
 
 
 def _outcomes(choices: Sequence[Choice], evaluator: Evaluator) -> list[Outcome]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clado_core.builtin import BuiltinNetwork
@@ -138,14 +138,7 @@ def _fit(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * rate
             x = augment(data.x[batch], recipe.augmentation, generator)
-            with bfloat16_steps(recipe.bfloat16):
-                logits = model(x.contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(
-                logits.float(), data.y[batch], label_smoothing=recipe.label_smoothing
-            )
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
+            _step(model, optimizer, x, data.y[batch], recipe)
         if progress.state:
             save_state(
                 progress.state,
@@ -157,6 +150,17 @@ def _fit(
             )
         progress.report(epoch + 1, recipe.epochs)
     model.to(memory_format=torch.contiguous_format)
+
+
+def _step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, recipe: Recipe
+) -> None:
+    with bfloat16_steps(recipe.bfloat16):
+        logits = model(x.contiguous(memory_format=torch.channels_last))
+    loss = F.cross_entropy(logits.float(), y, label_smoothing=recipe.label_smoothing)
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    optimizer.step()
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
