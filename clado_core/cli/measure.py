@@ -9,12 +9,14 @@ A measurement that is stopped keeps its losses in my.clado.partial; the same com
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clado_core.cli.progress import ProgressLine, clock
+from clado_core.cli.measure_text import show as show
+from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.layers import LayerTable
 from clado_core.provenance import Provenance
@@ -70,6 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--loss", choices=("ce", "kl"), default="ce", help="kl needs no labels")
     add("--batch-size", type=int, default=DEFAULT_BATCH_SIZE)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
+    add("--address", default="auto", help="of the Ray cluster; local starts one (default: auto)")
     add("--layers", choices=("all", "paper"), default="all", help="paper: not the first and last")
     add("--seed", type=int, default=0, help="draws the sensitivity set")
     add("--out", type=Path, help="artifact to write, NAME.clado")
@@ -97,46 +101,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.dry_run:
         return _describe(model, samples, layers, settings)
     return _measure(arguments, model, samples, layers, settings)
-
-
-def show(result: dict[str, Any]) -> str:
-    """The result for people: a table of layers for a dry run, a sentence else."""
-    if not result["dry_run"]:
-        return (
-            f"{result['name']}: {result['n_layers']} layers, {result['forwards']:,} losses"
-            f"{_resumed(result['resumed'])} in {clock(result['runtime_s'])}; "
-            f"reference loss {result['base_loss']:.4f}. Stored in {result['out']}"
-            + "".join(f"\n{line}" for line in _not_traced(result))
-        )
-    width = max(len(layer["name"]) for layer in result["layers"])
-    lines = [f"{'layer':<{width}}  {'kind':<9}  {'weights':>12}  {'MACs':>14}"]
-    lines += [
-        f"{x['name']:<{width}}  {x['kind']:<9}  {x['n_weights']:>12,}  {x['macs']:>14,}"
-        for x in result["layers"]
-    ]
-    sizes = ", ".join(
-        f"{size['bytes'] / 1e6:.3f} MB at {size['bits']} bits" for size in result["sizes"]
-    )
-    lines += [
-        f"{result['n_layers']} layers, {result['n_weights']:,} weights. "
-        f"Whole file (MB = 10⁶ bytes): {sizes}; {result['float_bytes'] / 1e6:.3f} MB in float32.",
-        f"{result['forwards']:,} forwards over {result['samples']:,} samples on "
-        f"{result['device']}: about {clock(result['estimated_s'])}, "
-        f"{result['memory_bytes'] / 1e6:,.0f} MB above the network, "
-        f"{result['macs'] / 1e12:.3g}·10¹² multiply-accumulates, "
-        f"{result['macs'] / result['naive_macs']:.0%} of running the whole network each time.",
-        *_not_traced(result),
-    ]
-    return "\n".join(lines)
-
-
-def _not_traced(result: dict[str, Any]) -> list[str]:
-    names = result["not_traced"]
-    return [f"Cannot be traced, so it is always run as a whole: {names}."] if names else []
-
-
-def _resumed(count: int) -> str:
-    return f" ({count:,} of them from the stopped run)" if count else ""
 
 
 def _menu(arguments: argparse.Namespace) -> tuple[BitWidths, QuantizationScheme]:
@@ -257,13 +221,17 @@ def _measure(
     layers: LayerTable,
     settings: MeasurementSettings,
 ) -> dict[str, Any]:
-    from clado_core.sensitivity import measure
+    from clado_core.sensitivity import RayEngine, measure
     from clado_core.sensitivity.journal import SUFFIX
 
     start = time.perf_counter()
     journal = arguments.out.with_name(arguments.out.name + SUFFIX)
     first: list[int] = []
-    with ProgressLine(f"Measuring {model.name}", "losses") as line:
+    with contextlib.ExitStack() as stack:
+        cluster = None
+        if arguments.engine == "ray":
+            cluster = stack.enter_context(RayEngine(arguments.address))
+        line = stack.enter_context(ProgressLine(f"Measuring {model.name}", "losses"))
 
         def on_progress(done: int, total: int) -> None:
             if not first:
@@ -279,6 +247,7 @@ def _measure(
             origin=Provenance(model=model.spec, seed=arguments.seed),
             journal=journal,
             on_progress=on_progress,
+            cluster=cluster,
         )
     digest = save_matrix(matrix, arguments.out)
     journal.unlink(missing_ok=True)

@@ -33,6 +33,7 @@ from clado_core.sensitivity.estimators import (
 )
 from clado_core.sensitivity.journal import Journal
 from clado_core.sensitivity.plan import pairwise_plan
+from clado_core.sensitivity.ray_engine import RayEngine
 from clado_core.sensitivity.settings import MeasurementSettings
 from clado_core.sensitivity.workbench import Progress, Workbench
 from clado_core.weight_swap import WeightSwap
@@ -61,6 +62,7 @@ def measure(
     loss_function: LossFunction | None = None,
     journal: Path | None = None,
     on_progress: Progress | None = None,
+    cluster: RayEngine | None = None,
 ) -> SensitivityMatrix:
     """Measure G with one of the estimators; the model is the same afterwards.
 
@@ -76,6 +78,7 @@ def measure(
             they are not measured again. The caller removes it once the matrix is stored.
         on_progress: Called with (records known, records in all so far), at first with those
             resumed; a record is one loss, or row of derivatives, of one batch.
+        cluster: Measures the losses; None measures them here.
 
     Raises:
         MeasurementError: A loss is not finite, or the network cannot run the samples.
@@ -88,8 +91,12 @@ def measure(
         kept = None
         if journal is not None:
             identity = _identity(model, layers, settings, provenance)
+            if cluster is not None:
+                identity["device"] = cluster.device
             n_batches = -(-len(samples) // settings.batch_size)
             kept = stack.enter_context(Journal(journal, identity, len(keys) * n_batches))
+        if cluster is not None:
+            cluster.ship(model, samples)
         stack.enter_context(measuring(model))
         batches = make_batches(model, samples, settings.batch_size)
         inputs = stack.enter_context(
@@ -113,6 +120,8 @@ def measure(
             journal=kept,
             on_progress=on_progress,
         )
+        if cluster is not None:
+            cluster.attach(bench)
         return _matrix(bench, name, provenance)
 
 

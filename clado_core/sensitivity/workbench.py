@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,12 @@ from clado_core.weight_swap import WeightSwap
 Progress = Callable[[int, int], None]
 Sums = npt.NDArray[np.float64]
 """Losses summed over the samples of each batch, shape (batches,)."""
+Work: TypeAlias = Sequence[tuple[int, Sequence[Unit]]]
+"""Batches by number, and the units to measure on each."""
+Measured: TypeAlias = tuple[Unit, int, bytes]
+"""A unit, the number of a batch, and the record of it."""
+Engine: TypeAlias = Callable[[Work], Iterator[Measured]]
+"""Does work, in any order."""
 
 
 class Workbench:
@@ -68,7 +74,9 @@ class Workbench:
         self.menu = settings.bit_widths
         self.batches = make_batches(model, samples, settings.batch_size)
         self.runner = build_runner(model, layers, self.batches, settings, swap)
-        self._keys, self._keep_outputs = keys, keep_outputs
+        self._keys, self.keep_outputs = keys, keep_outputs
+        self.engine: Engine = self.measure
+        """Measures here, unless it is set to what measures elsewhere."""
         self._journal, self._on_progress = journal, on_progress
         self._records: dict[int, bytes] = dict(journal.records) if journal else {}
         self._started = False
@@ -102,14 +110,23 @@ class Workbench:
             for b in range(len(self.batches))
         ]
         total = self._expect(sum(map(len, missing)))
-        for b, batch in enumerate(self.batches):
-            if missing[b] == [()]:
-                self._keep_loss((), b, self.reference[b], total)
-                continue
-            for unit, outputs in self.runner.outputs(batch.x, missing[b], self._place):
-                self._keep_loss(unit, b, outputs, total)
+        for unit, b, payload in self.engine([(b, m) for b, m in enumerate(missing) if m]):
+            self._keep(self._key(unit, b), payload, total)
         known = range(len(self.batches))
         return {u: np.array([self._loss_of(self._key(u, b)) for b in known]) for u in units}
+
+    def measure(self, work: Work, /) -> Iterator[Measured]:
+        """Do work on this very network, nothing kept.
+
+        Raises:
+            MeasurementError: A loss is not finite; names layers and bit-widths.
+        """
+        for b, units in work:
+            if list(units) == [()]:
+                yield (), b, self._record((), b, self.reference[b])
+                continue
+            for unit, outputs in self.runner.outputs(self.batches[b].x, units, self._place):
+                yield unit, b, self._record(unit, b, outputs)
 
     def outputs(self, units: Sequence[Unit], b: int, /) -> Tensor:
         """Outputs of single candidates on batch b, shape (units, samples, classes), float64.
@@ -151,14 +168,14 @@ class Workbench:
     def _loss_of(self, key: int) -> float:
         return float(np.frombuffer(self._records[key][:8])[0])
 
-    def _keep_loss(self, unit: Unit, b: int, outputs: Tensor, total: int) -> None:
+    def _record(self, unit: Unit, b: int, outputs: Tensor) -> bytes:
         value = float(self.loss(outputs, self.batches[b].y, self.reference[b]))
         if not math.isfinite(value):
             self._refuse(value, unit)
         payload = np.float64(value).tobytes()
-        if self._keep_outputs and len(unit) < 2:
+        if self.keep_outputs and len(unit) < 2:
             payload += outputs.cpu().contiguous().numpy().tobytes()
-        self._keep(self._key(unit, b), payload, total)
+        return payload
 
     def _keep(self, key: int, payload: bytes, total: int) -> None:
         if self._journal:

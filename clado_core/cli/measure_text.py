@@ -1,0 +1,47 @@
+"""What ``measure`` says to people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clado_core.cli.progress import clock
+
+
+def show(result: dict[str, Any]) -> str:
+    """The result for people: a table of layers for a dry run, a sentence else."""
+    if not result["dry_run"]:
+        return (
+            f"{result['name']}: {result['n_layers']} layers, {result['forwards']:,} losses"
+            f"{_resumed(result['resumed'])} in {clock(result['runtime_s'])}; "
+            f"reference loss {result['base_loss']:.4f}. Stored in {result['out']}"
+            + "".join(f"\n{line}" for line in _not_traced(result))
+        )
+    width = max(len(layer["name"]) for layer in result["layers"])
+    lines = [f"{'layer':<{width}}  {'kind':<9}  {'weights':>12}  {'MACs':>14}"]
+    lines += [
+        f"{x['name']:<{width}}  {x['kind']:<9}  {x['n_weights']:>12,}  {x['macs']:>14,}"
+        for x in result["layers"]
+    ]
+    sizes = ", ".join(
+        f"{size['bytes'] / 1e6:.3f} MB at {size['bits']} bits" for size in result["sizes"]
+    )
+    lines += [
+        f"{result['n_layers']} layers, {result['n_weights']:,} weights. "
+        f"Whole file (MB = 10⁶ bytes): {sizes}; {result['float_bytes'] / 1e6:.3f} MB in float32.",
+        f"{result['forwards']:,} forwards over {result['samples']:,} samples on "
+        f"{result['device']}: about {clock(result['estimated_s'])}, "
+        f"{result['memory_bytes'] / 1e6:,.0f} MB above the network, "
+        f"{result['macs'] / 1e12:.3g}·10¹² multiply-accumulates, "
+        f"{result['macs'] / result['naive_macs']:.0%} of running the whole network each time.",
+        *_not_traced(result),
+    ]
+    return "\n".join(lines)
+
+
+def _not_traced(result: dict[str, Any]) -> list[str]:
+    names = result["not_traced"]
+    return [f"Cannot be traced, so it is always run as a whole: {names}."] if names else []
+
+
+def _resumed(count: int) -> str:
+    return f" ({count:,} of them from the stopped run)" if count else ""
