@@ -45,9 +45,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def show(result: dict[str, Any]) -> str:
     """Both lists as text."""
     lines = ["Built-in networks"]
+    width = max(len(model["name"]) for model in result["models"])
     for model in result["models"]:
         missing = "" if model["weights"] else "  (weights missing: train it first)"
-        lines.append(f"  {model['name']:<16} {model['title']}{missing}")
+        lines.append(f"  {model['name']:<{width}} {model['title']}{missing}")
     lines.append("Also: torchvision:NAME, path/to/file.py:factory")
     lines.append("Artifacts")
     for artifact in result["artifacts"]:

@@ -1,0 +1,88 @@
+"""What evidence says in few numbers: gains where bits are scarce, and who wins how surely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clado_core.evidence.choices import CLADO, METHODS
+from clado_core.evidence.record import Evidence, Outcome
+
+TIGHT_LOSS = 0.02
+"""A budget is tight where the additive model or a uniform choice loses this much accuracy."""
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A method against another over the tight budgets.
+
+    Args:
+        against: The other method.
+        budgets: The tight budgets at which both have a choice, average bits.
+        points: Mean difference of top-1 accuracy, as a fraction; positive where the method is
+            better.
+        wins: Budgets where it is significantly better, of all budgets, tight or not.
+        losses: Budgets where it is significantly worse.
+    """
+
+    against: str
+    budgets: tuple[float, ...]
+    points: float | None
+    wins: int
+    losses: int
+
+
+def tight_budgets(evidence: Evidence, /) -> tuple[float, ...]:
+    """Budgets where diagonal or uniform loses 2 points or more of the float network's top-1."""
+    limit = evidence.float_top1 - TIGHT_LOSS
+    return tuple(
+        sorted(
+            {
+                each.choice.budget
+                for method in ("diagonal", "uniform")
+                for each in evidence.of(method)
+                if each.top1 <= limit
+            }
+        )
+    )
+
+
+def gains(evidence: Evidence, /) -> tuple[Gain, ...]:
+    """clado against every other method that was evaluated, in the order of ``METHODS``."""
+    others = [name for name in METHODS if name != CLADO and evidence.of(name)]
+    return tuple(_gain(evidence, name) for name in others)
+
+
+def mean_gain(several: list[Evidence], against: str, /) -> float | None:
+    """Mean over networks of clado's gain at their tight budgets; None where there is none."""
+    found = [_gain(evidence, against).points for evidence in several]
+    known = [points for points in found if points is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _gain(evidence: Evidence, against: str) -> Gain:
+    clado = {each.choice.budget: each for each in evidence.of(CLADO)}
+    others = [each for each in evidence.of(against) if each.choice.budget in clado]
+    tight = set(tight_budgets(evidence))
+    differences = {
+        each.choice.budget: clado[each.choice.budget].top1 - each.top1
+        for each in others
+        if each.choice.budget in tight
+    }
+    return Gain(
+        against,
+        tuple(differences),
+        float(np.mean(list(differences.values()))) if differences else None,
+        sum(_significant(each) > 0 for each in others),
+        sum(_significant(each) < 0 for each in others),
+    )
+
+
+def _significant(other: Outcome) -> int:
+    """1 where clado is significantly better than this outcome, −1 where worse, else 0."""
+    paired = other.against_clado
+    if paired is None or paired.p >= SIGNIFICANT:
+        return 0
+    return 1 if paired.gained > paired.lost else -1
