@@ -11,7 +11,8 @@ import plotly
 
 from clado_core import SensitivityMatrix, Solution
 from dashboard.figures.bits import bits_alt, bits_figure, bits_info
-from dashboard.figures.interaction import interaction_alt, interaction_figure, interaction_info
+from dashboard.figures.cells import interaction_alt, interaction_info
+from dashboard.figures.interaction import interaction_figure
 from dashboard.figures.pareto import Background, pareto_alt, pareto_figure, pareto_info
 from dashboard.figures.spec import Spec, to_json
 from dashboard.scale import Metric, size_scale

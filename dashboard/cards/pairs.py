@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
 from clado_core import Assignment, SensitivityMatrix
@@ -28,15 +30,27 @@ def selected_pair(matrix: SensitivityMatrix, chosen: Assignment, /) -> pairs.Pai
     return pairs.strongest_between(matrix, i, j, chosen)
 
 
-def pair_card(matrix: SensitivityMatrix, found: pairs.Pair, /) -> None:
-    """Each alone, both together, the difference; then the cross terms at every bit-width."""
+def pair_card(
+    matrix: SensitivityMatrix, found: pairs.Pair, errors: npt.NDArray[np.float64] | None, /
+) -> None:
+    """Each alone, both together, the difference; then the cross terms at every bit-width.
+
+    Args:
+        matrix: The measured sensitivities.
+        found: The pair.
+        errors: Standard errors in units of predicted loss, shape (n, n), or None.
+    """
     names = matrix.layers.names
     (i, b), (j, c) = found.first, found.second
     st.markdown(f"**{names[i]}** at {b} bits × **{names[j]}** at {c} bits")
     columns = st.columns(3)
     columns[0].metric("Alone, sum", signed(sum(found.alone)), help="Measured loss increases added.")
     columns[1].metric("Together", signed(found.together), help="Both quantized at once.")
-    columns[2].metric("Cross term", signed(found.cross), help="Together minus the sum.")
+    columns[2].metric(
+        "Cross term",
+        signed(found.cross) + _plus_minus(matrix, found, errors),
+        help="Together minus the sum; ± is one standard error over the samples.",
+    )
     effect = "hurt each other" if found.cross > 0 else "compensate each other"
     paid = "pays this term" if found.paid else "does not pay this term"
     rank = f"{percent(found.stronger)} of all cross terms are stronger"
@@ -52,7 +66,18 @@ def pair_card(matrix: SensitivityMatrix, found: pairs.Pair, /) -> None:
     st.table(rows, hide_index=True)
 
 
-def top_table(matrix: SensitivityMatrix, chosen: Assignment, /) -> None:
+def _plus_minus(
+    matrix: SensitivityMatrix, found: pairs.Pair, errors: npt.NDArray[np.float64] | None
+) -> str:
+    if errors is None:
+        return ""
+    (i, b), (j, c) = found.first, found.second
+    B, widths = matrix.n_bits, matrix.bit_widths
+    error = errors[i * B + widths.index(b), j * B + widths.index(c)]
+    return f" ± {number(float(error), 2)}"
+
+
+def top_table(matrix: SensitivityMatrix, chosen: Assignment, selected: pairs.Pair, /) -> None:
     """The strongest pairs of candidates; a click on a row selects its cell."""
     names, B = matrix.layers.names, matrix.n_bits
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -83,7 +108,7 @@ def top_table(matrix: SensitivityMatrix, chosen: Assignment, /) -> None:
             )
 
     st.dataframe(
-        [_row(names, p) for p in found],
+        [_row(names, p, selected) for p in found],
         hide_index=True,
         height=290,
         key=TABLE,
@@ -94,8 +119,9 @@ def top_table(matrix: SensitivityMatrix, chosen: Assignment, /) -> None:
     )
 
 
-def _row(names: tuple[str, ...], found: pairs.Pair) -> dict[str, Any]:
+def _row(names: tuple[str, ...], found: pairs.Pair, selected: pairs.Pair) -> dict[str, Any]:
     return {
+        "": "▸" if found == selected else "",
         "Layer": names[found.first[0]],
         "Bits": found.first[1],
         "With": names[found.second[0]],

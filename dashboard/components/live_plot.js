@@ -18,6 +18,7 @@ export default function (component) {
     const data = JSON.parse(text)
     me.figure = data.figure
     me.config = data.config
+    host.cladoShapes = data.figure.layout.shapes ?? []
     host.style.height = `${data.height}px`
     // "img" would hide the mode bar's buttons from those who use a keyboard.
     host.setAttribute("role", "figure")
@@ -94,11 +95,17 @@ function listen(Plotly, host, me) {
   me.observer.observe(host)
 }
 
-// A layer under the pointer colours the front's points by its bits there; a point of the front
-// shows its bits on the bars.
+// A layer under the pointer colours the front's points by its bits there, and its row and column
+// of the matrix; a cell of the matrix marks its two layers; a point of the front shows its bits on
+// the bars.
 function light(Plotly, from, point) {
   for (const other of linked) {
     const kinds = [from, other].map(h => h.layout?.meta?.kind).join()
+    if (kinds === "bits,heat" || kinds === "alone,heat") cross(Plotly, other, point?.customdata)
+    if (kinds === "heat,alone" || kinds === "heat,bits") {
+      const layers = from.layout.meta.layers
+      mark(Plotly, other, point ? [layers[point.y], layers[point.x]] : [])
+    }
     if (kinds === "bits,front") byLayer(Plotly, other, point?.customdata)
     if (kinds === "front,bits") {
       const bits = point?.data.name === "Front" ? from.layout.meta.bits[point.pointNumber] : null
@@ -106,6 +113,27 @@ function light(Plotly, from, point) {
       if (ghost >= 0) Plotly.restyle(other, { y: [bits ? [...bits].map(Number) : []] }, [ghost])
     }
   }
+}
+
+function cross(Plotly, host, layer) {
+  const { layers, shade } = host.layout.meta
+  const base = host.cladoShapes
+  const rows = layers.flatMap((one, row) => one === layer ? [row] : [])
+  if (!rows.length) { Plotly.relayout(host, { shapes: base }); return }
+  const near = rows[0] - 0.5, far = rows.at(-1) + 0.5, line = { width: 1.5, color: shade }
+  const ends = [-0.5, layers.length - 0.5]
+  Plotly.relayout(host, { shapes: [...base,
+    { type: "rect", line, x0: ends[0], x1: ends[1], y0: near, y1: far },
+    { type: "rect", line, x0: near, x1: far, y0: ends[0], y1: ends[1] }] })
+}
+
+function mark(Plotly, host, layers) {
+  const ghost = host.data.findIndex(t => t.name === "Under the pointer")
+  if (ghost < 0) return
+  const { height } = host.layout.meta
+  const bars = host.data[ghost].type === "bar"
+  const y = bars ? layers.map(() => height) : host.data[ghost].x.map((_, i) => layers.includes(i) ? -0.3 : null)
+  Plotly.restyle(host, bars ? { x: [layers], y: [y] } : { y: [y] }, [ghost])
 }
 
 function byLayer(Plotly, host, layer) {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -50,3 +52,25 @@ def open_page() -> OpenPage:
         return app
 
     return run
+
+
+def rich_matrix(n_layers: int = 6, *, measured: float = 1.0) -> cc.SensitivityMatrix:
+    """Measured in four parts, with HAWQ's and MPQCO's sensitivities.
+
+    Args:
+        n_layers: Layers.
+        measured: Share of the cross terms that were; the others are the same in every part.
+    """
+    base, rng = make_matrix(n_layers, seed=1), np.random.default_rng(3)
+    noise = rng.normal(scale=0.05, size=(4, *base.G.shape)) * (base.G != 0)
+    left_out = np.triu(rng.random(base.G.shape) >= measured, 1) & ~base.same_layer()
+    noise[:, left_out] = 0.0
+    noise = np.triu(noise) + np.triu(noise, 1).transpose(0, 2, 1)
+    noise -= noise.mean(axis=0)
+    falling = base.single_loss_increase * rng.uniform(0.5, 2.0, size=(n_layers, 1))
+    return replace(
+        base,
+        part_G=base.G + noise,
+        part_weights=np.full(4, 0.25),
+        diagonals={"hawq": falling, "mpqco": falling**2},
+    )

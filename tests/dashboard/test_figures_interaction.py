@@ -9,17 +9,9 @@ import pytest
 import clado_core as cc
 from dashboard import pairs
 from dashboard.components import figure_bytes
-from dashboard.figures.interaction import (
-    Fold,
-    Order,
-    interaction_alt,
-    interaction_figure,
-    interaction_info,
-    layer_order,
-    loss_terms,
-    strongest,
-    summed,
-)
+from dashboard.figures.cells import View, interaction_alt, interaction_info
+from dashboard.figures.interaction import interaction_figure
+from dashboard.figures.terms import Fold, Order, layer_order, loss_terms, strongest, summed
 from dashboard.theme import Mode
 from tests.conftest import make_matrix
 
@@ -46,7 +38,7 @@ def test_strongest_keeps_the_sign(worked_example: cc.SensitivityMatrix) -> None:
 @pytest.mark.parametrize("candidates", [False, True])
 def test_info(order: Order, candidates: bool) -> None:
     matrix = make_matrix(5)
-    info = interaction_info(matrix, candidates=candidates, order=order)
+    info = interaction_info(matrix, View(candidates=candidates, order=order))
     size = 15 if candidates else 5
     assert info.values.shape == (size, size)
     assert sorted(info.rows) == list(range(size))
@@ -76,7 +68,7 @@ def test_zero_is_the_neutral_colour(mode: Mode, log: bool) -> None:
 
 
 def test_payload_of_four_hundred_candidates() -> None:
-    figure = interaction_figure(interaction_info(make_matrix(133), candidates=True), "light")
+    figure = interaction_figure(interaction_info(make_matrix(133), View(candidates=True)), "light")
     assert figure_bytes(figure) < 3_000_000
 
 
@@ -105,7 +97,7 @@ def test_summed_adds_every_bit_width(worked_example: cc.SensitivityMatrix) -> No
     pair = worked_example.blocks()[0, :, 2, :].sum()
     assert values[0, 2] == pytest.approx(pair)
     assert values[0, 0] == pytest.approx(1.0 + 0.1)
-    info = interaction_info(worked_example, fold=Fold.SUM, hide_diagonal=False)
+    info = interaction_info(worked_example, View(fold=Fold.SUM, hide_diagonal=False))
     np.testing.assert_allclose(info.values, values)
 
 
@@ -121,7 +113,7 @@ def test_clustering_puts_strong_pairs_side_by_side() -> None:
 
 
 def test_the_selected_cell_is_framed_with_its_mirror_image() -> None:
-    info = interaction_info(make_matrix(5), order=Order.TOTAL)
+    info = interaction_info(make_matrix(5), View(order=Order.TOTAL))
     shapes = interaction_figure(info, "light", selected=(1, 3))["layout"]["shapes"]
     centres = {((s["x0"] + s["x1"]) / 2, (s["y0"] + s["y1"]) / 2) for s in shapes}
     i, j = info.rows.index(1), info.rows.index(3)
