@@ -18,9 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clado_core import cifar10
+from clado_core import cifar10, torchvision_data
 from clado_core.errors import InputError
 
+Prepare: TypeAlias = Callable[[Any], Tensor]
 Split: TypeAlias = Literal["train", "held-out", "all"]
 SPLITS: tuple[Split, ...] = ("train", "held-out", "all")
 HELD_OUT_FRACTION = 0.3
@@ -137,13 +138,16 @@ class DataSource:
         return self.samples(np.random.default_rng(seed).permutation(indices)[:n])
 
 
-def load_data(spec: str, /) -> DataSource:
+def load_data(spec: str, /, *, prepare: Prepare | None = None) -> DataSource:
     """Find a data set.
 
     Args:
         spec: "digits" (scikit-learn's 1,797 handwritten digits), an ``.npz`` file with arrays
             ``x`` (N, C, H, W) and ``y`` (N,), a folder with one subfolder of images per class, or
-            ``cifar10:FOLDER`` (see ``find_cifar10``).
+            ``cifar10:FOLDER`` (see ``find_cifar10``), or ``torchvision:NAME:FOLDER`` (see
+            ``open_torchvision``).
+        prepare: From a PIL image to an input, for folders and torchvision's data sets; ImageNet's
+            usual preparation where None.
 
     Raises:
         InputError: There is no such data, or it cannot be used.
@@ -152,14 +156,17 @@ def load_data(spec: str, /) -> DataSource:
         return _digits()
     if spec.partition(":")[0] == cifar10.NAME:
         return _cifar10(spec)
+    if spec.startswith(torchvision_data.PREFIX):
+        return _torchvision(spec, prepare or prepare_imagenet)
     path = Path(spec).expanduser()
     if path.is_dir():
-        return _image_folder(path, spec)
+        return _image_folder(path, spec, prepare or prepare_imagenet)
     if path.suffix == ".npz" and path.is_file():
         return _npz(path, spec)
     raise InputError(
         f"There is no data '{spec}': give digits, an .npz file with arrays x and y, a folder "
-        f"with one subfolder of images per class, or {cifar10.NAME}:FOLDER."
+        f"with one subfolder of images per class, {cifar10.NAME}:FOLDER, or "
+        f"{torchvision_data.PREFIX}NAME:FOLDER."
     )
 
 
@@ -178,6 +185,13 @@ def _cifar10(spec: str) -> DataSource:
     images = cifar10.find_cifar10(Path(folder).expanduser())
     # The folder is the user's own affair: artifacts name the data set, and carry its digest.
     return DataSource(cifar10.NAME, images.labels, images.read, images.n_train)
+
+
+def _torchvision(spec: str, prepare: Prepare) -> DataSource:
+    labels, image = torchvision_data.open_torchvision(spec)
+    return DataSource(
+        spec, labels, lambda indices: torch.stack([prepare(image(int(i))) for i in indices])
+    )
 
 
 def _npz(path: Path, spec: str) -> DataSource:
@@ -204,7 +218,7 @@ def _npz(path: Path, spec: str) -> DataSource:
     return DataSource(spec, y.astype(np.int64), lambda indices: torch.from_numpy(x[indices]))
 
 
-def _image_folder(path: Path, spec: str) -> DataSource:
+def _image_folder(path: Path, spec: str, prepare: Prepare) -> DataSource:
     classes = sorted(folder for folder in path.iterdir() if folder.is_dir())
     files = [
         (file, label)
@@ -219,16 +233,25 @@ def _image_folder(path: Path, spec: str) -> DataSource:
         )
     labels = np.array([label for _, label in files], dtype=np.int64)
     return DataSource(
-        spec, labels, lambda indices: torch.stack([_decode(files[i][0]) for i in indices])
+        spec, labels, lambda indices: torch.stack([_decode(files[i][0], prepare) for i in indices])
     )
 
 
-def _decode(file: Path) -> Tensor:
-    """ImageNet's usual preparation: shorter side 256, centre 224×224, mean and deviation."""
+def _decode(file: Path, prepare: Prepare) -> Tensor:
     from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return prepare(image.convert("RGB"))
+    except OSError as problem:
+        raise InputError(f"The image {file} cannot be read: {problem}") from None
+
+
+def prepare_imagenet(image: Any, /) -> Tensor:
+    """ImageNet's usual preparation: shorter side 256, centre 224×224, mean and deviation."""
     from torchvision.transforms import v2
 
-    prepare: Any = v2.Compose(
+    steps: Any = v2.Compose(
         [
             v2.PILToTensor(),
             v2.Resize(IMAGE_RESIZE, antialias=True),
@@ -237,9 +260,5 @@ def _decode(file: Path) -> Tensor:
             v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
     )
-    try:
-        with Image.open(file) as image:
-            tensor: Tensor = prepare(image.convert("RGB"))
-    except OSError as problem:
-        raise InputError(f"The image {file} cannot be read: {problem}") from None
+    tensor: Tensor = steps(image)
     return tensor

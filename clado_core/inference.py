@@ -50,12 +50,43 @@ def choose_device(name: str, /) -> torch.device:
     return torch.device("cuda" if on_gpu else "cpu")
 
 
+DEVICE_TOLERANCE = 1e-4
+"""Mean losses on CPU and GPU, and in both memory formats, agree to this: sums are taken in another
+order, in float32 without TF32."""
+
+
+def place(model: nn.Module, device: torch.device, /, *, channels_last: bool | None = None) -> None:
+    """Move a network to a device, in place.
+
+    Args:
+        model: Its inputs follow in ``make_batches``.
+        device: As of ``choose_device``.
+        channels_last: Channels innermost in memory, which convolutions on GPUs are fastest with;
+            None for just that: on a GPU only.
+    """
+    last = device.type == "cuda" if channels_last is None else channels_last
+    model.to(device)
+    for parameter in model.parameters():
+        if parameter.ndim == 4 and last:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def is_channels_last(model: nn.Module, /) -> bool:
+    """Whether a network's convolutions were placed with channels innermost."""
+    return any(
+        p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last)
+        for p in model.parameters()
+    )
+
+
 def make_batches(model: nn.Module, samples: Samples, batch_size: int, /) -> list[Batch]:
-    """Split samples in their order, on the model's device and in its type."""
+    """Split samples in their order, on the model's device, in its type and memory format."""
     if batch_size < 1:
         raise InputError(f"The batch size must be 1 or more, not {batch_size}.")
     parameter = next((p for p in model.parameters() if p.is_floating_point()), samples.x)
     x = samples.x.to(parameter.device, parameter.dtype)
+    if is_channels_last(model):
+        x = x.contiguous(memory_format=torch.channels_last)
     y = samples.y.to(parameter.device)
     pieces = zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True)
     return [Batch(*piece) for piece in pieces]
@@ -65,8 +96,10 @@ def make_batches(model: nn.Module, samples: Samples, batch_size: int, /) -> list
 def measuring(model: nn.Module, /) -> Iterator[None]:
     """Eval mode without gradients or TF32, so that losses repeat; modes are put back after."""
     modes = {module: module.training for module in model.modules()}
+    precision = torch.get_float32_matmul_precision()
     model.eval()
     try:
+        torch.set_float32_matmul_precision("highest")
         with (
             torch.no_grad(),
             torch.backends.cudnn.flags(
@@ -75,6 +108,7 @@ def measuring(model: nn.Module, /) -> Iterator[None]:
         ):
             yield
     finally:
+        torch.set_float32_matmul_precision(precision)
         for module, training in modes.items():
             module.training = training
 

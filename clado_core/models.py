@@ -37,6 +37,7 @@ class LoadedModel:
         weights_sha256: Digest of its state dict.
         data: Name of the data set it was trained on where that is built in, else None.
         input_shape: Channels, height, width of one input where known, else None.
+        prepare: From a PIL image to an input, as the weights were trained with; None if not known.
     """
 
     spec: str
@@ -45,6 +46,7 @@ class LoadedModel:
     weights_sha256: str
     data: str | None = None
     input_shape: tuple[int, int, int] | None = None
+    prepare: Callable[[Any], Tensor] | None = None
 
 
 def load_model(spec: str, weights: str | None = None, /) -> LoadedModel:
@@ -67,7 +69,8 @@ def load_model(spec: str, weights: str | None = None, /) -> LoadedModel:
         return _loaded(spec, spec, module, data=builtin.data, input_shape=builtin.input_shape)
     if spec.startswith(TORCHVISION):
         name = spec.removeprefix(TORCHVISION)
-        return _loaded(spec, name, _torchvision(name, weights), input_shape=IMAGENET_SHAPE)
+        module, prepare = _torchvision(name, weights)
+        return _loaded(spec, name, module, input_shape=IMAGENET_SHAPE, prepare=prepare)
     path, colon, factory = spec.rpartition(":")
     if colon and path.endswith(".py"):
         module = _from_file(Path(path).expanduser(), factory)
@@ -113,9 +116,10 @@ def _loaded(
     *,
     data: str | None = None,
     input_shape: tuple[int, int, int] | None = None,
+    prepare: Callable[[Any], Tensor] | None = None,
 ) -> LoadedModel:
     module.eval().requires_grad_(False)
-    return LoadedModel(spec, name, module, state_digest(module), data, input_shape)
+    return LoadedModel(spec, name, module, state_digest(module), data, input_shape, prepare)
 
 
 def _seeded(build: Callable[[], Any]) -> Any:
@@ -130,7 +134,9 @@ def _fill(module: nn.Module, weights: str) -> None:
         load_state(module, load_checkpoint(Path(weights).expanduser()), weights)
 
 
-def _torchvision(name: str, weights: str | None) -> nn.Module:
+def _torchvision(
+    name: str, weights: str | None
+) -> tuple[nn.Module, Callable[[Any], Tensor] | None]:
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -141,10 +147,10 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
         )
     module: nn.Module = _seeded(lambda: models.get_model(name))
     if weights == RANDOM_WEIGHTS:
-        return module
+        return module, None
     if weights is not None and Path(weights).suffix:
         _fill(module, weights)
-        return module
+        return module, None
     choices = models.get_model_weights(name)
     chosen = "DEFAULT" if weights is None else weights
     if chosen not in choices.__members__:
@@ -160,7 +166,7 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
             "a checkpoint file with --weights, or --weights none for random ones."
         ) from None
     load_state(module, state, chosen)
-    return module
+    return module, choices[chosen].transforms()
 
 
 def _from_file(path: Path, factory: str) -> nn.Module:

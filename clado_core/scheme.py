@@ -134,19 +134,26 @@ def bit_menu(bits: Iterable[int], /) -> BitWidths:
 
 def parse_bit_menu(text: str, /) -> BitWidths:
     """Read a menu such as ``"2,4,8"`` or ``"4a4,4a8"``; raises InputError where it is not one."""
-    return bit_menu(parse_bits(part) for part in text.split(","))
+    return bit_menu([parse_bits(part, within=text) for part in text.split(",")])
 
 
-def parse_bits(text: str, /) -> int:
-    """Read one menu entry, such as ``"4"`` or ``"4a8"``; raises InputError where it is not one."""
+def parse_bits(text: str, /, *, within: str | None = None) -> int:
+    """Read one menu entry, such as ``"4"`` or ``"4a8"``.
+
+    Args:
+        text: The entry.
+        within: The list it stands in, for the sentence.
+
+    Raises:
+        InputError: It is no entry.
+    """
     weight, a, act = text.strip().partition("a")
     try:
         return JointBits(_JOINT * int(weight) + int(act)) if a else int(weight)
     except ValueError:
-        raise InputError(
-            f"'{text}' is not a bit-width such as 4, or 4a8 for weights of 4 bits and inputs of 8; "
-            "several are a list of bit-widths such as 2,4,8."
-        ) from None
+        what = f"'{text}' is not a bit-width" if within is None else f"'{within}' is not a list of "
+        what += " such as 4" if within is None else "bit-widths such as 2,4,8"
+        raise InputError(f"{what}, or 4a8 for weights of 4 bits and inputs of 8.") from None
 
 
 def menu_entries(bits: BitWidths, /) -> BitWidths:

@@ -44,16 +44,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         )
     from clado_core.datasets import load_data
     from clado_core.evaluate import evaluate
-    from clado_core.inference import choose_device
+    from clado_core.inference import choose_device, place
     from clado_core.models import load_model, require_weights
 
     device = choose_device(arguments.device)
-    model = load_model(spec, arguments.weights)
+    weights = arguments.weights or matrix.provenance.details.get("weights")
+    model = load_model(spec, None if weights is None else str(weights))
     require_weights(model, matrix)
-    samples = load_data(data).split(arguments.split)
+    place(model.module, device)
+    samples = load_data(data, prepare=model.prepare).split(arguments.split)
     with ProgressLine(f"Evaluating {matrix.name}", "batches") as line:
         result = evaluate(
-            model.module.to(device),
+            model.module,
             assignment,
             samples,
             batch_size=arguments.batch_size,

@@ -72,6 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--loss", choices=("ce", "kl"), default="ce", help="kl needs no labels")
     add("--batch-size", type=int, default=DEFAULT_BATCH_SIZE)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add(
+        "--memory-format",
+        choices=("auto", "channels-first", "channels-last"),
+        default="auto",
+        help="of activations (default: channels-last on a GPU)",
+    )
     add("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
     add("--address", default="auto", help="of the Ray cluster; local starts one (default: auto)")
     add("--layers", choices=("all", "paper"), default="all", help="paper: not the first and last")
@@ -125,7 +131,7 @@ def _check_out(arguments: argparse.Namespace) -> None:
 
 
 def _model(arguments: argparse.Namespace) -> LoadedModel:
-    from clado_core.inference import choose_device
+    from clado_core.inference import choose_device, place
     from clado_core.models import RANDOM_WEIGHTS, TORCHVISION, load_model
 
     device = choose_device(arguments.device)
@@ -133,7 +139,8 @@ def _model(arguments: argparse.Namespace) -> LoadedModel:
     if arguments.dry_run and weights is None and arguments.model.startswith(TORCHVISION):
         weights = RANDOM_WEIGHTS  # sizes and times do not depend on them: spare the download
     model = load_model(arguments.model, weights)
-    model.module.to(device)
+    formats = {"auto": None, "channels-last": True, "channels-first": False}
+    place(model.module, device, channels_last=formats[arguments.memory_format])
     return model
 
 
@@ -148,7 +155,7 @@ def _samples(arguments: argparse.Namespace, model: LoadedModel) -> Samples:
             f"Say which data to measure {arguments.model} on: --data FILE.npz with x and y, or a "
             "folder with one subfolder of images per class."
         )
-    source = load_data(spec)
+    source = load_data(spec, prepare=model.prepare)
     n = arguments.samples
     if n is None:
         n = min(DEFAULT_SAMPLES, len(source.indices(arguments.split)))
@@ -244,7 +251,11 @@ def _measure(
             samples,
             settings=settings,
             name=model.name,
-            origin=Provenance(model=model.spec, seed=arguments.seed),
+            origin=Provenance(
+                model=model.spec,
+                seed=arguments.seed,
+                details={"weights": arguments.weights} if arguments.weights else {},
+            ),
             journal=journal,
             on_progress=on_progress,
             cluster=cluster,

@@ -26,7 +26,13 @@ import clado_core
 from clado_core.activations import Ranges, quantizing_inputs
 from clado_core.datasets import Samples
 from clado_core.errors import CladoError, InputError, MeasurementError
-from clado_core.inference import LossFunction, measuring
+from clado_core.inference import (
+    LossFunction,
+    choose_device,
+    is_channels_last,
+    measuring,
+    place,
+)
 from clado_core.layers import LayerTable
 from clado_core.sensitivity.plan import Unit
 from clado_core.sensitivity.settings import MeasurementSettings
@@ -212,7 +218,8 @@ class _Kept:
     @classmethod
     def _make(cls, job: Job, model: nn.Module, samples: Samples) -> Workbench:
         # What Ray hands out is shared memory and cannot be written, and weights are swapped.
-        model = copy.deepcopy(model).to("cuda" if torch.cuda.is_available() else "cpu")
+        model, last = copy.deepcopy(model), is_channels_last(model)
+        place(model, choose_device("auto"), channels_last=last or None)
         menu, scheme = job.settings.bit_widths, job.settings.scheme
         cls._open.enter_context(measuring(model))
         inputs = cls._open.enter_context(

@@ -17,7 +17,7 @@ import clado_core
 from clado_core.activations import quantizing_inputs
 from clado_core.datasets import Samples
 from clado_core.errors import InputError
-from clado_core.inference import LOSSES, LossFunction, make_batches, measuring
+from clado_core.inference import LOSSES, LossFunction, is_channels_last, make_batches, measuring
 from clado_core.layers import LayerTable
 from clado_core.matrix import SensitivityMatrix
 from clado_core.models import state_digest
@@ -130,7 +130,7 @@ def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityM
     estimate = _FUNCTIONS[settings.estimator](bench)
     functions = {"hawq": hawq, "mpqco": mpqco}
     diagonals = {which: functions[which](bench) for which in settings.baselines}
-    details = {**estimate.details, "losses": len(bench.measured)}
+    details = {**provenance.details, **estimate.details, "losses": len(bench.measured)}
     if not_traced := bench.runner.graph.not_traced:
         details["not_traced"] = not_traced
     return SensitivityMatrix(
@@ -200,5 +200,6 @@ def _identity(
         "act_bits": settings.scheme.act_bits,
         "range_rule": settings.scheme.range_rule,
         "batch_size": settings.batch_size,
+        "memory_format": "channels-last" if is_channels_last(model) else None,
         "device": next((p.device.type for p in model.parameters()), "cpu"),
     }

@@ -1,7 +1,8 @@
 """Benchmark of measuring, as ratios within one run against the loops that people write.
 
-Runs on a CIFAR-size ResNet-20, trained briefly on the images in /work/shared/data where they are
-(weights and unfinished measurements are kept in --cache), else on the built-in digits network.
+Runs on ResNet-20 and CIFAR-10: with --weights, with the trained weights that ship, or trained
+briefly here (kept in --cache, like unfinished measurements). Without the images, which are looked
+for in shared/data beside the project, the built-in digits network is measured instead.
 
 Example:
   python -m tests.benchmarks.measure --parts timing,estimators,scaling,memory
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import io
 import json
 import os
 import platform
@@ -30,7 +30,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional as F
 
-from clado_core.datasets import Samples, load_data
+from clado_core.datasets import DataSource, Samples, load_data
 from clado_core.discovery import find_layers
 from clado_core.inference import cross_entropy, make_batches, measuring
 from clado_core.layers import LayerTable
@@ -45,7 +45,9 @@ from clado_core.sensitivity.workbench import Workbench
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.weight_swap import WeightSwap
 
-SHARED = Path("/work/shared/data")
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ROOT.parent / "shared" / "data"
+SHIPPED = ROOT / "assets" / "cifar10-resnet20.safetensors"
 MENU = (2, 4, 8)
 ESTIMATORS = ("pairwise", "adaptive", "calibrated", "logit-gram", "block", "hvp")
 REGIMES = {"mostly 4/8": (0.1, 0.45, 0.45), "mixed": (1, 1, 1), "mostly 2/4": (0.45, 0.45, 0.1)}
@@ -61,6 +63,7 @@ def main(arguments: Iterable[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--timing-samples", type=int, default=64)
     parser.add_argument("--stride", type=int, default=12, help="time every k-th candidate's pairs")
+    parser.add_argument("--weights", type=Path, help=".safetensors of the ResNet-20")
     parser.add_argument("--epochs", type=int, default=4, help="of training where there are images")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "clado-bench")
     parser.add_argument("--peak-of", type=float, help=argparse.SUPPRESS)
@@ -203,10 +206,16 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
     for bound in (45e6, 60e6, 100e6):
         command = [sys.executable, "-m", "tests.benchmarks.measure", "--peak-of", str(bound)]
         done = subprocess.run(
-            [*command, "--cache", str(options.cache)], stdout=subprocess.PIPE, check=True
+            [*command, "--cache", str(options.cache), *_weights(options)],
+            stdout=subprocess.PIPE,
+            check=True,
         )
         found[f"bound {bound / 1e6:.0f} MB"] = json.loads(done.stdout)
     return found
+
+
+def _weights(options: argparse.Namespace) -> list[str]:
+    return ["--weights", str(options.weights)] if options.weights else []
 
 
 def _peak(options: argparse.Namespace) -> dict[str, float]:
@@ -303,42 +312,34 @@ def _decisions(exact: SensitivityMatrix, cheap: SensitivityMatrix) -> dict[str, 
 
 
 def _network(options: argparse.Namespace, n: int) -> Network:
-    if not (SHARED / "cifar10_jpeg_train.npz").is_file():
-        sys.stderr.write("No CIFAR images here: the built-in digits network is measured.\n")
+    if not (IMAGES / "cifar10_jpeg_train.npz").is_file():
+        sys.stderr.write(f"No CIFAR-10 in {IMAGES}: the built-in digits network is measured.\n")
         model, samples = load_model("digits-resnet").module, load_data("digits").split("train")
         samples = Samples(samples.x[:n], samples.y[:n], samples.name)
         return model, find_layers(model, samples.x[:1]), samples
+    source = load_data(f"cifar10:{IMAGES}")
     torch.manual_seed(0)
-    model, weights = build(), options.cache / "resnet20.safetensors"
+    model, weights = build(), options.weights or SHIPPED
     if not weights.is_file():
-        _train(model, options.epochs)
-        save_file(model.state_dict(), weights)
+        weights = options.cache / "resnet20.safetensors"
+        if not weights.is_file():
+            _train(model, source, options.epochs)
+            save_file(model.state_dict(), weights)
     model.load_state_dict(load_file(weights))
-    samples = Samples(*_images(n), "CIFAR-10")
+    samples = source.sensitivity_set(n, seed=0)
     return model.eval().requires_grad_(False), find_layers(model, samples.x[:1]), samples
 
 
-def _images(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    from PIL import Image
-
-    with np.load(SHARED / "cifar10_jpeg_train.npz") as file:
-        jpeg, ends, labels = file["jpeg"], file["offsets"], file["labels"][:n]
-    pictures = (Image.open(io.BytesIO(jpeg[ends[k] : ends[k + 1]].tobytes())) for k in range(n))
-    x = torch.from_numpy(np.stack([np.asarray(p.convert("RGB")) for p in pictures]))
-    mean, deviation = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.247, 0.2435, 0.2616])
-    x = ((x / 255 - mean) / deviation).permute(0, 3, 1, 2).contiguous()
-    return x, torch.from_numpy(labels.astype(np.int64))
-
-
-def _train(model: nn.Module, epochs: int, size: int = 128) -> None:
-    x, y = _images(50_000)
+def _train(model: nn.Module, source: DataSource, epochs: int, size: int = 128) -> None:
+    """A few epochs on 10,000 images: enough that layers differ, whatever the accuracy."""
+    images = source.sensitivity_set(10_000, seed=1)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=5e-4, nesterov=True)
-    steps = epochs * (len(x) // size)
+    steps = epochs * (len(images) // size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=steps)
     for step in range(steps):
-        chosen = torch.randint(0, len(x), (size,))
-        images = x[chosen].flip(3) if step % 2 else x[chosen]
-        loss = F.cross_entropy(model.train()(images), y[chosen])
+        chosen = torch.randint(0, len(images), (size,))
+        x = images.x[chosen].flip(3) if step % 2 else images.x[chosen]
+        loss = F.cross_entropy(model.train()(x), images.y[chosen])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

@@ -176,7 +176,11 @@ def test_joint_menus_and_their_text():
     assert [str(b) for b in menu] == ["2a4", "2a8", "4a4", "4a8"] and sorted(menu) == list(menu)
     assert parse_bit_menu("4a8,2a4,2a8,4a4") == menu == bit_menu(int(b) for b in menu)
     assert (weight_bits(menu[1]), input_bits(menu[1]), input_bits(4)) == (2, 8, None)
-    for wrong, sentence in (("4,4a8", "mixes"), ("4a9", "from 2 to 8"), ("4a", "not a bit-width")):
+    for wrong, sentence in (
+        ("4,4a8", "mixes"),
+        ("4a9", "from 2 to 8"),
+        ("4a", "not a list of bit-widths"),
+    ):
         with pytest.raises(InputError, match=sentence):
             parse_bit_menu(wrong)
 

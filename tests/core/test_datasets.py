@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
@@ -155,3 +156,41 @@ def test_bad_cifar10_is_one_sentence(tmp_path):
     (tmp_path / "cifar10_jpeg_test.npz").write_bytes(b"nothing")
     with pytest.raises(InputError, match="is not CIFAR-10 as JPEG files"):
         load_data(f"cifar10:{tmp_path}")
+
+
+def write_mnist(folder, n: int = 6) -> np.ndarray:
+    """Files as torchvision's MNIST reads them; returns the pictures."""
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    pictures = np.random.default_rng(0).integers(0, 255, (n, 28, 28), dtype=np.uint8)
+    for part in ("train", "t10k"):
+        header = b"".join(k.to_bytes(4, "big") for k in (2051, n, 28, 28))
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + pictures.tobytes())
+        header = b"".join(k.to_bytes(4, "big") for k in (2049, n))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(header + bytes(k % 2 for k in range(n)))
+    return pictures
+
+
+def test_a_data_set_of_torchvision(tmp_path):
+    pictures = write_mnist(tmp_path)
+    spec = f"torchvision:MNIST:{tmp_path}"
+    found = load_data(
+        spec, prepare=lambda image: torch.tensor(np.array(image)[None, ..., 0]).float()
+    )
+    assert found.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert np.array_equal(found.split("all").x[2, 0].numpy(), pictures[2])
+    assert load_data(spec).split("all").x.shape == (6, 3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("torchvision:MNISTT:/", "did you mean MNIST"),
+        ("torchvision:MNIST", "no folder '' for MNIST"),
+        ("torchvision:MNIST:{tmp}", "does not hold MNIST as torchvision reads it"),
+    ],
+)
+def test_torchvision_data_that_is_not_there_is_one_sentence(tmp_path, spec, sentence):
+    with pytest.raises(InputError, match=sentence) as caught:
+        load_data(spec.format(tmp=tmp_path))
+    assert "\n" not in str(caught.value)

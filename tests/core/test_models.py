@@ -2,8 +2,10 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
@@ -133,3 +135,24 @@ def test_damaged_checkpoint_is_one_sentence(factory, tmp_path):
         with pytest.raises(InputError, match=r"bad\.") as caught:
             load_model(f"{factory}:net", str(tmp_path / name))
         assert "\n" not in str(caught.value)
+
+
+def test_torchvision_weights_bring_their_own_preparation(tmp_path, monkeypatch):
+    """The file stands where torch would have downloaded it to."""
+    from torchvision.models import ResNet18_Weights, resnet18
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    entry = ResNet18_Weights.IMAGENET1K_V1
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    name = entry.url.rpartition("/")[2]
+    torch.save(resnet18().state_dict(), tmp_path / "hub" / "checkpoints" / name)
+    model = load_model("torchvision:resnet18", "IMAGENET1K_V1")
+    folder = tmp_path / "images"
+    for label in ("a", "b"):
+        (folder / label).mkdir(parents=True)
+        pixels = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / label / "1.png")
+    own = load_data(str(folder), prepare=model.prepare).split("all").x
+    with Image.open(folder / "a" / "1.png") as image:
+        assert torch.equal(own[0], entry.transforms()(image))
+    assert load_model("torchvision:resnet18", "none").prepare is None

@@ -9,7 +9,13 @@ from torch.nn import functional as F
 from clado_core.datasets import Samples
 from clado_core.discovery import find_layers
 from clado_core.errors import InputError
-from clado_core.inference import measuring
+from clado_core.inference import (
+    DEVICE_TOLERANCE,
+    is_channels_last,
+    make_batches,
+    measuring,
+    place,
+)
 from clado_core.models import load_model, state_digest
 from clado_core.scheme import QuantizationScheme
 from clado_core.sensitivity import MeasurementSettings, measure
@@ -221,3 +227,33 @@ def test_schedule_by_hand():
         ("measure", 2, 5, (1,), "base"),
     ]
     assert scheduled_cost([(0, 2), (0, 1), (1,), ()], (0, 2, 3), 1, np.ones(5)) == 18
+
+
+def test_channels_last_gives_the_same_losses_to_the_stated_tolerance():
+    G, digests = [], []
+    for last in (False, True):
+        model, samples = network("depthwise")
+        place(model, torch.device("cpu"), channels_last=last)
+        assert is_channels_last(model) is last
+        batch = make_batches(model, samples, 20)[0].x
+        assert batch.is_contiguous(memory_format=torch.channels_last) or not last
+        layers = find_layers(model, samples.x[:1])
+        found = measure(model, layers, samples, settings=MeasurementSettings((2, 8), batch_size=8))
+        G.append(found.G)
+        digests.append(found.provenance.weights_sha256)
+        assert is_channels_last(model) is last
+    assert np.abs(G[0] - G[1]).max() < DEVICE_TOLERANCE and digests[0] == digests[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="There is no CUDA device here.")
+@pytest.mark.parametrize("name", ["depthwise", "attention"])
+def test_cpu_and_gpu_give_the_same_losses_to_the_stated_tolerance(name):
+    G = []
+    for device in ("cpu", "cuda"):
+        model, samples = network(name)
+        place(model, torch.device(device))
+        example = make_batches(model, samples, 1)[0].x
+        layers = find_layers(model, example)
+        found = measure(model, layers, samples, settings=MeasurementSettings((2, 8), batch_size=8))
+        G.append(found.G)
+    assert np.abs(G[0] - G[1]).max() < DEVICE_TOLERANCE
