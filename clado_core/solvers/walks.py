@@ -81,16 +81,19 @@ class _Walks:
         self.program = program
         self.decision = np.repeat(np.arange(program.n_decisions), program.n_choices)
         self.rows = np.arange(n_walks)
+        self.row_starts = n_variables * self.rows[:, None]
         self.diagonal = program.Q.diagonal()
         scale = float(np.abs(program.Q).sum())
         self.least = IMPROVEMENT * float(np.abs(program.Q).max(initial=0.0))
-        self.weights = 1.0 / np.maximum(program.limits, 1)
         # Which penalty suits a program is unknown, so the walks begin with a range of them.
         self.penalty = scale / max(n_variables, 1) * np.geomspace(0.05, 5.0, n_walks)
         self.chosen = np.zeros_like(starts)
         self.field = np.zeros((n_walks, n_variables))
         self.objective = np.zeros(n_walks)
-        self.cost = np.zeros((n_walks, len(program.limits)), dtype=np.int64)
+        # Whole numbers below 2⁵³ are exact as floats, and faster among floats.
+        self.costs = program.costs.astype(np.float64)
+        self.limits = program.limits.astype(np.float64)
+        self.cost = np.zeros((n_walks, len(program.limits)))
         self.released = np.zeros((n_walks, n_variables), dtype=np.int64)
         self.stale = np.zeros(n_walks, dtype=np.int64)
         self.record = np.full(n_walks, np.inf)
@@ -103,21 +106,23 @@ class _Walks:
         """Move every walk once, and adapt its penalty."""
         program = self.program
         doubled = 2 * self.field
-        keep = np.take_along_axis(doubled - self.diagonal, self.chosen, 1)
-        change = doubled + self.diagonal - keep.take(self.decision, axis=1)
+        chosen = self.chosen + self.row_starts
+        keep = doubled.take(chosen) - self.diagonal.take(self.chosen)
+        change = doubled + self.diagonal
+        change -= keep.take(self.decision, axis=1)
         excess, feasible = self._excess_after_moves()
         objective = self.objective[:, None] + change
         score = change + self.penalty[:, None] * excess
         improves = feasible & (objective < (self.record - self.least)[:, None])
-        score[(self.released > step) & ~improves] = np.inf
-        np.put_along_axis(score, self.chosen, np.inf, 1)
+        np.copyto(score, np.inf, where=(self.released > step) & ~improves)
+        score.put(chosen, np.inf)
 
         move = score.argmin(axis=1)
         k = self.decision[move]
         dropped = self.chosen[self.rows, k]
         self.objective = objective[self.rows, move]
         self.field += program.Q[move] - program.Q[dropped]
-        self.cost += (program.costs[:, move] - program.costs[:, dropped]).T
+        self.cost += (self.costs[:, move] - self.costs[:, dropped]).T
         self.chosen[self.rows, k] = move
         self.released[self.rows, dropped] = step + rng.integers(*TENURE, len(move))
         inside = self._feasible()
@@ -146,22 +151,22 @@ class _Walks:
         for w, variables in zip(walks, chosen, strict=True):
             self.field[w] = program.Q[variables].sum(axis=0)
         self.objective[walks] = np.take_along_axis(self.field[walks], chosen, 1).sum(axis=1)
-        self.cost[walks] = program.costs[:, chosen].sum(axis=2).T
+        self.cost[walks] = self.costs[:, chosen].sum(axis=2).T
 
     def _excess_after_moves(self) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Relative violation after each move, summed over limits, shape (W, v); which have none."""
-        program = self.program
         excess = np.zeros_like(self.field)
-        for cost, used, limit, weight in zip(
-            program.costs, self.cost.T, program.limits, self.weights, strict=True
-        ):
+        for cost, used, limit in zip(self.costs, self.cost.T, self.limits, strict=True):
             without = (used - limit)[:, None] - cost[self.chosen]
-            over = without.take(self.decision, axis=1) + cost
-            excess += weight * np.maximum(over, 0)
+            over = without.take(self.decision, axis=1)
+            over += cost
+            np.maximum(over, 0, out=over)
+            over /= max(limit, 1)
+            excess += over
         return excess, excess == 0
 
     def _feasible(self) -> npt.NDArray[np.bool_]:
-        return np.asarray((self.cost <= self.program.limits).all(axis=1))
+        return np.asarray((self.cost <= self.limits).all(axis=1))
 
     def _remember(self, inside: npt.NDArray[np.bool_]) -> None:
         """Note new bests of walks and count the steps without."""
