@@ -15,7 +15,7 @@ from clado_core.solvers.protocol import OnProgress
 from clado_core.solvers.scip import ScipSolver
 
 SECOND_SEARCH = LocalSearchSolver(seed=1, steps_per_variable=6)
-"""Where DAQP does not finish, the answer may still be improved: three times the work, drawn anew."""
+"""Where DAQP does not finish, the answer may still improve: three times the work, drawn anew."""
 
 DAQP_SHARE = 0.5
 """Share of a time limit after which SCIP, which improves its bound all along, takes over."""
