@@ -25,6 +25,9 @@ from dashboard.wishes import Job as Job
 from dashboard.wishes import JobState as JobState
 from dashboard.wishes import SolveRequest as SolveRequest
 
+FRONT = "front"
+"""Topic of the background work that proves the front point by point."""
+
 ROOT = Path(__file__).resolve().parent.parent
 SETTLE_S = 0.15
 """A wish waits this long before it runs: wishes replaced meanwhile cost nothing."""
@@ -43,7 +46,7 @@ class SolveService:
         self._command = command or (sys.executable, "-m", "dashboard.solve_worker")
         self._changed = threading.Condition()
         self._wishes: dict[str, Job] = {}
-        self._background: deque[Job] = deque()
+        self._background: dict[str, deque[Job]] = {}
         self._running: Job | None = None
         self._process: subprocess.Popen[str] | None = None
         self._closed = False
@@ -84,10 +87,18 @@ class SolveService:
         self,
         requests: list[SolveRequest],
         on_done: Callable[[SolveRequest, Mapping[str, Any]], None],
+        *,
+        topic: str = FRONT,
     ) -> None:
-        """Queue work for when nobody waits; replaces earlier background work that has not run."""
+        """Queue work for when nobody waits; replaces work on the topic that has not run.
+
+        Args:
+            requests: In this order.
+            on_done: Called with each answer, from another thread.
+            topic: The front comes after all other topics.
+        """
         with self._changed:
-            self._background = deque(Job(request, "", on_done) for request in requests)
+            self._background[topic] = deque(Job(r, "", on_done, topic) for r in requests)
             self._changed.notify_all()
 
     def waiting(self) -> int:
@@ -107,10 +118,12 @@ class SolveService:
                 if job is not mine and job.active
             )
 
-    def refining(self) -> int:
-        """Background jobs left."""
+    def refining(self, topic: str = FRONT) -> int:
+        """Background jobs left on a topic."""
         with self._changed:
-            return len(self._background) + (self._running is not None and not self._running.owner)
+            job = self._running
+            runs = job is not None and not job.owner and job.topic == topic
+            return len(self._background.get(topic, ())) + runs
 
     def cancel(self, owner: str) -> None:
         """Withdraw an owner's wish, for example when its session ends."""
@@ -144,7 +157,8 @@ class SolveService:
             return
         if requeue:
             again = self._running
-            self._background.appendleft(Job(again.request, "", again.on_done))
+            left = self._background.setdefault(again.topic, deque())
+            left.appendleft(Job(again.request, "", again.on_done, again.topic))
             again.state = JobState.CANCELLED
         self._terminate()
 
@@ -177,9 +191,13 @@ class SolveService:
         ready = [j for j in ready if j.submitted <= settled]
         if ready:
             return min(ready, key=lambda job: job.submitted)
-        if self._background and not self._settling():
-            return self._background.popleft()
-        return None
+        return None if self._settling() else self._next_of_background()
+
+    def _next_of_background(self) -> Job | None:
+        """The front's jobs come last: they are many."""
+        self._background = {topic: jobs for topic, jobs in self._background.items() if jobs}
+        topics = sorted(self._background, key=lambda topic: topic == FRONT)
+        return self._background[topics[0]].popleft() if topics else None
 
     def _execute(self, job: Job) -> None:
         overtime = threading.Timer(job.request.time_limit_s + OVERTIME_S, self._terminate)

@@ -49,6 +49,7 @@ class Job:
     Args:
         request: What is solved.
         owner: Session that asked; "" for background work.
+        topic: Of background work: newer work on the same topic replaces what has not run.
         on_done: Called once with the answer, from the service's thread.
         state: Where it stands.
         trace: (elapsed seconds, x'Gx, bound) at every improvement.
@@ -60,6 +61,7 @@ class Job:
     request: SolveRequest
     owner: str
     on_done: Callable[[SolveRequest, Mapping[str, Any]], None] | None = None
+    topic: str = ""
     state: JobState = JobState.QUEUED
     trace: list[tuple[float, float, float]] = field(default_factory=list)
     answer: Mapping[str, Any] | None = None

@@ -6,12 +6,15 @@ Both sides share the axes of each chart, so a zoom holds for both.
 import streamlit as st
 
 from dashboard import contenders, view_state
-from dashboard.components import STEP, live_plot
+from dashboard.cards.chart import Chart, draw_chart
+from dashboard.components import STEP
 from dashboard.contenders import Contender
 from dashboard.figures.compare import (
     CompareInfo,
+    bits_rows,
     compare_alt,
     fronts_figure,
+    fronts_rows,
     paired_bits_figure,
 )
 from dashboard.scale import Metric, size_scale
@@ -69,20 +72,27 @@ if first.matrix.provenance.loss != second.matrix.provenance.loss or first.matrix
         "fraction of its own largest, so shapes compare and levels do not."
     )
 info = CompareInfo(contenders.normalised(first), contenders.normalised(second))
+fronts = Chart(
+    title="Fronts on normalised axes",
+    key="compare_fronts",
+    figure=lambda: fronts_figure(info, state.mode),
+    alt=compare_alt(info),
+    rows=lambda: fronts_rows(info),
+    help="0 and 1 are the smallest and largest predicted loss of each network's own front.",
+)
+depths = Chart(
+    title="Bits by depth",
+    key="compare_bits",
+    figure=lambda: paired_bits_figure(info, state.mode),
+    alt=f"Bit-widths by depth of {first.name} upwards and {second.name} downwards.",
+    rows=lambda: bits_rows(info),
+    help="A upwards, B downwards; where both have the same layers, those that differ are outlined.",
+)
 left, right = st.columns([52, 48])
 with left, st.container(border=True):
-    st.markdown("**Fronts on normalised axes**")
-    live_plot(
-        fronts_figure(info, state.mode), key="compare_fronts", alt=compare_alt(info), height=HEIGHT
-    )
+    draw_chart(fronts, height=HEIGHT)
 with right, st.container(border=True):
-    st.markdown("**Bits by depth**")
-    live_plot(
-        paired_bits_figure(info, state.mode),
-        key="compare_bits",
-        alt=f"Bit-widths by depth of {first.name} upwards and {second.name} downwards.",
-        height=HEIGHT,
-    )
+    draw_chart(depths, height=HEIGHT)
 with st.container(border=True):
     st.markdown("**In numbers**")
     st.table(kpi_rows(first, second), hide_index=True)

@@ -17,6 +17,7 @@ from dashboard.figures.parallel import (
     parallel_alt,
     parallel_figure,
     parallel_info,
+    parallel_rows,
     within,
 )
 from dashboard.view_state import ViewState
@@ -38,19 +39,25 @@ def candidates_card(state: ViewState, answer: Solution, /) -> None:
             state.artifact.digest, set()
         )
         rows = [(o, s) for o, s in collect(state, answer) if s.assignment.bits not in left_out]
-        every = st.toggle("With dominated ones", key="candidates_all")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            every = st.toggle("With dominated ones", key="candidates_all")
+            st.space("stretch")
+            as_table = st.toggle("Table", key="candidates_table", help="Show the numbers")
         info = parallel_info(rows or [("current", answer)])
         if not every and not all(info.optimal):
             best = {bits for bits, ok in zip(info.bits, info.optimal, strict=True) if ok}
             info = parallel_info([(o, s) for o, s in rows if s.assignment.bits in best])
-        live_plot(
-            parallel_figure(info, state.mode),
-            key="candidates_plot",
-            alt=parallel_alt(info),
-            height=HEIGHT,
-            on_brush=_brushed,
-            revision=st.session_state.get(BRUSH_REVISION, 0),
-        )
+        if as_table:
+            st.dataframe(parallel_rows(info), height=HEIGHT, hide_index=True)
+        else:
+            live_plot(
+                parallel_figure(info, state.mode),
+                key="candidates_plot",
+                alt=parallel_alt(info),
+                height=HEIGHT,
+                on_brush=_brushed,
+                revision=st.session_state.get(BRUSH_REVISION, 0),
+            )
         _verbs(state, info, left_out)
 
 

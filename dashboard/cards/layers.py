@@ -9,12 +9,16 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from clado_core import Solution
+from dashboard.cards.heat import cells_of
+from dashboard.cards.pairs import SELECTED
 from dashboard.cards.rules import LAYER, lock_row, rules_popover
 from dashboard.components import Patch, live_plot
 from dashboard.figures.bits import BitsInfo, bits_alt, bits_figure, bits_info, moving_traces
+from dashboard.figures.cells import View, interaction_alt
+from dashboard.figures.interaction import mini_figure
 from dashboard.view_state import ViewState
 
-HEIGHT = 271
+HEIGHT, MINI = 240, 128
 CHART, WIDE = "bits_plot", "bits_wide"
 
 
@@ -64,8 +68,32 @@ def layers_card(state: ViewState, answer: Solution, /) -> DeltaGenerator:
                 height=HEIGHT,
                 on_click=select,
             )
-        lock_row(state)
-        return st.container()
+        if state.matrix.n_layers < 2:
+            lock_row(state)
+            return st.container()
+        left, right = st.columns([72, 28], vertical_alignment="center")
+        with right:
+            _mini(state)
+        with left:
+            lock_row(state)
+            return st.container()
+
+
+def _mini(state: ViewState) -> None:
+    """The cross-layer terms as a stamp: a bar under the pointer frames its row and column."""
+    cells = cells_of(state.artifact.path, state.artifact.digest, False, View())
+
+    def select(point: Mapping[str, Any]) -> None:
+        st.session_state[SELECTED] = (False, int(point["y"]), int(point["x"]))
+
+    live_plot(
+        mini_figure(cells, state.mode),
+        key="mini_plot",
+        alt=interaction_alt(cells),
+        height=MINI,
+        on_click=select,
+        bare=True,
+    )
 
 
 def _rows(info: BitsInfo) -> dict[str, list[Any]]:

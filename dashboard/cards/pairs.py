@@ -114,7 +114,12 @@ def top_table(matrix: SensitivityMatrix, chosen: Assignment, selected: pairs.Pai
         key=TABLE,
         on_select=clicked,
         selection_mode="single-row",
-        column_config={"Cross term": st.column_config.NumberColumn(format="%+.3g")},
+        column_config={
+            "": st.column_config.TextColumn(width=18, help="The pair shown above."),
+            "Bits": st.column_config.NumberColumn(width=42),
+            "Bits ": st.column_config.NumberColumn(width=42),
+            "Cross term": st.column_config.NumberColumn(format="%+.3g", width=74),
+        },
         alt=f"The {len(found)} strongest cross terms; the first is {number(found[0].cross)}",
     )
 

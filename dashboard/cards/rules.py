@@ -6,7 +6,8 @@ import streamlit as st
 
 from clado_core import Solution
 from dashboard import prices, view_state
-from dashboard.rules import NO_RULES, Rules, first_and_last
+from dashboard.cards.status import POLL_S, owner
+from dashboard.rules import NO_RULES, first_and_last
 from dashboard.theme import signed
 from dashboard.view_state import ViewState
 
@@ -37,19 +38,34 @@ def lock_row(state: ViewState, /) -> None:
 
 def price_caption(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
     """What each lock of the chosen layer costs at this budget; during a drag that waits."""
-    st.caption("Prices follow." if dragging else price_line(state, answer, st.session_state[LAYER]))
+    if dragging:
+        st.caption("Prices follow.")
+        return
+    layer = st.session_state[LAYER]
+    wanted = [state.rules.with_lock(layer, b) for b in state.matrix.bit_widths]
+    if st.session_state.get(OPEN):
+        wanted += [others for _, others in state.rules.each()]
+    pending = prices.prove(state, answer, wanted, owner())
+
+    @st.fragment(run_every=POLL_S if pending else None)
+    def line() -> None:
+        if pending and not prices.proving(owner()):
+            st.rerun()
+        st.caption(price_line(state, answer, layer))
+
+    line()
 
 
 def price_line(state: ViewState, answer: Solution, layer: str, /) -> str:
     """What locking the layer at each bit-width adds to the predicted loss."""
-    found = prices.lock_prices(
-        state.artifact, state.rules, state.budget_bits, answer.predicted_loss_increase, layer
-    )
+    found = prices.lock_prices(state, answer, layer)
     locked = dict(state.rules.locks).get(layer)
     now = answer.assignment.by_layer()[layer]
-    told = [f"{b} bits {_price(price)}" for b, price in found.items() if b != now]
+    told = [f"{b} bits {_price(price.loss)}" for b, price in found.items() if b != now]
     state_now = f"locked at {locked} bits" if locked else f"{now} bits chosen"
-    return f"{layer}: {state_now}. Predicted loss if locked: {' · '.join(told) or 'no other'}."
+    proof = "proven" if all(price.proven for price in found.values()) else "searched, not proven"
+    prices_told = " · ".join(told) or "no other"
+    return f"{layer}: {state_now}. Predicted loss if locked: {prices_told}; {proof}."
 
 
 def _price(price: float | None) -> str:
@@ -102,9 +118,11 @@ def _active(state: ViewState, answer: Solution) -> None:
         return
     st.caption("Each price is what dropping that rule alone would save in predicted loss.")
     for i, (text, others) in enumerate(state.rules.each()):
-        price = signed(_saved(state, answer, others))
+        found = prices.rule_price(state, answer, others)
+        price = signed(found.loss or 0.0)
+        unsure = "" if found.proven else ", not proven"
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"{text} · **{price}**")
+            st.markdown(f"{text} · **{price}**{unsure}")
             st.button(
                 "Drop",
                 key=f"rule-drop-{i}",
@@ -113,16 +131,6 @@ def _active(state: ViewState, answer: Solution) -> None:
                 on_click=view_state.set_rules,
                 args=(state, others),
             )
-
-
-def _saved(state: ViewState, answer: Solution, others: Rules) -> float:
-    return prices.rule_price(
-        state.artifact,
-        others,
-        state.budget_bits,
-        answer.predicted_loss_increase,
-        answer.assignment,
-    )
 
 
 def _tie_controls(state: ViewState) -> None:

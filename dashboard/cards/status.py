@@ -14,11 +14,12 @@ from clado_core import Solution, SolveStatus
 from clado_core.solution import relative_gap
 from dashboard import artifacts
 from dashboard.answers import Answers, solution_from_message
-from dashboard.components import live_plot
+from dashboard.cards.chart import Chart, draw_chart
 from dashboard.figures.convergence import (
     convergence_alt,
     convergence_figure,
     convergence_info,
+    convergence_rows,
 )
 from dashboard.jobs import Job, JobState, SolveRequest
 from dashboard.theme import percent
@@ -209,12 +210,15 @@ def _bounds(state: ViewState, job: Job | None) -> None:
     if popover.open:
         with popover:
             info = convergence_info(job.trace)
-            live_plot(
-                convergence_figure(info, state.mode),
+            chart = Chart(
+                title="Two bounds meeting",
                 key="bounds_plot",
+                figure=lambda: convergence_figure(info, state.mode),
                 alt=convergence_alt(info),
-                height=220,
+                rows=lambda: convergence_rows(info),
+                help="Predicted loss of the best answer found, and what no answer can go below.",
             )
+            draw_chart(chart, height=220)
 
 
 def _act(state: ViewState, job: Job | None) -> None:

@@ -49,6 +49,7 @@ def live_plot(
     on_click: Click | None = None,
     on_brush: Callable[[Ranges], None] | None = None,
     revision: int = 0,
+    bare: bool = False,
 ) -> None:
     """Draw it.
 
@@ -60,6 +61,7 @@ def live_plot(
         on_click: Called with ``trace``, ``index``, ``x``, ``y`` and ``custom`` of a clicked point.
         on_brush: Called with the range brushed on each axis of parallel coordinates, or None.
         revision: Raise it to forget zoom and brushes.
+        bare: No mode bar, for a chart too small for one.
     """
     kept = {"height": height, "autosize": True, "uirevision": f"{key}-{revision}"}
     figure = {**figure, "layout": {**figure["layout"], **kept}}
@@ -78,7 +80,7 @@ def live_plot(
     data = {
         "key": key,
         "figure": figure,
-        "config": MODEBAR,
+        "config": MODEBAR | ({"displayModeBar": False} if bare else {}),
         "alt": alt,
         "height": height,
         "script": PLOTLY_ADDRESS,

@@ -51,6 +51,15 @@ def convergence_alt(info: ConvergenceInfo, /) -> str:
     )
 
 
+def convergence_rows(info: ConvergenceInfo, /) -> dict[str, list[float | None]]:
+    """Both bounds as a table."""
+    return {
+        "Seconds": list(info.seconds),
+        "Best found": list(info.found),
+        "Proven bound": list(info.proven),
+    }
+
+
 def convergence_figure(info: ConvergenceInfo, mode: Mode, /) -> Spec:
     """Draw both as steps."""
     colours = palette(mode)

@@ -43,6 +43,27 @@ def interaction_figure(
     return {"data": traces, "layout": _layout(info, mode, selected)}
 
 
+def mini_figure(info: InteractionInfo, mode: Mode, /) -> Spec:
+    """The same without axes, as small as a stamp; a layer under the pointer is framed in it."""
+    size, colours = len(info.rows), palette(mode)
+    heatmap = cells_trace(info, mode) | {
+        "showscale": False,
+        "text": [[f"{a} × {b}" for b in info.labels] for a in info.labels],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+    axis = {"visible": False, "range": [-0.5, size - 0.5], "fixedrange": True}
+    return {
+        "data": [heatmap],
+        "layout": {
+            "template": template(mode),
+            "meta": {"kind": "heat", "layers": info.layers, "shade": colours.text},
+            "margin": {"l": 1, "r": 1, "t": 1, "b": 1},
+            "xaxis": axis | {"scaleanchor": "y", "constrain": "domain"},
+            "yaxis": axis | {"range": [size - 0.5, -0.5], "constrain": "domain"},
+        },
+    }
+
+
 def cells_trace(info: InteractionInfo, mode: Mode, /, *, log: bool = True) -> Spec:
     """The coloured cells alone; zero has the neutral colour."""
     axis = signed_log([info.limit])

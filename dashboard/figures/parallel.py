@@ -96,6 +96,14 @@ def parallel_alt(info: ParallelInfo, /) -> str:
     )
 
 
+def parallel_rows(info: ParallelInfo, /) -> dict[str, list[object]]:
+    """The candidates as a table."""
+    columns = {
+        title: column.tolist() for title, column in zip(info.axes, info.values.T, strict=True)
+    }
+    return {"Origin": list(info.origins), **columns}
+
+
 def parallel_figure(info: ParallelInfo, mode: Mode, /) -> Spec:
     """Draw it; lines are coloured by average bits."""
     colours, drawn = palette(mode), shown(info)

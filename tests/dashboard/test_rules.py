@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import clado_core as cc
+from clado_core.solvers.enumerate import EnumerationSolver
 from dashboard import artifacts, prices, view_state
 from dashboard.cards import rules as card
 from dashboard.rules import NO_RULES, Rules, first_and_last, from_query
+from dashboard.scale import Metric
 from tests.conftest import make_matrix
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.test_pages import texts
@@ -130,16 +134,59 @@ def view_state_range(app: AppTest) -> tuple[float, float]:
     return tuple(view_state.round_up(b / total) for b in (known.least_bits, known.most_bits))
 
 
+def state_of(artifact: artifacts.Artifact, rules: Rules, avg_bits: float) -> view_state.ViewState:
+    return view_state.ViewState(
+        artifact=artifact,
+        matrix=artifacts.matrix(artifact),
+        metric=Metric.AVG_BITS,
+        exact=True,
+        avg_bits=avg_bits,
+        rules=rules,
+        answers=artifacts.answers(artifact, rules),
+        pins=(),
+        mode="light",
+    )
+
+
 def test_prices_are_what_a_lock_adds() -> None:
     artifact = artifacts.find().artifacts["alpha"]
-    matrix = artifacts.matrix(artifact)
-    budget = 4 * matrix.layers.total_weights
-    best = artifacts.answers(artifact).quick(budget, thorough=True)
-    loss = best.predicted_loss_increase
-    found = prices.lock_prices(artifact, NO_RULES, budget, loss, FIRST)
-    assert set(found) == set(matrix.bit_widths)
+    state = state_of(artifact, NO_RULES, 4.0)
+    best = state.answers.quick(state.budget_bits, thorough=True)
+    found = prices.lock_prices(state, best, FIRST)
+    assert set(found) == set(state.matrix.bit_widths)
     now = best.assignment.by_layer()[FIRST]
-    assert found[now] == pytest.approx(0, abs=1e-9)
-    smallest = cc.AllocationProblem(matrix).extremes()[0].size_bits
-    tight = prices.lock_prices(artifact, NO_RULES, smallest, loss, FIRST)
-    assert tight[8] is None
+    assert found[now].loss == pytest.approx(0, abs=1e-9)
+    assert not found[now].proven
+    tight = prices.lock_prices(state_of(artifact, NO_RULES, 2.0), best, FIRST)
+    assert tight[8].loss is None
+
+
+def test_prices_are_proven_by_the_solver_process() -> None:
+    artifact = artifacts.find().artifacts["alpha"]
+    state = state_of(artifact, NO_RULES, 4.0)
+    solver = EnumerationSolver()
+    best = solver.solve(NO_RULES.problem(state.matrix, state.budget_bits))
+    wanted = [NO_RULES.with_lock(FIRST, b) for b in state.matrix.bit_widths]
+    try:
+        assert prices.prove(state, best, wanted, "me")
+        end = time.monotonic() + 60
+        while prices.proving("me"):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert not prices.prove(state, best, wanted, "me")
+    finally:
+        artifacts.solve_service().close()
+    for b, price in prices.lock_prices(state, best, FIRST).items():
+        locked = NO_RULES.with_lock(FIRST, b).problem(state.matrix, state.budget_bits)
+        exact = solver.solve(locked).predicted_loss_increase - best.predicted_loss_increase
+        assert price.proven
+        assert price.loss == pytest.approx(exact, abs=1e-9)
+    assert prices.rule_price(state, best, NO_RULES.with_lock(FIRST, 2)).proven
+
+
+def test_unproven_choices_have_no_proven_price() -> None:
+    artifact = artifacts.find().artifacts["alpha"]
+    state = state_of(artifact, NO_RULES, 4.0)
+    guess = state.answers.quick(state.budget_bits, thorough=True)
+    assert guess.status is not cc.SolveStatus.OPTIMAL
+    assert not prices.prove(state, guess, [NO_RULES], "me")

@@ -1,0 +1,181 @@
+"""The Export page's cards: the file, what its target does with the choice, and what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from clado_core.export import FORMATS, Capability, Configuration, ExportJob, Format, file_name
+from clado_core.export.capability import Handling
+from dashboard.exporting import ExportedFile, export_file
+from dashboard.theme import Mode
+
+PREVIEW_LINES = 400
+PREVIEW_HEIGHT, REPORT_HEIGHT = 330, 230
+KEPT = "clado_exported"
+"""The session's last file that was written in a process of its own."""
+
+
+def choose_target(configuration: Configuration, /) -> tuple[Format, ExportJob]:
+    """Target and, where it lacks a form for some layers, the visitor's leave to widen them."""
+    name = st.selectbox("Format", list(FORMATS), key="export_format", label_visibility="collapsed")
+    format = FORMATS[name]
+    st.caption(format.keeps)
+    job = ExportJob(configuration)
+    if format.capability(job).refused:
+        widen = st.checkbox(
+            "Give layers without a form there more bits, or leave them float32",
+            key=f"export_upcast_{name}",
+        )
+        job = ExportJob(configuration, upcast=widen)
+    return format, job
+
+
+def file_card(artifact: str, format: Format, job: ExportJob, mode: Mode, /) -> ExportedFile | None:
+    """Offer the file; returns it where it has been written in a process of its own."""
+    name = file_name(job.configuration, format)
+    refused = format.capability(job).refused
+    if refused:
+        layers = ", ".join(chosen.layer.name for chosen, _ in refused)
+        st.warning(f"{format.name} has no form for {layers}.", icon=":material/block:")
+        return None
+    if not format.needs_network and not format.writes_with:
+        _download(lambda: format.contents(job), name, format.mime, mode)
+        return None
+    written = _written(artifact, format, job, mode)
+    if written is not None:
+        _download(written.data, name, format.mime, mode)
+    return written
+
+
+def _written(artifact: str, format: Format, job: ExportJob, mode: Mode) -> ExportedFile | None:
+    configuration = job.configuration
+    key = (configuration.artifact_sha256, configuration.assignment.bits, format.name, job.upcast)
+    kept = st.session_state.get(KEPT)
+    if kept is not None and kept[0] == key:
+        found: ExportedFile = kept[1]
+        return found
+    if not st.button("Write the file", type=_kind(mode), icon=":material/build:"):
+        st.caption("It needs the network's weights: a few seconds in a process of its own.")
+        return None
+    with st.spinner(f"Writing {format.name}"):
+        written = export_file(artifact, configuration, format, upcast=job.upcast)
+    if isinstance(written, str):
+        st.warning(written, icon=":material/error:")
+        return None
+    st.session_state[KEPT] = (key, written)
+    return written
+
+
+def _download(data: Any, name: str, mime: str, mode: Mode) -> None:
+    st.download_button(
+        "Download",
+        data=data,
+        file_name=name,
+        mime=mime,
+        on_click="ignore",
+        type=_kind(mode),
+        icon=":material/download:",
+        shortcut="E",
+    )
+    st.markdown(f"`{name}`")
+
+
+def _kind(mode: Mode) -> Any:
+    # On the dark accent white text would be too faint.
+    return "primary" if mode == "light" else "secondary"
+
+
+def capability_card(format: Format, report: Capability, /) -> None:
+    """What the target does with each layer of this choice."""
+    st.markdown(f"**What {format.name} does with this choice**")
+    told = [f"{n} {handling.value}" for handling, n in report.counts().items()]
+    st.markdown(f"Of {len(report.layers)} layers: {', '.join(told)}.")
+    if set(report.counts()) != {Handling.RUNS}:
+        rows = zip(report.layers, report.fates, strict=True)
+        st.dataframe(
+            [
+                {
+                    "layer": chosen.layer.name,
+                    "bits": chosen.bits,
+                    "there": fate.stored,
+                    "why": fate.why or fate.handling.value,
+                }
+                for chosen, fate in rows
+            ],
+            hide_index=True,
+            height=REPORT_HEIGHT,
+        )
+    verified = format.to_json()["verified"]
+    st.caption(" ".join([f"{verified[:1].upper()}{verified[1:]}.", *report.notes]))
+
+
+def contents_card(format: Format, job: ExportJob, written: ExportedFile | None, /) -> None:
+    """The file as text, or the receipt of one that is not."""
+    if format.is_text and (written is not None or not _needs_process(format)):
+        data = format.contents(job) if written is None else written.data
+        st.markdown("**Preview**")
+        _preview(data.decode("utf-8", errors="replace").splitlines())
+    elif written is not None and written.receipt is not None:
+        _receipt(written.receipt)
+    else:
+        st.markdown("**Preview**")
+        st.caption("Write the file to see what is in it.")
+
+
+def _needs_process(format: Format) -> bool:
+    return format.needs_network or bool(format.writes_with)
+
+
+def _preview(lines: list[str]) -> None:
+    with st.container(height=PREVIEW_HEIGHT, border=False, key="preview"):
+        # No syntax colours: some are too faint, and long files take long.
+        st.code("\n".join(lines[:PREVIEW_LINES]), language=None, wrap_lines=True)
+    if len(lines) > PREVIEW_LINES:
+        st.caption(f"The first {PREVIEW_LINES} of {len(lines)} lines.")
+
+
+def _receipt(receipt: dict[str, Any]) -> None:
+    st.markdown("**Receipt**")
+    st.markdown(
+        f"{receipt['file_bytes']:,} bytes, promised {receipt['promised_bytes']:,} "
+        f"({receipt['difference']:+.2%})."
+    )
+    rows = [
+        {
+            "part": layer["name"],
+            "bits": layer["bits"],
+            "stored bits": layer["stored_bits"],
+            "promised bytes": layer["promised_bytes"],
+            "bytes": layer["file_bytes"],
+        }
+        for layer in receipt["layers"]
+    ]
+    rows += [{"part": name, "bytes": size} for name, size in receipt["parts"].items()]
+    st.dataframe(rows, hide_index=True, height=PREVIEW_HEIGHT)
+
+
+def commands(artifact: str, avg_bits: float, wishes: str, format: Format, name: str, /) -> str:
+    """The same on the command line."""
+    return (
+        f"python -m clado_core solve {artifact} \\\n"
+        f"    --avg-bits {avg_bits:g}{wishes} --json > chosen.json\n"
+        f"python -m clado_core export {artifact} \\\n"
+        f"    --assignment chosen.json --format {format.name} \\\n"
+        f"    --out {name}"
+    )
+
+
+def apply_code(artifact: str, json_name: str, /) -> str:
+    """Python that reads the exported JSON back."""
+    return (
+        "import clado_core as cc\n"
+        "from clado_core.assignment_file import read_assignment\n\n"
+        f'matrix = cc.load("{Path(artifact).name}")\n'
+        "chosen = read_assignment(\n"
+        f'    "{json_name}", matrix\n'
+        ")\n"
+        "print(chosen.by_layer())"
+    )
