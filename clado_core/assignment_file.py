@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,14 @@ from clado_core.scheme import parse_bits
 from clado_core.solution import Assignment, assignment_from_mapping
 
 CONFIGURATION_SCHEMA = "clado-mpq/"
+DIGEST = "sha256"
+
+
+def configuration_digest(document: Mapping[str, Any], /) -> str:
+    """Hexadecimal SHA-256 over an exported configuration's values, without the digest itself."""
+    values = {key: value for key, value in document.items() if key != DIGEST}
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_assignment(path: str | Path, matrix: SensitivityMatrix, /) -> Assignment:
@@ -47,6 +56,11 @@ def read_assignment(path: str | Path, matrix: SensitivityMatrix, /) -> Assignmen
 
 def _layer_bits(contents: Any, path: Path) -> Mapping[str, Any]:
     if isinstance(contents, dict) and str(contents.get("schema")).startswith(CONFIGURATION_SCHEMA):
+        if contents.get(DIGEST, configuration_digest(contents)) != configuration_digest(contents):
+            raise InputError(
+                f"{path}: the field 'sha256' does not match the rest, so the file was changed or "
+                "damaged after it was exported; export it again, or remove the field to use it."
+            )
         try:
             return {layer["name"]: _row_bits(layer) for layer in contents["layers"]}
         except (KeyError, TypeError, AttributeError):

@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from clado_core.container import container_bytes
 from clado_core.errors import InputError
 from clado_core.layers import LayerTable
 from clado_core.matrix import LOSS_PER_OBJECTIVE
-from clado_core.scheme import BitWidths, QuantizationScheme
+from clado_core.scheme import (
+    BitWidths,
+    QuantizationScheme,
+    bits_to_json,
+    input_bits,
+    menu_entries,
+    weight_bits,
+)
 
 
 class SolveStatus(Enum):
@@ -43,6 +51,7 @@ class Assignment:
     scheme: QuantizationScheme
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", menu_entries(self.bits))
         if len(self.bits) != len(self.layers):
             raise InputError(
                 f"The assignment has {len(self.bits)} bit-widths for {len(self.layers)} layers."
@@ -52,7 +61,8 @@ class Assignment:
     def size_bits(self) -> int:
         """Bits of the searched weights: Σ n_i·b_i."""
         return sum(
-            layer.n_weights * b for layer, b in zip(self.layers.layers, self.bits, strict=True)
+            layer.n_weights * weight_bits(b)
+            for layer, b in zip(self.layers.layers, self.bits, strict=True)
         )
 
     @property
@@ -62,17 +72,19 @@ class Assignment:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the whole file: packed weights, scales, and all that stays float32."""
+        """Bytes of the whole packed file: weights, scales, all that stays float32, its header."""
         packed = sum(
-            layer.weight_bytes(b) for layer, b in zip(self.layers.layers, self.bits, strict=True)
+            layer.weight_bytes(weight_bits(b))
+            for layer, b in zip(self.layers.layers, self.bits, strict=True)
         )
         return packed + fixed_bytes(self.layers, self.scheme)
 
     @property
     def bops(self) -> int:
         """Bit operations per sample: Σ MACs·b_weight·b_activation (0 where MACs are unknown)."""
-        return self.scheme.activation_bits * sum(
-            layer.macs * b for layer, b in zip(self.layers.layers, self.bits, strict=True)
+        return sum(
+            layer.macs * weight_bits(b) * (input_bits(b) or self.scheme.activation_bits)
+            for layer, b in zip(self.layers.layers, self.bits, strict=True)
         )
 
     def by_layer(self) -> dict[str, int]:
@@ -89,8 +101,9 @@ class Assignment:
 
 
 def fixed_bytes(layers: LayerTable, scheme: QuantizationScheme, /) -> int:
-    """Bytes that no bit-width changes: the scales, and everything that stays float32."""
-    return layers.other_bytes + sum(scheme.scale_bytes(x.out_channels) for x in layers.layers)
+    """Bytes that no bit-width changes: scales, everything that stays float32, the file's header."""
+    scales = sum(scheme.scale_bytes(layer.out_channels) for layer in layers.layers)
+    return scales + layers.other_bytes + container_bytes(layers)
 
 
 def assignment_from_mapping(
@@ -147,7 +160,7 @@ class Solution:
         """As plain values; the keys are listed in the README."""
         chosen = self.assignment
         return {
-            "assignment": chosen.by_layer(),
+            "assignment": {k: bits_to_json(b) for k, b in chosen.by_layer().items()},
             "status": self.status.code,
             "objective": self.objective,
             "predicted_loss_increase": self.predicted_loss_increase,

@@ -2,8 +2,11 @@
 
 Example:
   python -m clado_core solve assets/digits-resnet.clado --avg-bits 4 --json > chosen.json
-  python -m clado_core export assets/digits-resnet.clado --assignment chosen.json --format csv \\
-      --out chosen.csv
+  python -m clado_core export assets/digits-resnet.clado --assignment chosen.json --format list
+  python -m clado_core export assets/digits-resnet.clado --assignment chosen.json \\
+      --format onnx --report
+  python -m clado_core export assets/digits-resnet.clado --assignment chosen.json \\
+      --format onnx --out chosen.onnx
 """
 
 from __future__ import annotations
@@ -11,49 +14,134 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from clado_core.assignment_file import read_assignment
 from clado_core.errors import InputError
-from clado_core.export import FORMATS, Configuration, find_format, write
-from clado_core.store import artifact_digest, load
+from clado_core.export import (
+    FORMATS,
+    Capability,
+    ExportJob,
+    find_format,
+    load_network,
+)
+from clado_core.export.capability import Handling
+from clado_core.export.choice_file import read_configuration
+from clado_core.store import write_atomically
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("artifact", metavar="ARTIFACT", nargs="?", help="a .clado file")
-    parser.add_argument("--assignment", metavar="FILE", help="JSON: what solve --json printed")
-    parser.add_argument(
-        "--format", required=True, metavar="F", help=f"{', '.join(FORMATS)}, or 'list'"
+    add = parser.add_argument
+    add("artifact", metavar="ARTIFACT", nargs="?", help="a .clado file")
+    add("--assignment", metavar="FILE", help="JSON: what solve --json printed")
+    add("--format", required=True, metavar="F", help=f"{', '.join(FORMATS)}, or 'list'")
+    add("--out", metavar="PATH", help="file to write")
+    add(
+        "--report",
+        action="store_true",
+        help="only say what the target keeps, widens or refuses of this choice; write nothing",
     )
-    parser.add_argument("--out", metavar="PATH", help="file to write")
+    add(
+        "--upcast",
+        action="store_true",
+        help="give layers that the target has no form for more bits there, or float32",
+    )
+    add("--model", help="the network, where the artifact does not name it or it moved")
+    add("--weights", help="the weights it was measured with, where they are not the default ones")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write one file, or list the formats."""
+    """Write one file, report on one format, or list them all."""
     if arguments.format == "list":
-        return {"formats": {name: format.keeps for name, format in FORMATS.items()}}
+        return {"formats": _listing(arguments)}
     format = find_format(arguments.format)
-    for option in ("artifact", "assignment", "out"):
-        if not getattr(arguments, option):
-            raise InputError(
-                "An export needs an artifact, --assignment FILE and --out PATH "
-                "(only --format list needs none)."
-            )
-    matrix = load(arguments.artifact)
-    configuration = Configuration(
-        matrix=matrix,
-        assignment=read_assignment(arguments.assignment, matrix),
-        artifact_sha256=artifact_digest(arguments.artifact),
-    )
-    write(configuration, format, arguments.out)
+    needed = ("artifact", "assignment") if arguments.report else ("artifact", "assignment", "out")
+    if not all(getattr(arguments, option) for option in needed):
+        raise InputError(
+            "An export needs an artifact, --assignment FILE and --out PATH "
+            "(--report needs no --out, and --format list none of them)."
+        )
+    configuration = read_configuration(arguments.artifact, arguments.assignment)
+    job = ExportJob(configuration, upcast=arguments.upcast)
+    report = format.capability(job).to_json() | {"verified": format.to_json()["verified"]}
+    if arguments.report:
+        return {"report": report}
+    if format.needs_network:
+        network = load_network(configuration, model=arguments.model, weights=arguments.weights)
+        job = ExportJob(configuration, network, arguments.upcast)
+    contents = format.contents(job)
+    write_atomically(arguments.out, contents)
     return {
         "written": arguments.out,
         "format": format.name,
+        "bytes": len(contents),
         "size_bytes_promised": configuration.assignment.size_bytes,
+        "report": report,
+        "receipt": format.receipt(job, contents).to_json() if format.receipt else None,
     }
 
 
 def show(result: dict[str, Any]) -> str:
-    """The list of formats, or where the file is."""
+    """The list of formats, a report, or where the file is and what is in it."""
     if "formats" in result:
-        return "\n".join(f"{name:<6} {keeps}" for name, keeps in result["formats"].items())
-    return f"{result['written']} ({result['format']})"
+        return "\n".join(_format_line(name, facts) for name, facts in result["formats"].items())
+    lines = _report_lines(result["report"])
+    if "written" in result:
+        lines.insert(0, f"{result['written']} ({result['format']}, {result['bytes']:,} bytes)")
+    if result.get("receipt"):
+        lines += _receipt_lines(result["receipt"])
+    return "\n".join(lines)
+
+
+def _listing(arguments: argparse.Namespace) -> dict[str, Any]:
+    """All formats; with an artifact and a choice also what each does with it."""
+    listing = {name: format.to_json() for name, format in FORMATS.items()}
+    if arguments.artifact and arguments.assignment:
+        job = ExportJob(
+            read_configuration(arguments.artifact, arguments.assignment), upcast=arguments.upcast
+        )
+        for name, format in FORMATS.items():
+            listing[name]["choice"] = _counts(format.capability(job))
+    return listing
+
+
+def _counts(report: Capability) -> dict[str, Any]:
+    counts = {handling.code: n for handling, n in report.counts().items()}
+    return counts | {"refused_layers": [chosen.layer.name for chosen, _ in report.refused]}
+
+
+def _format_line(name: str, facts: dict[str, Any]) -> str:
+    line = f"{name:<19} {facts['keeps']}\n{'':<19} {facts['verified']}"
+    if facts["needs_packages"]:
+        line += f"; needs {', '.join(facts['needs_packages'])}"
+    if "choice" in facts:
+        told = [
+            f"{facts['choice'][handling.code]} {handling.value}"
+            for handling in Handling
+            if handling.code in facts["choice"]
+        ]
+        line += f"\n{'':<19} this choice's layers: {', '.join(told)}"
+    return line
+
+
+def _report_lines(report: dict[str, Any]) -> list[str]:
+    width = max(len(layer["name"]) for layer in report["layers"])
+    lines = []
+    for layer in report["layers"]:
+        phrase = Handling[layer["handling"].upper()].value
+        why = f" ({layer['why']})" if layer["why"] else ""
+        lines.append(
+            f"  {layer['name']:<{width}}  {layer['bits']} bits  {layer['stored']}: {phrase}{why}"
+        )
+    return [*lines, f"{report['format']}: {report['verified']}.", *report["notes"]]
+
+
+def _receipt_lines(receipt: dict[str, Any]) -> list[str]:
+    lines = [
+        f"Weights: {sum(layer['file_bytes'] for layer in receipt['layers']):,} bytes, "
+        f"promised {sum(layer['promised_bytes'] for layer in receipt['layers']):,}"
+    ]
+    lines += [f"{name[:1].upper()}{name[1:]}: {n:,} bytes" for name, n in receipt["parts"].items()]
+    lines.append(
+        f"File: {receipt['file_bytes']:,} bytes, promised {receipt['promised_bytes']:,} "
+        f"({receipt['difference']:+.2%})"
+    )
+    return lines

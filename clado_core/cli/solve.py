@@ -92,7 +92,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         time_limit_s=arguments.time_limit,
         gap_limit=arguments.gap,
     )
-    result = solution.to_json() | {"status_sentence": solution.status.value}
+    result = solution.to_json() | {
+        "status_sentence": solution.status.value,
+        "budgets": problem.budgets,
+        "pins": {name: bits_to_json(bits) for name, bits in problem.pins.items()},
+    }
     if arguments.prices:
         result["prices"] = _prices(problem, solver)
     if arguments.k_best > 1:

@@ -1,59 +1,52 @@
 """Write a chosen configuration for use elsewhere; one target per module.
 
-A target has ``render(configuration) -> bytes`` and stands in ``FORMATS`` with what it keeps.
+Each target's module has a ``FORMAT``: how its file is rendered, and what becomes of each layer in
+it. Libraries that only a target needs are imported when it is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
 
 from clado_core.errors import InputError
-from clado_core.export import as_csv, as_json
+from clado_core.export.capability import Capability as Capability
 from clado_core.export.configuration import Configuration as Configuration
+from clado_core.export.format import Format as Format
+from clado_core.export.job import ExportJob as ExportJob
+from clado_core.export.network import QuantizedNetwork as QuantizedNetwork
+from clado_core.export.network import load_network as load_network
+from clado_core.export.packed_load import load_packed as load_packed
+from clado_core.export.packed_load import read_packed as read_packed
+from clado_core.export.receipt import Receipt as Receipt
 from clado_core.store import write_atomically
 
+_TARGETS = (
+    "as_json",
+    "as_yaml",
+    "as_csv",
+    "packed",
+    "onnx_qdq",
+    "qonnx",
+    "torchao",
+    "modelopt",
+    "coreml",
+    "aimet",
+    "compressed_tensors",
+    "litert",
+    "model_explorer",
+    "name_map",
+)
+"""Modules of this package, in the order in which the targets are listed."""
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """One export target.
 
-    Args:
-        name: As given to ``export --format``.
-        suffix: Of the file's name, with its dot.
-        mime: Media type for a browser.
-        keeps: What the file holds, one sentence for the capability list.
-        render: Configuration → the file's bytes.
-    """
-
-    name: str
-    suffix: str
-    mime: str
-    keeps: str
-    render: Callable[[Configuration], bytes]
+def _formats() -> dict[str, Format]:
+    modules = (importlib.import_module(f"{__name__}.{target}") for target in _TARGETS)
+    found: list[Format] = [module.FORMAT for module in modules]
+    return {format.name: format for format in found}
 
 
-FORMATS = {
-    format.name: format
-    for format in (
-        Format(
-            "json",
-            ".json",
-            "application/json",
-            "Bits per layer with sizes, budget, prediction, solver status and provenance "
-            "(schema clado-mpq/1); this program reads it back.",
-            as_json.render,
-        ),
-        Format(
-            "csv",
-            ".csv",
-            "text/csv",
-            "One row per layer: name, type, shape, bits, bytes; no provenance.",
-            as_csv.render,
-        ),
-    )
-}
+FORMATS = _formats()
 
 
 def find_format(name: str, /) -> Format:
@@ -73,6 +66,46 @@ def file_name(configuration: Configuration, format: Format, /) -> str:
     return f"{model}_{configuration.assignment.avg_bits:.2f}b{digest}{format.suffix}"
 
 
-def write(configuration: Configuration, format: Format, path: str | Path, /) -> None:
-    """Render and write atomically; an interrupted export leaves no file under the final name."""
-    write_atomically(path, format.render(configuration))
+def make_job(
+    configuration: Configuration,
+    format: Format,
+    /,
+    *,
+    network: QuantizedNetwork | None = None,
+    upcast: bool = False,
+) -> ExportJob:
+    """Bring together what a target needs; its network is loaded where none is given."""
+    if format.needs_network and network is None:
+        network = load_network(configuration)
+    return ExportJob(configuration, network, upcast)
+
+
+def write(
+    configuration: Configuration,
+    format: Format,
+    path: str | Path,
+    /,
+    *,
+    network: QuantizedNetwork | None = None,
+    upcast: bool = False,
+) -> Receipt | None:
+    """Render and write atomically; an interrupted export leaves no file under the final name.
+
+    Args:
+        configuration: The choice.
+        format: One of ``FORMATS``.
+        path: The file.
+        network: For targets that need the weights; loaded from what was measured where None.
+        upcast: Whether layers that the target has no form for may take more bits.
+
+    Returns:
+        What each layer takes in the file, for targets that hold weights.
+
+    Raises:
+        InputError: The target has no form for a layer, or a library is missing.
+        ArtifactError: The file cannot be written, or the network is not the measured one.
+    """
+    job = make_job(configuration, format, network=network, upcast=upcast)
+    contents = format.contents(job)
+    write_atomically(path, contents)
+    return format.receipt(job, contents) if format.receipt else None

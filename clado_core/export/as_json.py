@@ -6,20 +6,33 @@ import json
 from typing import Any
 
 from clado_core import __version__
+from clado_core.assignment_file import DIGEST, configuration_digest
+from clado_core.container import container_bytes
+from clado_core.export.capability import Capability
 from clado_core.export.configuration import Configuration
+from clado_core.export.format import Format
+from clado_core.export.job import ExportJob
 from clado_core.scheme import bits_to_json
 
 SCHEMA = "clado-mpq/1"
 FLOAT_BYTES = 4
 
 
-def render(configuration: Configuration, /) -> bytes:
+def render(job: ExportJob, report: Capability, /) -> bytes:
     """The whole configuration as indented JSON, in a fixed key order."""
-    return (json.dumps(document(configuration), indent=2) + "\n").encode()
+    return (json.dumps(document(job.configuration), indent=2) + "\n").encode()
 
 
 def document(configuration: Configuration, /) -> dict[str, Any]:
-    """The same as plain values; sizes in bytes, losses as predicted increases."""
+    """The same as plain values; sizes in bytes, losses as predicted increases.
+
+    Its last key is a digest of the others, so that a changed file is noticed when it is read.
+    """
+    values = _values(configuration)
+    return {**values, DIGEST: configuration_digest(values)}
+
+
+def _values(configuration: Configuration) -> dict[str, Any]:
     matrix, assignment = configuration.matrix, configuration.assignment
     scheme, origin = matrix.scheme, matrix.provenance
     return {
@@ -40,6 +53,7 @@ def document(configuration: Configuration, /) -> dict[str, Any]:
         },
         "layers": configuration.layer_rows(),
         "unquantized_bytes": matrix.layers.other_bytes,
+        "header_bytes": container_bytes(matrix.layers),
         "totals": {
             "bytes": assignment.size_bytes,
             "size_bits": assignment.size_bits,
@@ -69,3 +83,14 @@ def _solver_facts(configuration: Configuration) -> dict[str, Any] | None:
     found = solution.to_json()
     keys = ("method", "solver", "status", "objective", "bound", "gap", "runtime_s")
     return {key: found[key] for key in keys}
+
+
+FORMAT = Format(
+    name="json",
+    suffix=".json",
+    mime="application/json",
+    keeps="Bits per layer with sizes, budget, prediction, solver status and provenance "
+    "(schema clado-mpq/1); this program reads it back.",
+    render=render,
+    checked_with=("clado_core",),
+)

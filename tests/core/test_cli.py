@@ -56,7 +56,7 @@ def test_budgets_and_wishes_hold_together(
 ) -> None:
     wishes = ["--pin", "block0.conv0=8", "--tie", "block0.conv1,block1.conv2"]
     wishes += ["--min-bits", "block1.*=4"]
-    budgets = ["--avg-bits", "6", "--size-mb", "0.0006", "--bops", "1e6"]
+    budgets = ["--avg-bits", "6", "--size-mb", "0.00156", "--bops", "1e6"]
     assert main(["solve", artifact, *budgets, *wishes, "--json"]) == 0
     bits = json.loads(capsys.readouterr().out)["assignment"]
     assert bits["block0.conv0"] == 8

@@ -1,6 +1,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,10 @@ import pytest
 import clado_core as cc
 from clado_core import export
 from clado_core.assignment_file import read_assignment
-from clado_core.errors import InputError
+from clado_core.cli import main
+from clado_core.container import container_bytes
+from clado_core.errors import ArtifactError, InputError
+from clado_core.export.choice_file import choice_contents, read_configuration
 from clado_core.solvers.enumerate import EnumerationSolver
 
 
@@ -25,14 +31,20 @@ def configuration(toy_matrix: cc.SensitivityMatrix) -> export.Configuration:
     )
 
 
+def _contents(configuration: export.Configuration, name: str) -> bytes:
+    return export.FORMATS[name].contents(export.ExportJob(configuration))
+
+
 def test_json_names_what_it_promises(configuration: export.Configuration) -> None:
-    document = json.loads(export.FORMATS["json"].render(configuration))
+    document = json.loads(_contents(configuration, "json"))
     assert document["schema"] == "clado-mpq/1"
     assert {row["name"]: row["bits"] for row in document["layers"]} == (
         configuration.assignment.by_layer()
     )
     rows = sum(row["weight_bytes"] + row["scale_bytes"] for row in document["layers"])
-    assert document["totals"]["bytes"] == rows + document["unquantized_bytes"]
+    fixed = document["unquantized_bytes"] + document["header_bytes"]
+    assert document["totals"]["bytes"] == rows + fixed
+    assert document["header_bytes"] == container_bytes(configuration.matrix.layers)
     assert document["solver"]["status"] == "optimal"
 
 
@@ -44,9 +56,18 @@ def test_json_reads_back_to_the_same_assignment(
     assert again == configuration.assignment
 
 
+def test_a_changed_json_is_noticed(configuration: export.Configuration, tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    export.write(configuration, export.FORMATS["json"], file)
+    document = json.loads(file.read_text())
+    document["layers"][0]["bits"] = 12 - document["layers"][0]["bits"]
+    file.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="sha256"):
+        read_assignment(file, configuration.matrix)
+
+
 def test_csv_has_one_row_per_layer(configuration: export.Configuration) -> None:
-    text = export.FORMATS["csv"].render(configuration).decode()
-    rows = list(csv.DictReader(io.StringIO(text)))
+    rows = list(csv.DictReader(io.StringIO(_contents(configuration, "csv").decode())))
     assert [int(row["bits"]) for row in rows] == list(configuration.assignment.bits)
     assert rows[0]["shape"] == "4x3x3x3"
 
@@ -57,5 +78,113 @@ def test_file_name_carries_model_bits_and_digest(configuration: export.Configura
 
 
 def test_unknown_formats_are_refused() -> None:
-    with pytest.raises(InputError, match="choose one of json, csv"):
+    with pytest.raises(InputError, match="choose one of json, yaml, csv"):
         export.find_format("exe")
+
+
+def test_the_same_choice_gives_the_same_bytes_from_python_and_the_command_line(
+    toy_matrix: cc.SensitivityMatrix, configuration: export.Configuration, tmp_path: Path
+) -> None:
+    artifact, chosen = tmp_path / "toy.clado", tmp_path / "chosen.json"
+    cc.save_matrix(toy_matrix, artifact)
+    chosen.write_text(json.dumps(choice_contents(configuration)))
+    read = read_configuration(artifact, chosen)
+    assert (read.solution, read.budgets) == (configuration.solution, configuration.budgets)
+    for name in ("json", "csv", "name-map", "modelopt", "model-explorer"):
+        out = tmp_path / f"file.{name}"
+        options = ["--assignment", str(chosen), "--format", name, "--out", str(out)]
+        assert main(["export", str(artifact), *options]) == 0
+        assert out.read_bytes() == _contents(read, name)
+    again = read_configuration(artifact, tmp_path / "file.json")
+    assert _contents(again, "json") == (tmp_path / "file.json").read_bytes()
+
+
+def test_the_list_tells_what_each_target_does_with_a_choice(
+    toy_matrix: cc.SensitivityMatrix,
+    configuration: export.Configuration,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    artifact, chosen = tmp_path / "toy.clado", tmp_path / "chosen.json"
+    cc.save_matrix(toy_matrix, artifact)
+    chosen.write_text(json.dumps(choice_contents(configuration)))
+    options = ["--assignment", str(chosen), "--format", "list"]
+    assert main(["export", str(artifact), *options, "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["formats"]
+    assert list(listed) == list(export.FORMATS)
+    assert listed["compressed-tensors"]["choice"]["refused"] == 4
+    assert listed["safetensors"]["choice"]["runs"] == 4
+    assert main(["export", str(artifact), *options]) == 0
+    assert "this choice's layers" in capsys.readouterr().out
+    assert main(["export", "--format", "list"]) == 0
+
+
+def test_refused_layers_are_named_and_widened_only_when_asked(
+    configuration: export.Configuration,
+) -> None:
+    format = export.FORMATS["compressed-tensors"]
+    with pytest.raises(InputError, match=r"'block0\.conv0' at \d bits .* --upcast"):
+        format.contents(export.ExportJob(configuration))
+    widened = json.loads(format.contents(export.ExportJob(configuration, upcast=True)))
+    assert len(widened["ignore"]) == 4
+
+
+@pytest.mark.parametrize("name", [n for n, f in export.FORMATS.items() if f.needs_network])
+def test_a_matrix_without_a_network_is_refused_with_a_sentence(
+    name: str, configuration: export.Configuration, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="give --model"):
+        export.write(configuration, export.FORMATS[name], tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_export_leaves_nothing_under_the_final_name(
+    configuration: export.Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        export.write(configuration, export.FORMATS["json"], tmp_path / "c.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_room_for_the_file_is_one_sentence(
+    configuration: export.Configuration, tmp_path: Path
+) -> None:
+    code = (
+        "import resource, signal, sys; from clado_core.cli import main;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); sys.exit(main(sys.argv[1:]))"
+    )
+    artifact, chosen = tmp_path / "toy.clado", tmp_path / "chosen.json"
+    cc.save_matrix(configuration.matrix, artifact)
+    chosen.write_text(json.dumps(choice_contents(configuration)))
+    out = tmp_path / "full.json"
+    options = ["--assignment", str(chosen), "--format", "json", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "export", str(artifact), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("Cannot write")
+    assert not list(tmp_path.glob("*full*"))
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    configuration: export.Configuration, tmp_path: Path
+) -> None:
+    for folder in (tmp_path / "missing", Path("/proc")):
+        with pytest.raises(ArtifactError, match="Cannot write"):
+            export.write(configuration, export.FORMATS["csv"], folder / "c.csv")
+
+
+def test_a_missing_library_comes_with_its_install_command(
+    configuration: export.Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(InputError, match="python -m pip install pyyaml"):
+        _contents(configuration, "yaml")

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import clado_core as cc
+from clado_core.container import container_bytes
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.problem import bits_for_average
 from clado_core.program import compile_program
@@ -77,7 +78,7 @@ def test_the_compiled_program_has_the_same_objective_and_limits(
     problem = cc.AllocationProblem(
         matrix,
         budget_bits=5 * matrix.layers.total_weights,
-        budget_bytes=500,
+        budget_bytes=500 + container_bytes(matrix.layers),
         budget_bops=32 * 4 * int(matrix.layers.macs.sum()) + 32 * 4 * 500,
         pins={names[1]: pinned},
         ties=((names[0], names[3]),),
@@ -96,7 +97,7 @@ def test_sizes_count_scales_and_unquantized_parts(toy_matrix: cc.SensitivityMatr
     assignment = cc.AllocationProblem(toy_matrix).assignment((2, 4, 8, 2))
     weights = [4 * c * 9 for c in (3, 4, 5, 6)]
     packed = weights[0] // 4 + weights[1] // 2 + weights[2] + weights[3] // 4
-    assert assignment.size_bytes == packed + 4 * 4 * 4 + 64
+    assert assignment.size_bytes == packed + 4 * 4 * 4 + 64 + container_bytes(toy_matrix.layers)
     assert assignment.size_bits == 8 * packed
     assert assignment.bops == 32 * (100 * 2 + 200 * 4 + 300 * 8 + 400 * 2)
 
