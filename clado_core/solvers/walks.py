@@ -20,6 +20,10 @@ TENURE = (4, 12)
 PENALTY_STEP = 1.6
 """Factor on a walk's penalty after a step outside the budgets, its inverse after one inside."""
 
+PENALTY_RANGE = 1e12
+"""A penalty stays within this factor of the first ones' middle: one that shrank through a thousand
+steps inside would take as many outside to count again."""
+
 PATIENCE = 100
 """Steps without a walk's new best after which it starts again from a crossover of two bests."""
 
@@ -83,10 +87,11 @@ class _Walks:
         self.rows = np.arange(n_walks)
         self.row_starts = n_variables * self.rows[:, None]
         self.diagonal = program.Q.diagonal()
-        scale = float(np.abs(program.Q).sum())
+        middle = float(np.abs(program.Q).sum()) / (2 * max(n_variables, 1))
         self.least = IMPROVEMENT * float(np.abs(program.Q).max(initial=0.0))
         # Which penalty suits a program is unknown, so the walks begin with a range of them.
-        self.penalty = scale / max(n_variables, 1) * np.geomspace(0.05, 5.0, n_walks)
+        self.penalty = middle * np.geomspace(0.1, 10.0, n_walks)
+        self.penalties = middle / PENALTY_RANGE, middle * PENALTY_RANGE
         self.chosen = np.zeros_like(starts)
         self.field = np.zeros((n_walks, n_variables))
         self.objective = np.zeros(n_walks)
@@ -127,6 +132,7 @@ class _Walks:
         self.released[self.rows, dropped] = step + rng.integers(*TENURE, len(move))
         inside = self._feasible()
         self.penalty *= np.where(inside, 1 / PENALTY_STEP, PENALTY_STEP)
+        self.penalty.clip(*self.penalties, out=self.penalty)
         self._remember(inside)
 
     def restart_stale(self, rng: np.random.Generator) -> None:
