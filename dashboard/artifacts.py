@@ -7,9 +7,6 @@ artifact is the key.
 from __future__ import annotations
 
 import gc
-import json
-import logging
-import math
 import os
 import tempfile
 from dataclasses import dataclass
@@ -19,8 +16,8 @@ import numpy as np
 import streamlit as st
 
 import clado_core as cc
-from clado_core.errors import CladoError, InputError
-from clado_core.frontier import Frontier
+from clado_core.companions import load_frontier
+from clado_core.errors import CladoError
 from clado_core.store import SUFFIX, artifact_digest
 from dashboard.answers import Answers
 from dashboard.jobs import SolveService
@@ -32,9 +29,6 @@ FOLDERS = "CLADO_ARTIFACTS"
 """Environment variable: folders of the user's own artifacts, separated as in PATH."""
 
 SAMPLE = "sample"
-FRONTIER_SUFFIX = ".frontier.json"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +143,9 @@ def solve_service() -> SolveService:
 
 def _add_stored_front(known: Answers, path: Path) -> None:
     """Take over ``NAME.frontier.json`` beside the artifact; a file that does not fit is ignored."""
-    stored = path.with_suffix(FRONTIER_SUFFIX)
-    if not stored.is_file():
-        return
-    try:
-        front = Frontier.from_json(json.loads(stored.read_text(encoding="utf-8")), known.matrix)
-        for point in front.points:
-            # A front of another measurement of this network would state another objective.
-            if not math.isclose(
-                known.matrix.objective(point.assignment.bits), point.objective, rel_tol=1e-6
-            ):
-                raise InputError("it belongs to another measurement")
+    front = load_frontier(path, known.matrix)
+    if front is not None:
         known.take(front)
-    except (CladoError, OSError, ValueError, TypeError, KeyError) as problem:
-        _log.warning("%s is ignored: %s", stored.name, problem)
 
 
 def sample_folder() -> Path:

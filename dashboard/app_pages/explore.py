@@ -16,11 +16,10 @@ def explore() -> None:
     """The page, once for every choice that is made; a drag runs ``follow`` alone."""
     state = view_state.current()
     answer = answer_now(state)
-    with st.container(border=True):
-        slider, readout, buttons = st.columns(
-            [43, 34, 23], vertical_alignment="center", gap="medium"
-        )
-        with buttons:
+    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
+        slider = st.container(width="stretch")
+        readout = st.container(width=390)
+        with st.container(width=300):
             actions(state, answer)
     tiles = st.container()
     front_column, layers_column = st.columns([58, 42])

@@ -1,9 +1,15 @@
 """Method: what is computed, from what, with which checks and limits."""
 
+import math
+
 import streamlit as st
 
 from clado_core.diagnostics import Diagnosis, diagnose
+from clado_core.evidence.significance import rank_correlation
 from dashboard import view_state
+from dashboard.cards.chart import Chart, draw_chart
+from dashboard.figures.trust import TrustInfo, trust_alt, trust_figure, trust_rows
+from dashboard.measured import measured
 from dashboard.theme import megabytes, number, percent
 
 state = view_state.current()
@@ -75,6 +81,31 @@ def checks() -> None:
             )
 
 
+def trust() -> None:
+    """Predicted against measured loss, of what was run."""
+    predicted = [matrix.predicted_loss_increase(run.assignment.bits) for run in runs]
+    info = TrustInfo(
+        names=tuple(
+            f"{run.method or 'choice'} at {run.assignment.avg_bits:.2f} bits" for run in runs
+        ),
+        ours=tuple(run.ours for run in runs),
+        predicted=tuple(predicted),
+        measured=tuple(run.loss_increase for run in runs),
+        correlation=rank_correlation(predicted, [run.loss_increase for run in runs]),
+    )
+    chart = Chart(
+        title="Does the prediction hold?",
+        key="trust_plot",
+        figure=lambda: trust_figure(info, state.mode),
+        alt=trust_alt(info),
+        rows=lambda: trust_rows(info),
+        help="Each point is a choice that was quantized and run on held-out samples.",
+    )
+    draw_chart(chart, height=300)
+    st.caption(trust_alt(info))
+
+
+runs = [run for run in measured(state.artifact) if math.isfinite(run.loss_increase)]
 left, right = st.columns(2)
 with left:
     with st.container(border=True):
@@ -104,14 +135,22 @@ with left:
     with st.container(border=True):
         st.markdown("**Solvers**")
         st.markdown(
-            "- **Local search** answers at once (greedy starts, 1-moves, 2-swaps, tabu walks): "
-            "*approximate*.\n"
-            "- **SCIP**, in a separate process, starts from that answer and improves or proves it; "
-            "the gap says how far the optimum can be at most.\n"
-            "- **Budgets help each other**: a choice for a smaller budget fits a larger one, a "
-            "bound for a larger budget holds for a smaller one."
+            "1. **Local search** answers at once, by tabu walks and descents over single moves "
+            "and swaps: *approximate*.\n"
+            "2. **DAQP** proves it or finds better, in a process of its own: branch and bound over "
+            "an exact convex reformulation of G, shifted by terms that are zero for every choice, "
+            "so the optimum stays what it was.\n"
+            "3. **SCIP** proves the same again with code of its own, and takes over where DAQP is "
+            "slow; the gap says how far the optimum can be at most.\n\n"
+            "**Budgets help each other**: a choice for a smaller budget fits a larger one, a bound "
+            "for a larger budget holds for a smaller one. **Other methods' curves** (diagonal "
+            "only, HAWQ, MPQCO, PSD) are minimized by local search and scored on the measured G; "
+            "about it they prove nothing."
         )
 with right:
+    if runs:
+        with st.container(border=True):
+            trust()
     with st.container(border=True):
         st.markdown("**Where the numbers come from**")
         st.table(provenance_rows(), hide_index=True)

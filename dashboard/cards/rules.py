@@ -22,7 +22,7 @@ def lock_row(state: ViewState, /) -> None:
     if st.session_state.get(LAYER) not in names:
         st.session_state[LAYER] = names[0]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.selectbox("Layer", names, key=LAYER, label_visibility="collapsed", width=180)
+        st.selectbox("Layer", names, key=LAYER, label_visibility="collapsed", width=150)
         layer = st.session_state[LAYER]
         key = f"{LOCK}_{state.artifact.digest[:8]}_{layer}"
         st.session_state[key] = str(dict(state.rules.locks).get(layer, FREE))

@@ -24,6 +24,8 @@ MAX_GROUPS = 10
 
 TIE_SYMBOLS = ("square-open", "diamond-open", "circle-open")
 
+LONGEST_LABEL = 12
+
 MAX_UPRIGHT = 5
 """With more group labels than this they are slanted."""
 
@@ -236,7 +238,7 @@ def _layout(info: BitsInfo, places: Places, mode: Mode) -> Spec:
             "range": [-0.9, len(info.bits) - 0.1],
             "tickmode": "array",
             "tickvals": [(centres[a] + centres[z]) / 2 for _, a, z in info.groups],
-            "ticktext": [label for label, _, _ in info.groups],
+            "ticktext": [_short(label) for label, _, _ in info.groups],
             "tickangle": -35 if slanted else 0,
             "showgrid": False,
             "tickfont": {"size": 11},
@@ -262,6 +264,10 @@ def _edge(x: float, mode: Mode) -> Spec:
         "layer": "below",
         "line": {"color": palette(mode).grid, "width": 1},
     }
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
 
 
 def _hover(info: BitsInfo, i: int) -> str:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import clado_core as cc
+from clado_core.evidence import Choice, Evidence, Outcome, save_evidence
 from dashboard import artifacts
 from dashboard.measured import measured
 from tests.dashboard.conftest import OpenPage
+from tests.dashboard.test_pages import texts
 
 RUN = {
     "top1": 0.9,
@@ -50,3 +53,53 @@ def test_an_odd_file_is_ignored(
     write(own_artifacts, RUN | damage)
     assert measured(artifacts.find().artifacts["alpha"]) == ()
     assert "is ignored" in caplog.text
+
+
+def evidence(matrix: cc.SensitivityMatrix, digest: str) -> Evidence:
+    """Two methods' choices at two budgets, as the command stores them."""
+    outcomes = []
+    for method, bits in (("clado", 4), ("hawq", 4), ("clado", 8), ("hawq", 8)):
+        problem = cc.AllocationProblem(matrix)
+        chosen = problem.assignment((bits,) * matrix.n_layers)
+        choice = Choice(
+            method,
+            float(bits),
+            chosen.bits,
+            chosen.avg_bits,
+            chosen.size_bytes,
+            matrix.predicted_loss_increase(chosen.bits),
+            "optimal",
+        )
+        outcomes.append(Outcome(choice, 0.8 + bits / 100, (0.7, 0.9), 0.6 - bits / 100, None))
+    digests = {"matrix": digest}
+    return Evidence("alpha", "toy", digests, 1000, 0.95, 0.5, tuple(outcomes), {})
+
+
+def test_evidence_is_read_and_drawn_by_method(open_page: OpenPage, own_artifacts: Path) -> None:
+    artifact = artifacts.find().artifacts["alpha"]
+    matrix = artifacts.matrix(artifact)
+    save_evidence(evidence(matrix, artifact.digest), own_artifacts / "alpha.evidence.json")
+    runs = measured(artifact)
+    assert [run.method for run in runs] == ["clado", "hawq", "clado", "hawq"]
+    assert [run.ours for run in runs] == [True, False, True, False]
+    assert runs[0].loss_increase == pytest.approx(0.06)
+    app = open_page(model="alpha")
+    app.segmented_control(key="front_view").set_value("Measured accuracy").run()
+    assert not app.exception
+    chart = app.get("plotly_chart")[0].proto
+    assert "HAWQ" in chart.spec and "Measured top-1 accuracy on 1000 samples" in chart.alt
+    app.toggle(key="accuracy_plot_table").set_value(True).run()
+    assert list(app.dataframe[0].value["Chosen by"]) == ["CLADO", "CLADO", "HAWQ", "HAWQ"]
+    method = open_page("method", model="alpha")
+    assert not method.exception
+    assert "rank correlation" in texts(method)
+
+
+def test_evidence_of_another_measurement_is_ignored(
+    own_artifacts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifact = artifacts.find().artifacts["alpha"]
+    other = evidence(artifacts.matrix(artifact), "0" * 64)
+    save_evidence(other, own_artifacts / "alpha.evidence.json")
+    assert measured(artifact) == ()
+    assert "another measurement" in caplog.text

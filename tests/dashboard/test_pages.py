@@ -160,21 +160,21 @@ def test_one_bit_width_leaves_nothing_to_choose(
 def test_a_stored_front_is_used_and_a_foreign_one_ignored(
     open_page: OpenPage, own_artifacts: Path
 ) -> None:
-    import json
 
+    from clado_core.companions import save_frontier
     from clado_core.solvers.enumerate import EnumerationSolver
     from clado_core.sweeping import sweep
 
     matrix = cc.load(own_artifacts / "alpha.clado")
     front = sweep(matrix, points=9, solver=EnumerationSolver())
-    stored = own_artifacts / "alpha.frontier.json"
-    stored.write_text(json.dumps(front.to_json()))
+    stored = save_frontier(front, own_artifacts / "alpha.clado")
     known = artifacts.answers(artifacts.find().artifacts["alpha"])
     assert known.budgets() == front.budgets_bits
     assert all(s.status is cc.SolveStatus.OPTIMAL for s in known.front())
     (own_artifacts / "beta.frontier.json").write_text(stored.read_text())
     app = open_page(model="beta")
     assert not app.exception
+    assert artifacts.answers(artifacts.find().artifacts["beta"]).budgets() != front.budgets_bits
 
 
 def test_export_reads_back(open_page: OpenPage, tmp_path: Path) -> None:
