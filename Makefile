@@ -1,17 +1,23 @@
-# make run | test | lint | bench | setup — everything happens inside .venv
+# make run | test | test-export | lint | bench | setup — everything happens inside .venv
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+EXPORT_VENV := .venv-export
+SITE_PACKAGES := 'import sysconfig; print(sysconfig.get_path("purelib"))'
 ARGS ?=
 
-.PHONY: run test lint bench readme setup test-tools clean
+.PHONY: run test test-export lint bench readme setup test-tools clean
 
 run: setup
 	$(BIN)/streamlit run dashboard/app.py $(ARGS)
 
 test: test-tools
 	$(BIN)/python -m pytest $(ARGS)
+
+test-export: $(EXPORT_VENV)/.installed
+	REQUIRE_EXPORT_TARGETS=1 $(EXPORT_VENV)/bin/python -m pytest -m export_targets \
+		tests/core/test_export_targets.py $(ARGS)
 
 lint: test-tools
 	$(BIN)/ruff format --check .
@@ -40,5 +46,14 @@ $(VENV)/.test-tools: requirements-test.txt $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@touch $@
 
+# The libraries that exported files are for have many requirements of their own: a second
+# environment, which finds torch and the test tools in the first.
+$(EXPORT_VENV)/.installed: requirements-export.txt $(VENV)/.test-tools
+	$(PYTHON) -m venv $(EXPORT_VENV)
+	$(BIN)/python -c $(SITE_PACKAGES) > "$$($(EXPORT_VENV)/bin/python -c $(SITE_PACKAGES))/first.pth"
+	$(EXPORT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements-export.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(EXPORT_VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -114,7 +114,10 @@ def capability_card(format: Format, report: Capability, /) -> None:
 
 def contents_card(format: Format, job: ExportJob, written: ExportedFile | None, /) -> None:
     """The file as text, or the receipt of one that is not."""
-    if format.is_text and (written is not None or not _needs_process(format)):
+    if format.capability(job).refused:
+        st.markdown("**Preview**")
+        st.caption("Allow more bits at the left, or choose others in Explore, to see the file.")
+    elif format.is_text and (written is not None or not _needs_process(format)):
         data = format.contents(job) if written is None else written.data
         st.markdown("**Preview**")
         _preview(data.decode("utf-8", errors="replace").splitlines())
