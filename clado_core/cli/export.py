@@ -142,6 +142,6 @@ def _receipt_lines(receipt: dict[str, Any]) -> list[str]:
     lines += [f"{name[:1].upper()}{name[1:]}: {n:,} bytes" for name, n in receipt["parts"].items()]
     lines.append(
         f"File: {receipt['file_bytes']:,} bytes, promised {receipt['promised_bytes']:,} "
-        f"({receipt['difference']:+.2%})"
+        f"({receipt['difference']:+.2%}); the promise is that of the packed safetensors"
     )
     return lines

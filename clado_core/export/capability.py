@@ -15,12 +15,12 @@ FLOAT_BITS = 32
 class Handling(Enum):
     """What becomes of a layer's bit-width; the value is the phrase shown to users."""
 
-    RUNS = "kept at its bit-width"
+    RUNS = "kept at the chosen bits"
     WIDENED = "kept in more bits, with the same values"
-    SIMULATED = "simulated at its bit-width, carried in a wider type"
+    SIMULATED = "simulated at the chosen bits, carried in a wider type"
     UPCAST = "given more bits, because asked to"
     FLOAT = "left in float32, because asked to"
-    REFUSED = "has no form there"
+    REFUSED = "without a form there"
 
     @property
     def code(self) -> str:

@@ -13,7 +13,9 @@ from dashboard.exporting import ExportedFile, export_file
 from dashboard.theme import Mode
 
 PREVIEW_LINES = 400
-PREVIEW_HEIGHT, REPORT_HEIGHT = 330, 230
+PREVIEW_HEIGHT, REPORT_HEIGHT = 480, 230
+SAME_SIZE = 0.01
+"""A file within 1 % of the promise keeps it."""
 KEPT = "clado_exported"
 """The session's last file that was written in a process of its own."""
 
@@ -66,7 +68,7 @@ def _written(artifact: str, format: Format, job: ExportJob, mode: Mode) -> Expor
         st.warning(written, icon=":material/error:")
         return None
     st.session_state[KEPT] = (key, written)
-    return written
+    st.rerun()
 
 
 def _download(data: Any, name: str, mime: str, mode: Mode) -> None:
@@ -146,6 +148,8 @@ def _receipt(receipt: dict[str, Any]) -> None:
         f"{receipt['file_bytes']:,} bytes, promised {receipt['promised_bytes']:,} "
         f"({receipt['difference']:+.2%})."
     )
+    if abs(receipt["difference"]) > SAME_SIZE:
+        st.caption("The promise is that of the packed file, --format safetensors.")
     rows = [
         {
             "part": layer["name"],
@@ -160,14 +164,15 @@ def _receipt(receipt: dict[str, Any]) -> None:
     st.dataframe(rows, hide_index=True, height=PREVIEW_HEIGHT)
 
 
-def commands(artifact: str, avg_bits: float, wishes: str, format: Format, name: str, /) -> str:
+def commands(artifact: str, avg_bits: float, wishes: str, format: Format, job: ExportJob, /) -> str:
     """The same on the command line."""
+    upcast = " --upcast" if job.upcast else ""
     return (
         f"python -m clado_core solve {artifact} \\\n"
         f"    --avg-bits {avg_bits:g}{wishes} --json > chosen.json\n"
         f"python -m clado_core export {artifact} \\\n"
-        f"    --assignment chosen.json --format {format.name} \\\n"
-        f"    --out {name}"
+        f"    --assignment chosen.json --format {format.name}{upcast} \\\n"
+        f"    --out {file_name(job.configuration, format)}"
     )
 
 
