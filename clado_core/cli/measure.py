@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="of activations (default: channels-last on a GPU)",
     )
+    add("--group-bits", action="store_true", help="run a layer's bit-widths as one batch")
     add("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
     add("--address", default="auto", help="of the Ray cluster; local starts one (default: auto)")
     add("--layers", choices=("all", "paper"), default="all", help="paper: not the first and last")
@@ -100,6 +101,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.estimator,
         tuple(name for name in arguments.baselines.split(",") if name),
         None if arguments.memory_mb is None else int(arguments.memory_mb * 1e6),
+        group_bits=arguments.group_bits,
     )
     model = _model(arguments)
     samples = _samples(arguments, model)
@@ -218,6 +220,7 @@ def _describe(
         "samples": len(samples),
         "device": next(p.device.type for p in model.module.parameters()),
         "estimated_s": cost.seconds,
+        "estimated_grouped_s": cost.grouped_seconds,
     }
 
 

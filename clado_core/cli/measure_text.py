@@ -6,6 +6,9 @@ from typing import Any
 
 from clado_core.cli.progress import clock
 
+WORTHWHILE = 0.9
+"""A way to measure is suggested where it takes at most this share of the time."""
+
 
 def show(result: dict[str, Any]) -> str:
     """The result for people: a table of layers for a dry run, a sentence else."""
@@ -34,8 +37,16 @@ def show(result: dict[str, Any]) -> str:
         f"{result['macs'] / 1e12:.3g}·10¹² multiply-accumulates, "
         f"{result['macs'] / result['naive_macs']:.0%} of running the whole network each time.",
         *_not_traced(result),
+        *_grouping(result),
     ]
     return "\n".join(lines)
+
+
+def _grouping(result: dict[str, Any]) -> list[str]:
+    seconds = result["estimated_grouped_s"]
+    if seconds > WORTHWHILE * result["estimated_s"]:
+        return []
+    return [f"With --group-bits, a layer's bit-widths as one batch: about {clock(seconds)}."]
 
 
 def _not_traced(result: dict[str, Any]) -> list[str]:

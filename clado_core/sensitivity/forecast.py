@@ -48,6 +48,7 @@ class Forecast:
         macs: Multiply-accumulates; exact for estimators that measure a fixed set of losses.
         naive_macs: The same losses by whole forwards.
         seconds: From a few timed forwards.
+        grouped_seconds: The same with ``group_bits``.
         memory_bytes: Above the loaded network: copies of weights, activations, kept outputs.
         not_traced: What cannot be cut, as ``NetworkGraph.not_traced``.
     """
@@ -56,6 +57,7 @@ class Forecast:
     macs: int
     naive_macs: int
     seconds: float
+    grouped_seconds: float
     memory_bytes: int
     not_traced: str
 
@@ -75,10 +77,15 @@ def forecast(
     ):
         runner = build_runner(model, layers, batches, settings, swap)
         classes = run_batch(model, batches[0]).shape[1]
-        seconds = _seconds_per_step(runner, batches[0].x)
+        x, several = batches[0].x, torch.cat([batches[0].x] * len(menu))
+        grouped_s = _seconds_per_step(runner, several) / len(menu)
+        seconds = grouped_s if runner.grouped else _seconds_per_step(runner, x)
     units = units_of(layers, settings)
-    macs, time_s = runner.profile.macs, seconds * len(samples) / len(batches[0].y)
-    costs = [_cost(units, runner, layers, settings, per_step) for per_step in (macs, time_s)]
+    macs, n_batches = runner.profile.macs, len(samples) / len(batches[0].y)
+    costs = [
+        _cost(units, runner, layers, settings, per_step)
+        for per_step in (macs, seconds * n_batches, grouped_s * n_batches)
+    ]
     n_forwards = len(units) + round(_share(layers, settings) * len(_pairs(layers, settings)))
     kept = len(samples) * classes * FLOAT_BYTES
     kept *= 1 + len(layers) * len(menu) * (settings.estimator in WITH_OUTPUTS)
@@ -88,6 +95,7 @@ def forecast(
         macs=int(costs[0]) * len(samples),
         naive_macs=n_forwards * int(macs.sum()) * len(samples),
         seconds=costs[1],
+        grouped_seconds=costs[2],
         memory_bytes=int(weight_bytes(layers, len(menu)) + activations + kept),
         not_traced=runner.graph.not_traced,
     )

@@ -82,14 +82,14 @@ class NetworkGraph:
             return (INPUT,)
         return tuple(sorted(v for v, k in self.last_reads.items() if v < cut <= k))
 
-    def first_uses(self, layers: LayerTable) -> tuple[int, ...] | None:
-        """For each layer the first step that uses its weight; None where one is not found."""
+    def uses(self, layers: LayerTable) -> tuple[tuple[int, int], ...] | None:
+        """For each layer the first and last step that use its weight; None where one has none."""
         found = []
         for layer in layers.layers:
-            steps = (k for k, step in enumerate(self.steps) if _uses(step, layer.parameter))
-            if (first := next(steps, None)) is None:
+            steps = [k for k, step in enumerate(self.steps) if _uses(step, layer.parameter)]
+            if not steps:
                 return None
-            found.append(first)
+            found.append((steps[0], steps[-1]))
         return tuple(found)
 
 

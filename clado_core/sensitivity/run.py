@@ -201,5 +201,6 @@ def _identity(
         "range_rule": settings.scheme.range_rule,
         "batch_size": settings.batch_size,
         "memory_format": "channels-last" if is_channels_last(model) else None,
+        "group_bits": settings.group_bits or None,
         "device": next((p.device.type for p in model.parameters()), "cpu"),
     }

@@ -8,6 +8,7 @@ layer. The schedule is also the exact forecast of the cost.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -93,6 +94,34 @@ def scheduled_cost(
     upto: list[float] = [0, *per_step.cumsum().tolist()]
     moves = schedule(units, starts, n_bits, len(per_step))
     return sum(upto[move.end] - upto[move.start] for move in moves)
+
+
+def siblings(
+    moves: Iterable[Move], starts: tuple[int, ...], n_bits: int, /
+) -> Iterator[tuple[int, list[Move]]]:
+    """Join consecutive measurements that differ in the bit-width of one layer alone.
+
+    Args:
+        moves: As of ``schedule``.
+        starts: Cut before each layer, shape (L,).
+        n_bits: Size of the menu.
+
+    Yields:
+        The layer that differs, and its moves; −1 and one move where nothing can be joined.
+    """
+
+    def shared(move: Move) -> tuple[object, ...]:
+        if move.kind != "measure" or not move.unit:
+            return (move.kind, move.end, move.unit)
+        *held, last = sorted(move.unit, key=lambda a: (starts[a // n_bits], a))
+        return ("measure", move.start, move.source, tuple(held), last // n_bits)
+
+    for key, group in itertools.groupby(moves, key=shared):
+        joined = list(group)
+        if len(joined) > 1:
+            yield int(str(key[-1])), joined
+        else:
+            yield -1, joined
 
 
 def choose_starts(

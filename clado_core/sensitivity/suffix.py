@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from clado_core.errors import InputError
+from clado_core.errors import CladoError, InputError
 from clado_core.inference import require_scores, running
 from clado_core.layers import LayerTable
 from clado_core.sensitivity.graph import INPUT, NetworkGraph, Values, tensors, trace, whole_graph
 from clado_core.sensitivity.plan import Unit
 from clado_core.sensitivity.profile import NetworkProfile, profile_graph
-from clado_core.sensitivity.schedule import Move, choose_starts, schedule
+from clado_core.sensitivity.schedule import Move, choose_starts, schedule, siblings
 from clado_core.weight_swap import WeightSwap
 
 CHECKED_SAMPLES = 4
 """Samples on which the traced steps must give the network's own outputs, bit for bit."""
+GROUP_TOLERANCE = 1e-5
+"""Within which outputs in a larger batch must be those in a smaller one, which sums differently."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +33,16 @@ class SuffixRunner:
         profile: What they cost.
         starts: Cut before each layer, shape (L,).
         n_bits: Size of the menu.
+        ends: Cut after the last use of each layer's weight, shape (L,).
+        grouped: Whether bit-widths of one layer are run as one batch after that cut.
     """
 
     graph: NetworkGraph
     profile: NetworkProfile
     starts: tuple[int, ...]
     n_bits: int
+    ends: tuple[int, ...] = ()
+    grouped: bool = False
 
     def within(self, bytes_per_sample: float, /) -> SuffixRunner:
         """The same network held to a memory, in bytes per sample of a batch.
@@ -47,7 +53,7 @@ class SuffixRunner:
         Raises:
             InputError: Not even whole forwards fit.
         """
-        working = float(self.profile.working_bytes.max())
+        working = self._working_bytes
         if working > bytes_per_sample:
             raise InputError(
                 f"One forward needs {working / 1e6:.3g} MB per sample, and the memory allows "
@@ -65,7 +71,12 @@ class SuffixRunner:
     def bytes_per_sample(self) -> float:
         """Most memory held at once per sample of a batch, activations only."""
         largest = max(self.profile.live_bytes[k] if k else 0.0 for k in self.starts)
-        return float(2 * largest + self.profile.working_bytes.max())
+        return float(2 * largest + self._working_bytes)
+
+    @property
+    def _working_bytes(self) -> float:
+        """Of one forward, or of one for every bit-width at once."""
+        return float(self.profile.working_bytes.max()) * (self.n_bits if self.grouped else 1)
 
     def outputs(
         self, x: Tensor, units: Iterable[Unit], place: Callable[[Unit], None], /
@@ -83,7 +94,8 @@ class SuffixRunner:
             MeasurementError: The network cannot run these inputs, or gives no class scores.
         """
         held: dict[str, Values] = {"base": {INPUT: x}}
-        for move in schedule(units, self.starts, self.n_bits, len(self.graph)):
+        for layer, moves in self._moves(units):
+            move = moves[0]
             place(move.unit)
             if move.source == "base":
                 held.pop("held", None)  # the candidate it belonged to is done
@@ -92,11 +104,36 @@ class SuffixRunner:
             owned = move.kind == move.source and (move.kind == "held" or moved)
             source = held.pop(move.source) if owned else held[move.source]
             with running(x):
-                values = self._run(source, move, owned)
-            if move.kind == "measure":
+                if layer >= 0:
+                    found = self._run_together(source, moves, layer, place)
+                else:
+                    values = self._run(source, move, owned)
+            if layer >= 0:
+                yield from zip((m.unit for m in moves), found, strict=True)
+            elif move.kind == "measure":
                 yield move.unit, require_scores(values[len(self.graph) - 1])
             else:
                 held[move.kind] = values
+
+    def _moves(self, units: Iterable[Unit]) -> Iterator[tuple[int, list[Move]]]:
+        moves = schedule(units, self.starts, self.n_bits, len(self.graph))
+        if self.grouped:
+            return siblings(moves, self.starts, self.n_bits)
+        return ((-1, [move]) for move in moves)
+
+    def _run_together(
+        self, source: Values, moves: list[Move], layer: int, place: Callable[[Unit], None]
+    ) -> Sequence[Tensor]:
+        """Outputs of bit-widths of one layer: up to its last use in turn, then at once."""
+        join = max(self.ends[layer], moves[0].start)
+        parts = []
+        for move in moves:
+            place(move.unit)
+            parts.append(self._run(source, replace(move, end=join), False))
+        values = {v: _stack([part[v] for part in parts]) for v in parts[0]}
+        rest = Move("measure", join, len(self.graph), (), "base")
+        outputs = require_scores(self._run(values, rest, True)[len(self.graph) - 1])
+        return outputs.chunk(len(moves))
 
     def _run(self, source: Values, move: Move, owned: bool) -> Values:
         """Values at the end of a move; those of the source survive unless they are owned."""
@@ -124,6 +161,7 @@ def prepare_runner(
     n_bits: int,
     lowest_bits: int,
     reuse: bool = True,
+    grouped: bool = False,
 ) -> SuffixRunner:
     """Trace a network and make sure that its steps do what the network does.
 
@@ -138,16 +176,21 @@ def prepare_runner(
         n_bits: Size of the menu; ``lowest_bits`` is its smallest bit-width.
         lowest_bits: Used for all layers at once to check that the steps see swapped weights.
         reuse: False for whole forwards.
+        grouped: Run bit-widths of one layer as one batch, where that gives the same outputs.
     """
     example = example[:CHECKED_SAMPLES]
     with running(example):
         graph = trace(model) if reuse else whole_graph(model)
-        uses = graph.first_uses(layers)
+        uses = graph.uses(layers)
         if graph.is_whole or uses is None or not _agrees(model, graph, example, swap, lowest_bits):
-            graph, uses = whole_graph(model), (0,) * len(layers)
+            graph, uses = whole_graph(model), ((0, 0),) * len(layers)
         profile = profile_graph(graph, example)
-    starts = choose_starts(uses, profile)
-    return SuffixRunner(graph, profile, starts, n_bits)
+    starts = choose_starts(tuple(first for first, _ in uses), profile)
+    ends = tuple(last + 1 for _, last in uses)
+    runner = SuffixRunner(graph, profile, starts, n_bits, ends)
+    if grouped and not graph.is_whole and _groups_agree(runner, example, swap, lowest_bits):
+        return replace(runner, grouped=True)
+    return runner
 
 
 def _agrees(
@@ -175,6 +218,39 @@ def _agrees(
         return same()
     finally:
         swap.apply({})
+
+
+def _groups_agree(
+    runner: SuffixRunner, example: Tensor, swap: WeightSwap, lowest_bits: int
+) -> bool:
+    """Whether samples do not notice that others stand in their batch."""
+    grouped = replace(runner, grouped=True)
+    units = [(a,) for a in range(swap.n_layers * runner.n_bits)]
+
+    def place(unit: Unit) -> None:
+        swap.apply({a // runner.n_bits: lowest_bits for a in unit if a % runner.n_bits})
+
+    try:
+        expected = dict(runner.outputs(example, units, place))
+        found = dict(grouped.outputs(example, units, place))
+    except CladoError:  # what a larger batch does to the network's own code may fail in any way
+        return False
+    finally:
+        swap.apply({})
+    return all(
+        torch.allclose(found[u], expected[u], rtol=GROUP_TOLERANCE, atol=GROUP_TOLERANCE)
+        for u in units
+    )
+
+
+def _stack(values: Sequence[Any]) -> Any:
+    """One value for several batches, one after another; what does not depend on them stays."""
+    first = values[0]
+    if isinstance(first, Tensor) and first.ndim:
+        return torch.cat(list(values))
+    if isinstance(first, tuple | list):
+        return type(first)([_stack(part) for part in zip(*values, strict=True)])
+    return first
 
 
 def _copy(value: Any) -> Any:

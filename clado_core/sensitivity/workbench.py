@@ -231,6 +231,7 @@ def build_runner(
         n_bits=len(menu),
         lowest_bits=menu[0],
         reuse=settings.reuse,
+        grouped=settings.group_bits,
     )
     if swap.inputs is not None:
         runner = runner.with_more(swap.inputs.largest_bytes)

@@ -1,5 +1,7 @@
 """Prefix reuse: any network gives the numbers of the naive loop, and costs what is forecast."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -257,3 +259,52 @@ def test_cpu_and_gpu_give_the_same_losses_to_the_stated_tolerance(name):
         found = measure(model, layers, samples, settings=MeasurementSettings((2, 8), batch_size=8))
         G.append(found.G)
     assert np.abs(G[0] - G[1]).max() < DEVICE_TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["branches", "depthwise", "attention", "transformer layer"])
+def test_bit_widths_of_one_layer_as_one_batch(name):
+    model, samples = network(name)
+    layers = find_layers(model, samples.x[:1])
+    found = []
+    for grouped in (False, True):
+        how = MeasurementSettings((2, 3, 4), batch_size=8, estimator="block", group_bits=grouped)
+        found.append(measure(model, layers, samples, settings=how))
+    assert np.abs(found[0].G - found[1].G).max() < 1e-6
+    with measuring(model), WeightSwap(model, layers, QuantizationScheme()) as swap:
+        runner = prepare_runner(
+            model, layers, samples.x, swap, n_bits=3, lowest_bits=2, grouped=True
+        )
+        assert runner.grouped
+        executed = []
+        for k, step in enumerate(runner.graph.steps):
+            call = step.call
+            object.__setattr__(
+                step, "call", lambda v, k=k, call=call: executed.append(k) or call(v)
+            )
+        plan = pairwise_plan(len(layers), 3)
+        assert sorted(u for u, _ in runner.outputs(samples.x, plan, lambda _: None)) == sorted(plan)
+        together, executed[:] = len(executed), []
+        list(dataclasses.replace(runner, grouped=False).outputs(samples.x, plan, lambda _: None))
+    assert together < 0.75 * len(executed), "the steps after a layer are run once for all bits"
+
+
+class Mixes(nn.Module):
+    """Subtracts the mean over its batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Conv2d(1, 2, 3), nn.Linear(2, 3)
+
+    def forward(self, x):
+        x = self.first(x).mean((2, 3))
+        return self.head(x - x.mean(0))
+
+
+def test_a_network_that_mixes_its_samples_is_not_grouped():
+    torch.manual_seed(0)
+    model = Mixes().eval()
+    x = torch.randn(4, 1, 6, 6)
+    layers = find_layers(model, x)
+    with measuring(model), WeightSwap(model, layers, QuantizationScheme()) as swap:
+        runner = prepare_runner(model, layers, x, swap, n_bits=2, lowest_bits=2, grouped=True)
+    assert not runner.grouped and not runner.graph.is_whole
