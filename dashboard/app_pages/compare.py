@@ -89,10 +89,10 @@ depths = Chart(
     help="A upwards, B downwards; where both have the same layers, those that differ are outlined.",
 )
 left, right = st.columns([52, 48])
-with left, st.container(border=True):
+with left, st.container(border=True, key="card-fronts"):
     draw_chart(fronts, height=HEIGHT)
-with right, st.container(border=True):
+with right, st.container(border=True, key="card-depths"):
     draw_chart(depths, height=HEIGHT)
-with st.container(border=True):
+with st.container(border=True, key="card-numbers"):
     st.markdown("**In numbers**")
     st.table(kpi_rows(first, second), hide_index=True)

@@ -16,12 +16,18 @@ def explore() -> None:
     """The page, once for every choice that is made; a drag runs ``follow`` alone."""
     state = view_state.current()
     answer = answer_now(state)
-    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
+    with st.container(
+        border=True,
+        horizontal=True,
+        vertical_alignment="center",
+        gap="medium",
+        key="card-budget",
+    ):
         slider = st.container(width="stretch")
         readout = st.container(width=390)
         with st.container(width=300):
             actions(state, answer)
-    tiles = st.container()
+    tiles = st.container(key="card-tiles")
     front_column, layers_column = st.columns([58, 42])
     with front_column:
         front_card(state, answer)

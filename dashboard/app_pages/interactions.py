@@ -57,13 +57,13 @@ if len(names) < 2:
 banner()
 pair = selected_pair(state.matrix, chosen)
 left, right = st.columns([54, 46])
-with left, st.container(border=True):
+with left, st.container(border=True, key="card-heat"):
     heat_card(state, pair)
 with right:
-    with st.container(border=True):
+    with st.container(border=True, key="card-pair"):
         errors = known_cells(state.artifact.path, state.artifact.digest).errors
         pair_card(state.matrix, pair, errors)
-    with st.container(border=True):
+    with st.container(border=True, key="card-pairs"):
         top_table(state.matrix, chosen, pair)
-with st.container(border=True):
+with st.container(border=True, key="card-alone"):
     alone_card(state, answer)

@@ -111,7 +111,7 @@ def front_patch(state: ViewState, answer: Solution, /) -> Patch:
 
 def front_card(state: ViewState, answer: Solution, /) -> None:
     """Draw the card."""
-    with st.container(border=True):
+    with st.container(border=True, key="card-front"):
         if measured(state.artifact):
             st.segmented_control(
                 "Against size",

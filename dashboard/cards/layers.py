@@ -49,7 +49,7 @@ def layers_card(state: ViewState, answer: Solution, /) -> DeltaGenerator:
         if isinstance(custom, int) and custom < len(names):
             st.session_state[LAYER] = names[custom]
 
-    with st.container(border=True):
+    with st.container(border=True, key="card-bits"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("**Bits per layer**")
             if count := state.rules.count:

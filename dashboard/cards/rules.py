@@ -53,7 +53,9 @@ def price_caption(state: ViewState, answer: Solution, /, *, dragging: bool) -> N
             st.rerun()
         st.caption(price_line(state, answer, layer))
 
-    line()
+    # The container is of this fragment, whose place a later drag could not find otherwise.
+    with st.container():
+        line()
 
 
 def price_line(state: ViewState, answer: Solution, layer: str, /) -> str:

@@ -56,7 +56,7 @@ def test_a_drag_redraws_in_place_and_writes_the_link_at_its_end(visitor: Visitor
     page.mouse.up()
     page.wait_for_function("!location.search.includes('avg_bits=4&')")
     assert int(page.evaluate("window.draws")) >= 3
-    assert page.evaluate(MARKS) == ["0", "1"]
+    assert page.evaluate(MARKS) == ["0", "1", "2"]
 
 
 def test_zoom_survives_a_new_budget(visitor: Visitor) -> None:
