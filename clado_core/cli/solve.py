@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import numpy as np
+
 from clado_core.baselines import METHODS, allocate
 from clado_core.cli.problem_options import (
     add_budgets,
@@ -32,6 +34,7 @@ from clado_core.solvers import (
     TieredSolver,
 )
 from clado_core.solvers.k_best import k_best, price_of_pin
+from clado_core.stability import bootstrap_choices
 from clado_core.store import load
 
 SOLVERS = ("tiered", "scip", "daqp", "local-search")
@@ -63,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="K",
         help="also list the K best assignments",
+    )
+    add(
+        "--bootstrap",
+        type=positive_count,
+        metavar="N",
+        help="also say how often each layer keeps its bits in N draws of the measured samples",
     )
     add(
         "--refine",
@@ -102,6 +111,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.k_best > 1:
         ranked = k_best(problem, k=arguments.k_best, certificate=certificate)
         result["k_best"] = [each.to_json() for each in ranked]
+    if arguments.bootstrap:
+        result["kept"] = _kept(problem, arguments.bootstrap)
     if arguments.refine:
         result["refined"] = _refined(arguments, problem, certificate)
     return result
@@ -123,13 +134,23 @@ def show(result: dict[str, Any]) -> str:
         for price in result.get("prices", ())
     ]
     width = max(map(len, result["assignment"]))
-    lines += [f"  {name:<{width}}  {bits}" for name, bits in result["assignment"].items()]
+    kept = {name: f"  kept in {share:.0%}" for name, share in result.get("kept", {}).items()}
+    lines += [
+        f"  {name:<{width}}  {bits}{kept.get(name, '')}"
+        for name, bits in result["assignment"].items()
+    ]
     for rank, other in enumerate(result.get("k_best", ()), start=1):
         bits = " ".join(map(str, other["assignment"].values()))
         lines.append(f"{rank:>3}. predicted {other['predicted_loss_increase']:+.6g}  {bits}")
     if "refined" in result:
         lines += _refined_lines(result["refined"])
     return "\n".join(lines)
+
+
+def _kept(problem: AllocationProblem, draws: int) -> dict[str, float]:
+    """Layer name → share of the draws in which local search gives it the same bits."""
+    found = bootstrap_choices(problem, np.random.default_rng(0), n_resamples=draws)
+    return dict(zip(problem.matrix.layers.names, found.kept.tolist(), strict=True))
 
 
 def _refined(

@@ -1,11 +1,13 @@
 """Standard errors of G and the bootstrap of choices."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 import clado_core as cc
+from clado_core.cli import main
 from clado_core.errors import InputError
 from clado_core.stability import bootstrap_choices
 from clado_core.store import load, save_matrix
@@ -64,3 +66,13 @@ def test_parts_and_diagonals_survive_the_file_and_old_files_have_none(tmp_path):
     with pytest.raises(InputError, match="'mpqco' has shape"):
         dataclasses.replace(matrix, diagonals={"mpqco": np.ones(3)})
     assert matrix.diagonal_only().part_G is None
+
+
+def test_solve_says_how_often_layers_keep_their_bits(tmp_path, capsys):
+    save_matrix(in_parts(3.0), tmp_path / "a.clado")
+    words = ["solve", str(tmp_path / "a.clado"), "--avg-bits", "4", "--bootstrap", "20"]
+    assert main([*words, "--json"]) == 0
+    kept = json.loads(capsys.readouterr().out)["kept"]
+    assert len(kept) == 4 and min(kept.values()) < 1 and max(kept.values()) <= 1
+    assert main(words) == 0
+    assert capsys.readouterr().out.count("kept in") == 4
