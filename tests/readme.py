@@ -62,7 +62,36 @@ def networks() -> str:
     )
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"networks": networks}
+def exports() -> str:
+    """What each target keeps, and packed files against their promise."""
+    from clado_core.export import FORMATS, Configuration, ExportJob, load_network
+
+    table = [
+        "| `--format` | writes | loaded in the tests with |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {format.keeps} | {', '.join(format.checked_with) or 'nothing yet'} |"
+            for name, format in FORMATS.items()
+        ),
+    ]
+    sizes = [
+        "| network | average bits | float32 | promised | packed file |",
+        "|---|---|---|---|---|",
+    ]
+    for name in (n for n in BUILTIN_NETWORKS if (ROOT / "assets" / f"{n}.clado").is_file()):
+        matrix = cc.load(ROOT / "assets" / f"{name}.clado")
+        problem = cc.AllocationProblem(matrix, budget_bits=bits_for_average(4, matrix.layers))
+        chosen = Configuration(matrix, cc.allocate(problem).assignment)
+        file = FORMATS["safetensors"].contents(ExportJob(chosen, load_network(chosen)))
+        float_bytes = 4 * matrix.layers.total_weights + matrix.layers.other_bytes
+        sizes.append(
+            f"| {name} | {chosen.assignment.avg_bits:.2f} | {float_bytes:,} bytes "
+            f"| {chosen.assignment.size_bytes:,} bytes | {len(file):,} bytes |"
+        )
+    return "\n".join([*table, "", *sizes])
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"networks": networks, "exports": exports}
 
 
 def filled(text: str) -> str:
