@@ -308,3 +308,35 @@ def test_a_network_that_mixes_its_samples_is_not_grouped():
     with measuring(model), WeightSwap(model, layers, QuantizationScheme()) as swap:
         runner = prepare_runner(model, layers, x, swap, n_bits=2, lowest_bits=2, grouped=True)
     assert not runner.grouped and not runner.graph.is_whole
+
+
+FAMILIES = {
+    "resnet18": 64,
+    "mobilenet_v2": 64,
+    "mobilenet_v3_small": 64,
+    "regnet_x_400mf": 64,
+    "regnet_y_400mf": 64,
+    "vit_b_32": 224,
+    "swin_t": 64,
+}
+"""Torchvision's families → the smallest useful image."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_of_torchvision_is_cut_and_gives_its_own_outputs(name):
+    model = load_model(f"torchvision:{name}", "none").module
+    x = torch.randn(2, 3, FAMILIES[name], FAMILIES[name])
+    layers = find_layers(model, x[:1])
+    n = len(layers)
+    units = [(), (0,), (2 * n - 1,), (0, 2 * n - 1), (n // 2 * 2, n // 2 * 2 + 3)]
+    with measuring(model), WeightSwap(model, layers, QuantizationScheme()) as swap:
+        runner = prepare_runner(model, layers, x, swap, n_bits=2, lowest_bits=2)
+        assert not runner.graph.opaque and len(set(runner.starts)) > n / 2
+
+        def place(unit):
+            swap.apply({a // 2: (2, 4)[a % 2] for a in unit})
+
+        for unit, outputs in runner.outputs(x, units, place):
+            place(unit)
+            assert torch.equal(outputs, model(x)), unit
