@@ -5,7 +5,7 @@ Example:
   python -m clado_core train cifar10-resnet20 --data cifar10:FOLDER --out resnet20.safetensors
 
 A training that is stopped keeps its state in resnet20.safetensors.partial; the same command
-continues.
+continues, with another --epochs if time got short.
 """
 
 from __future__ import annotations

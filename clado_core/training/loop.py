@@ -19,10 +19,11 @@ from torch.nn import functional as F
 
 from clado_core.builtin import BuiltinNetwork
 from clado_core.datasets import Samples, load_data
+from clado_core.errors import InputError
 from clado_core.store import write_atomically
 from clado_core.training.precision import bfloat16_steps
 from clado_core.training.recipes import RECIPES, Recipe, augment, learning_rate_factor
-from clado_core.training.state import load_state, save_state
+from clado_core.training.state import Schedule, load_state, save_state, with_leg
 
 SGD_MOMENTUM = 0.9
 SCORE_BATCH = 500
@@ -37,12 +38,15 @@ class TrainingResult:
         held_out_loss: Mean cross-entropy on them.
         epochs: Passes over the training split.
         seed: Of initialization, order and augmentation.
+        schedule: (passes done, passes planned) at the end of each leg; more than one where a
+            stopped training was continued with another number of epochs.
     """
 
     held_out_accuracy: float
     held_out_loss: float
     epochs: int
     seed: int
+    schedule: Schedule
 
 
 def recipe_for(network: BuiltinNetwork, /, *, epochs: int | None = None) -> Recipe:
@@ -69,6 +73,7 @@ def train(
         data: Its data set as ``load_data`` takes it; the network's own where None.
         recipe: Hyperparameters; ``recipe_for(network)`` where None.
         state: File that keeps a stopped training; where it is there, training continues from it.
+            The recipe must be the same but for its epochs: the rest is planned anew then.
         on_epoch: Called with (epochs done, epochs in all), once before the first.
 
     Returns:
@@ -80,11 +85,13 @@ def train(
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: nn.Module = importlib.import_module(network.module).build()
-        run = json.dumps([network.name, training.digest, asdict(recipe), seed])
+        how = {name: value for name, value in asdict(recipe).items() if name != "epochs"}
+        run = json.dumps([network.name, training.digest, how, seed])
         progress = _Progress(state, run, on_epoch)
-        _fit(model, training, recipe, torch.Generator().manual_seed(seed), progress)
+        generator = torch.Generator().manual_seed(seed)
+        schedule = _fit(model, training, recipe, generator, progress)
         accuracy, loss = _score(model.eval(), held_out)
-    return model, TrainingResult(accuracy, loss, recipe.epochs, seed)
+    return model, TrainingResult(accuracy, loss, recipe.epochs, seed, schedule)
 
 
 def save_weights(
@@ -121,12 +128,15 @@ def _fit(
     recipe: Recipe,
     generator: torch.Generator,
     progress: _Progress,
-) -> None:
+) -> Schedule:
     steps_per_epoch = math.ceil(len(data) / recipe.batch_size)
     optimizer = _optimizer(model, recipe)
-    done = 0
+    schedule: Schedule = ()
     if progress.state:
-        done = load_state(progress.state, model, optimizer, generator, run=progress.run)
+        schedule = load_state(progress.state, model, optimizer, generator, run=progress.run)
+    done = schedule[-1][0] if schedule else 0
+    if done > recipe.epochs:
+        raise InputError(f"{done} epochs are done already; ask for {done} or more.")
     progress.report(done, recipe.epochs)
     model.to(memory_format=torch.channels_last)  # about a quarter faster on CPUs
     model.train()
@@ -139,17 +149,13 @@ def _fit(
                 group["lr"] = recipe.learning_rate * rate
             x = augment(data.x[batch], recipe.augmentation, generator)
             _step(model, optimizer, x, data.y[batch], recipe)
+        schedule = with_leg(schedule, epoch + 1, recipe.epochs)
         if progress.state:
-            save_state(
-                progress.state,
-                model,
-                optimizer,
-                generator,
-                run=progress.run,
-                epochs_done=epoch + 1,
-            )
+            kept = (progress.state, model, optimizer, generator)
+            save_state(*kept, run=progress.run, schedule=schedule)
         progress.report(epoch + 1, recipe.epochs)
     model.to(memory_format=torch.contiguous_format)
+    return schedule
 
 
 def _step(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +15,8 @@ from clado_core.errors import InputError
 from clado_core.store import write_atomically
 
 SUFFIX = ".partial"
+Schedule: TypeAlias = tuple[tuple[int, int], ...]
+"""Legs of a training: (passes done at its end, passes its learning rates were planned for)."""
 MODEL, OPTIMIZER, GENERATOR = "model.", "optimizer.", "generator"
 
 
@@ -25,7 +28,7 @@ def save_state(
     /,
     *,
     run: str,
-    epochs_done: int,
+    schedule: Schedule,
 ) -> None:
     """Write weights, optimizer moments and the generator's state atomically.
 
@@ -35,7 +38,7 @@ def save_state(
         optimizer: Its per-parameter tensors are stored.
         generator: Of order and augmentation.
         run: Says what is being trained, and how; ``load_state`` wants the same.
-        epochs_done: Passes behind it.
+        schedule: Passes behind it.
     """
     tensors = {MODEL + name: value for name, value in model.state_dict().items()}
     for parameter, entries in optimizer.state_dict()["state"].items():
@@ -43,7 +46,7 @@ def save_state(
             tensors[f"{OPTIMIZER}{parameter}.{name}"] = torch.as_tensor(value)
     tensors[GENERATOR] = generator.get_state()
     contiguous = {name: value.contiguous() for name, value in tensors.items()}
-    about = json.dumps({"run": run, "epochs_done": epochs_done})
+    about = json.dumps({"run": run, "schedule": schedule})
     write_atomically(path, save(contiguous, {"training": about}))
 
 
@@ -55,17 +58,17 @@ def load_state(
     /,
     *,
     run: str,
-) -> int:
+) -> Schedule:
     """Restore what ``save_state`` wrote, in place.
 
     Returns:
-        Passes that are done; 0 where there is no such file.
+        Passes that are done; none where there is no such file.
 
     Raises:
         InputError: The file is of another training, or damaged.
     """
     if not path.is_file():
-        return 0
+        return ()
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["training"])
@@ -84,7 +87,13 @@ def load_state(
         moments.setdefault(int(parameter), {})[entry] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     generator.set_state(tensors[GENERATOR])
-    return int(about["epochs_done"])
+    return tuple((int(done), int(planned)) for done, planned in about["schedule"])
+
+
+def with_leg(schedule: Schedule, done: int, planned: int, /) -> Schedule:
+    """The schedule after more passes under a plan; a plan that is kept stays one leg."""
+    kept = schedule[:-1] if schedule and schedule[-1][1] == planned else schedule
+    return (*kept, (done, planned))
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

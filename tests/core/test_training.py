@@ -40,8 +40,19 @@ def test_a_stopped_training_continues_to_the_same_weights(tmp_path, optimizer):
     again, same = train(
         RESNET, seed=1, recipe=recipe, state=state, on_epoch=lambda done, total: seen.append(done)
     )
-    assert seen == [2, 3] and result == same
+    assert seen == [2, 3] and result == same and result.schedule == ((3, 3),)
     assert state_digest(again) == state_digest(whole)
+
+
+def test_a_stopped_training_can_be_planned_anew(tmp_path):
+    state = tmp_path / "net.partial"
+    with pytest.raises(Stop):
+        train(RESNET, seed=1, recipe=SHORT, state=state, on_epoch=stop_after(1))
+    shorter = dataclasses.replace(SHORT, epochs=2)
+    _, result = train(RESNET, seed=1, recipe=shorter, state=state)
+    assert result.schedule == ((1, 3), (2, 2))
+    with pytest.raises(InputError, match="2 epochs are done already"):
+        train(RESNET, seed=1, recipe=dataclasses.replace(SHORT, epochs=1), state=state)
 
 
 def test_ten_epochs_learn_most_digits():
