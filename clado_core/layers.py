@@ -12,6 +12,7 @@ import numpy as np
 
 from clado_core._typing import LayerVector
 from clado_core.errors import InputError
+from clado_core.scheme import weight_bits
 
 LayerKind: TypeAlias = Literal["conv2d", "linear", "attention", "unknown"]
 
@@ -55,8 +56,8 @@ class LayerInfo:
         return self.shape[0]
 
     def weight_bytes(self, bits: int) -> int:
-        """Bytes of the packed integers, rounded up to a whole byte."""
-        return -(-self.n_weights * bits // 8)
+        """Bytes of the packed integers, rounded up to a whole byte; of a joint choice likewise."""
+        return -(-self.n_weights * weight_bits(bits) // 8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int8
 from torch import Tensor
 
 from clado_core.errors import InputError
-from clado_core.scheme import QuantizationScheme, bit_menu, integer_range
+from clado_core.scheme import QuantizationScheme, bit_menu, integer_range, weight_bits
 
 Levels: TypeAlias = Int8[Tensor, "..."]
 Scales: TypeAlias = Float32[Tensor, "rows"]
@@ -58,7 +58,7 @@ def search_scales(weight: Tensor, bits: int, scheme: QuantizationScheme, /) -> S
 
     Source: CLADO's released code (MQBench's MSE observer).
     """
-    bit_menu((bits,))
+    (bits,) = map(weight_bits, bit_menu((bits,)))
     rows = weight.detach().to(torch.float32)
     rows = rows.flatten(1) if scheme.granularity == "per-channel" else rows.reshape(1, -1)
     largest = rows.abs().amax(dim=1, keepdim=True)
@@ -87,7 +87,7 @@ def quantize(weight: Tensor, bits: int, scheme: QuantizationScheme, /) -> Quanti
 
     Args:
         weight: Shape (out_channels, ...); not changed.
-        bits: 2 to 8.
+        bits: 2 to 8; of a joint choice the weight's part counts.
         scheme: Granularity and range rule.
     """
     return round_to_levels(weight, search_scales(weight, bits, scheme), bits)
@@ -98,6 +98,7 @@ def round_to_levels(weight: Tensor, scales: Tensor, bits: int, /) -> QuantizedWe
 
     Applied to its own dequantized result it changes nothing.
     """
+    bits = weight_bits(bits)
     values = weight.detach().to(torch.float32)
     levels = _round(values, _per_row(scales, values.ndim), bits)
     return QuantizedWeight(levels.to(torch.int8), scales.to(torch.float32), bits)

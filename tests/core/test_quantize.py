@@ -13,7 +13,7 @@ from clado_core.quantize import (
     round_to_levels,
     search_scales,
 )
-from clado_core.scheme import QuantizationScheme, integer_range
+from clado_core.scheme import QuantizationScheme, integer_range, joint_menu
 
 SCHEMES = [
     QuantizationScheme(granularity, rule)
@@ -103,3 +103,11 @@ def test_weights_that_are_not_finite_are_refused(bad):
 def test_bits_out_of_range_are_refused():
     with pytest.raises(InputError, match="from 2 to 8"):
         quantize(torch.ones(1, 1), 9, QuantizationScheme())
+
+
+def test_a_joint_choice_quantizes_the_weight_by_its_own_part():
+    weight = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    scheme = QuantizationScheme()
+    joint, plain = quantize(weight, joint_menu((4,), (8,))[0], scheme), quantize(weight, 4, scheme)
+    assert torch.equal(joint.integers, plain.integers) and joint.bits == plain.bits == 4
+    assert torch.equal(joint.scales, plain.scales)
