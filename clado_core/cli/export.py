@@ -23,6 +23,7 @@ from clado_core.export import (
     load_network,
 )
 from clado_core.export.capability import Handling
+from clado_core.export.check import check_file
 from clado_core.export.choice_file import read_configuration
 from clado_core.store import write_atomically
 
@@ -44,22 +45,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="give layers that the target has no form for more bits there, or float32",
     )
+    add(
+        "--check",
+        metavar="FILE",
+        help="read an exported json, safetensors, onnx or qonnx file back: was a byte changed, "
+        "does it hold this choice; write nothing",
+    )
     add("--model", help="the network, where the artifact does not name it or it moved")
     add("--weights", help="the weights it was measured with, where they are not the default ones")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write one file, report on one format, or list them all."""
+    """Write one file, check one, report on one format, or list them all."""
     if arguments.format == "list":
         return {"formats": _listing(arguments)}
     format = find_format(arguments.format)
-    needed = ("artifact", "assignment") if arguments.report else ("artifact", "assignment", "out")
+    needed = ["artifact", "assignment"]
+    needed += [] if arguments.report or arguments.check else ["out"]
     if not all(getattr(arguments, option) for option in needed):
         raise InputError(
             "An export needs an artifact, --assignment FILE and --out PATH "
-            "(--report needs no --out, and --format list none of them)."
+            "(--report and --check need no --out, and --format list none of them)."
         )
     configuration = read_configuration(arguments.artifact, arguments.assignment)
+    if arguments.check:
+        check_file(arguments.check, format, configuration)
+        return {"checked": arguments.check, "layers": configuration.matrix.n_layers}
     job = ExportJob(configuration, upcast=arguments.upcast)
     report = format.capability(job).to_json() | {"verified": format.to_json()["verified"]}
     if arguments.report:
@@ -83,6 +94,10 @@ def show(result: dict[str, Any]) -> str:
     """The list of formats, a report, or where the file is and what is in it."""
     if "formats" in result:
         return "\n".join(_format_line(name, facts) for name, facts in result["formats"].items())
+    if "checked" in result:
+        return (
+            f"{result['checked']} is unchanged and holds this choice of {result['layers']} layers."
+        )
     lines = _report_lines(result["report"])
     if "written" in result:
         lines.insert(0, f"{result['written']} ({result['format']}, {result['bytes']:,} bytes)")

@@ -37,5 +37,8 @@ FORMAT = Format(
     keeps="Node data for Google's Model Explorer: each weight's bits, painted on the ONNX file.",
     render=render,
     checked_with=("ai-edge-model-explorer",),
-    notes=("Open the file of --format onnx in Model Explorer and add this as node data.",),
+    notes=(
+        "Open the file of --format onnx in Model Explorer and add this as node data; the keys are "
+        "the tensors' names there. Drawing it is not checked here.",
+    ),
 )

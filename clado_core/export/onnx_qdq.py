@@ -109,7 +109,8 @@ def scale_name(weight: str, /) -> str:
 def weight_name(layer: LayerInfo, /) -> str:
     """The float weight's name in the graph: the parameter's, or that of a part of a packed one."""
     packed = layer.parameter.endswith("in_proj_weight")
-    return f"{layer.name}.weight" if packed else layer.parameter
+    # A matrix that was measured elsewhere knows no parameters.
+    return f"{layer.name}.weight" if packed or not layer.parameter else layer.parameter
 
 
 def detach_initializer(model: ModelProto, name: str, /) -> int:

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from clado_core.container import container_bytes
 from clado_core.errors import ArtifactError, InputError
 from clado_core.export.choice_file import choice_contents, read_configuration
 from clado_core.solvers.enumerate import EnumerationSolver
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -33,6 +35,14 @@ def configuration(toy_matrix: cc.SensitivityMatrix) -> export.Configuration:
 
 def _contents(configuration: export.Configuration, name: str) -> bytes:
     return export.FORMATS[name].contents(export.ExportJob(configuration))
+
+
+def _saved(configuration: export.Configuration, folder: Path) -> list[str]:
+    """The start of an export command of this choice."""
+    artifact, chosen = folder / "toy.clado", folder / "chosen.json"
+    cc.save_matrix(configuration.matrix, artifact)
+    chosen.write_text(json.dumps(choice_contents(configuration)))
+    return ["export", str(artifact), "--assignment", str(chosen)]
 
 
 def test_json_names_what_it_promises(configuration: export.Configuration) -> None:
@@ -83,38 +93,32 @@ def test_unknown_formats_are_refused() -> None:
 
 
 def test_the_same_choice_gives_the_same_bytes_from_python_and_the_command_line(
-    toy_matrix: cc.SensitivityMatrix, configuration: export.Configuration, tmp_path: Path
+    configuration: export.Configuration, tmp_path: Path
 ) -> None:
+    command = _saved(configuration, tmp_path)
     artifact, chosen = tmp_path / "toy.clado", tmp_path / "chosen.json"
-    cc.save_matrix(toy_matrix, artifact)
-    chosen.write_text(json.dumps(choice_contents(configuration)))
     read = read_configuration(artifact, chosen)
     assert (read.solution, read.budgets) == (configuration.solution, configuration.budgets)
     for name in ("json", "csv", "name-map", "modelopt", "model-explorer"):
         out = tmp_path / f"file.{name}"
-        options = ["--assignment", str(chosen), "--format", name, "--out", str(out)]
-        assert main(["export", str(artifact), *options]) == 0
+        assert main([*command, "--format", name, "--out", str(out)]) == 0
         assert out.read_bytes() == _contents(read, name)
     again = read_configuration(artifact, tmp_path / "file.json")
     assert _contents(again, "json") == (tmp_path / "file.json").read_bytes()
 
 
 def test_the_list_tells_what_each_target_does_with_a_choice(
-    toy_matrix: cc.SensitivityMatrix,
     configuration: export.Configuration,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    artifact, chosen = tmp_path / "toy.clado", tmp_path / "chosen.json"
-    cc.save_matrix(toy_matrix, artifact)
-    chosen.write_text(json.dumps(choice_contents(configuration)))
-    options = ["--assignment", str(chosen), "--format", "list"]
-    assert main(["export", str(artifact), *options, "--json"]) == 0
+    options = [*_saved(configuration, tmp_path), "--format", "list"]
+    assert main([*options, "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["formats"]
     assert list(listed) == list(export.FORMATS)
     assert listed["compressed-tensors"]["choice"]["refused"] == 4
     assert listed["safetensors"]["choice"]["runs"] == 4
-    assert main(["export", str(artifact), *options]) == 0
+    assert main(options) == 0
     assert "this choice's layers" in capsys.readouterr().out
     assert main(["export", "--format", "list"]) == 0
 
@@ -158,14 +162,12 @@ def test_no_room_for_the_file_is_one_sentence(
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); sys.exit(main(sys.argv[1:]))"
     )
-    artifact, chosen = tmp_path / "toy.clado", tmp_path / "chosen.json"
-    cc.save_matrix(configuration.matrix, artifact)
-    chosen.write_text(json.dumps(choice_contents(configuration)))
+    options = _saved(configuration, tmp_path)
     out = tmp_path / "full.json"
-    options = ["--assignment", str(chosen), "--format", "json", "--out", str(out)]
     done = subprocess.run(
-        [sys.executable, "-c", code, "export", str(artifact), *options],
+        [sys.executable, "-c", code, *options, "--format", "json", "--out", str(out)],
         capture_output=True,
+        cwd=ROOT,
         text=True,
         check=False,
     )
@@ -180,6 +182,42 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
     for folder in (tmp_path / "missing", Path("/proc")):
         with pytest.raises(ArtifactError, match="Cannot write"):
             export.write(configuration, export.FORMATS["csv"], folder / "c.csv")
+
+
+def test_a_killed_export_leaves_nothing_under_the_final_name(
+    configuration: export.Configuration, tmp_path: Path
+) -> None:
+    code = (
+        "import os, signal, sys; os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL);"
+        "from clado_core.cli import main; main(sys.argv[1:])"
+    )
+    options = _saved(configuration, tmp_path)
+    out = tmp_path / "killed.json"
+    command = [sys.executable, "-c", code, *options, "--format", "json", "--out", str(out)]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    assert not out.exists()
+
+
+def test_a_file_is_checked_on_the_command_line(
+    configuration: export.Configuration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = _saved(configuration, tmp_path)
+    out = tmp_path / "file.json"
+    assert main([*options, "--format", "json", "--out", str(out)]) == 0
+    assert main([*options, "--format", "json", "--check", str(out)]) == 0
+    assert "unchanged" in capsys.readouterr().out
+    out.write_text(out.read_text().replace('"numel": 108', '"numel": 109'))
+    assert main([*options, "--format", "json", "--check", str(out)]) == 2
+    assert "'sha256' does not match" in capsys.readouterr().err
+    assert main([*options, "--format", "csv", "--check", str(out)]) == 2
+    assert "carry no digest" in capsys.readouterr().err
+
+
+def test_yaml_is_the_tree_of_the_json(configuration: export.Configuration) -> None:
+    yaml = pytest.importorskip("yaml")
+    assert yaml.safe_load(_contents(configuration, "yaml")) == json.loads(
+        _contents(configuration, "json")
+    )
 
 
 def test_a_missing_library_comes_with_its_install_command(
