@@ -2,51 +2,81 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 
 import numpy as np
+import torch
 from torch import nn
 
 import clado_core as cc
 from clado_core import export
 from clado_core.builtin import BUILTIN_NETWORKS
-from clado_core.models import ASSETS, load_model
+from clado_core.datasets import Samples, load_data
+from clado_core.discovery import find_layers
+from clado_core.errors import InputError
+from clado_core.export.network import quantize_weights
+from clado_core.models import ASSETS, RANDOM_WEIGHTS, LoadedModel, load_model
 from clado_core.weight_swap import WeightSwap
 
 SHIPPED = tuple(name for name in BUILTIN_NETWORKS if (ASSETS / f"{name}.clado").is_file())
 DIGITS = ("digits-resnet", "digits-vit")
 WIDE_MENU = (2, 3, 4, 5, 6, 7, 8)
+N_INPUTS = 256
 
 
-def with_menu(name: str, menu: tuple[int, ...]) -> cc.SensitivityMatrix:
-    """A shipped network's layers and provenance, with made-up sensitivities of another menu."""
-    matrix = cc.load(ASSETS / f"{name}.clado")
-    n = len(matrix.layers) * len(menu)
-    return dataclasses.replace(
-        matrix,
-        G=np.eye(n),
-        bit_widths=menu,
-        diagonals={},
-        part_G=None,
-        part_weights=None,
-        input_ranges=None,
-    )
+def load(name: str) -> LoadedModel:
+    """A built-in network with its trained weights, or random ones where none are shipped yet."""
+    trained = (ASSETS / f"{name}.safetensors").is_file()
+    return load_model(name, *([] if trained else [RANDOM_WEIGHTS]))
 
 
 def choice(name: str, menu: tuple[int, ...], seed: int = 0) -> export.Configuration:
-    """A random choice from a menu; every width of the menu stands in it."""
-    matrix = with_menu(name, menu)
+    """A random choice for a network, sensitivities made up; all of the menu stands in it."""
+    model = load(name)
+    assert model.input_shape is not None
+    layers = find_layers(model.module, torch.zeros(1, *model.input_shape))
+    matrix = cc.SensitivityMatrix(
+        name,
+        np.eye(len(layers) * len(menu)),
+        layers,
+        menu,
+        provenance=cc.Provenance(model=name, weights_sha256=model.weights_sha256),
+    )
     rng = random.Random(seed)
-    bits = list(menu) + [rng.choice(menu) for _ in range(len(matrix.layers) - len(menu))]
+    bits = [*menu, *(rng.choice(menu) for _ in range(len(layers) - len(menu)))]
     rng.shuffle(bits)
-    assignment = cc.Assignment(matrix.layers, tuple(bits), matrix.scheme)
+    assignment = cc.Assignment(layers, tuple(bits), matrix.scheme)
     return export.Configuration(matrix, assignment, artifact_sha256="ab" * 32)
+
+
+def job(name: str, target: str, menu: tuple[int, ...], *, upcast: bool = False) -> export.ExportJob:
+    """An export of such a choice."""
+    configuration = choice(name, menu)
+    if not export.FORMATS[target].needs_network:
+        return export.ExportJob(configuration, upcast=upcast)
+    model = load(name)
+    assert model.input_shape is not None
+    weights = quantize_weights(model.module, configuration)
+    network = export.QuantizedNetwork(model.module, weights, model.input_shape)
+    return export.ExportJob(configuration, network, upcast)
 
 
 def fake_quantized(name: str, configuration: export.Configuration) -> nn.Module:
     """The network with the choice's weights swapped in."""
-    module = load_model(name).module
+    module = load(name).module
     swap = WeightSwap(module, configuration.matrix.layers, configuration.matrix.scheme)
     swap.apply(dict(enumerate(configuration.assignment.bits)))
     return module
+
+
+def held_out(name: str) -> Samples:
+    """Held-out images of a network, all digits or the first 256; noise where there is no data."""
+    network = BUILTIN_NETWORKS[name]
+    try:
+        source = load_data(network.data)
+        indices = source.indices("held-out")
+        return source.samples(indices if name in DIGITS else indices[:N_INPUTS])
+    except InputError:
+        random_generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(N_INPUTS, *network.input_shape, generator=random_generator)
+        return Samples(noise, torch.zeros(N_INPUTS, dtype=torch.int64), "noise")

@@ -1,6 +1,5 @@
 import csv
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,14 +8,15 @@ from torch import nn
 
 import clado_core as cc
 from clado_core import export
-from clado_core.datasets import load_data
+from clado_core.builtin import BUILTIN_NETWORKS
+from clado_core.datasets import Samples
 from clado_core.discovery import find_layers
 from clado_core.errors import InputError
 from clado_core.export.network import quantize_weights
 from clado_core.export.onnx_graph import opset_of
 from clado_core.export.onnx_qdq import quantized_name, read_checked, weight_name
 from clado_core.inference import make_batches, measuring, run_batch
-from tests.core.exports import DIGITS, WIDE_MENU, choice, fake_quantized
+from tests.core.exports import DIGITS, N_INPUTS, WIDE_MENU, fake_quantized, held_out, job
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -35,23 +35,22 @@ def run(file: bytes, x: np.ndarray, *, exact: bool = True) -> np.ndarray:
     return np.asarray(session.run(None, {"input": x})[0])
 
 
-def outputs(module: nn.Module, x: torch.Tensor) -> np.ndarray:
-    """What PyTorch gives, in eval mode."""
-    samples = load_data("digits").split("held-out")
+def outputs(module: nn.Module, samples: Samples) -> np.ndarray:
+    """What PyTorch gives, in eval mode; shape (N, classes)."""
     with measuring(module):
-        batches = make_batches(module, type(samples)(x, samples.y[: len(x)], "x"), len(x))
-        return np.asarray(run_batch(module, batches[0]))
+        batches = make_batches(module, samples, N_INPUTS)
+        return np.concatenate([np.asarray(run_batch(module, batch)) for batch in batches])
 
 
-@pytest.mark.parametrize("name", DIGITS)
-@pytest.mark.parametrize("menu", [(2, 4, 8), (4, 8), (8,), WIDE_MENU])
+@pytest.mark.parametrize(
+    ("name", "menu"),
+    [(name, menu) for name in DIGITS for menu in [(4, 8), (8,)]]
+    + [(name, menu) for name in BUILTIN_NETWORKS for menu in [(2, 4, 8), WIDE_MENU]],
+)
 def test_onnx_runtime_gives_what_pytorch_gives(name: str, menu: tuple[int, ...]) -> None:
-    configuration = choice(name, menu)
-    job = export.make_job(configuration, QDQ)
-    file = QDQ.contents(job)
-    x = load_data("digits").split("held-out").x
-    wanted = outputs(fake_quantized(name, configuration), x)
-    got = run(file, x.numpy())
+    choice_job, samples = job(name, "onnx", menu), held_out(name)
+    wanted = outputs(fake_quantized(name, choice_job.configuration), samples)
+    got = run(QDQ.contents(choice_job), samples.x.numpy())
     assert np.abs(got - wanted).max() < 1e-4
     np.testing.assert_array_equal(got.argmax(1), wanted.argmax(1))
 
@@ -71,40 +70,36 @@ def test_onnx_runtime_gives_what_pytorch_gives(name: str, menu: tuple[int, ...])
 def test_the_opset_is_the_smallest_that_the_bits_need(
     name: str, menu: tuple[int, ...], opset: int
 ) -> None:
-    job = export.make_job(choice(name, menu), QDQ)
-    assert opset_of(read_checked(QDQ.contents(job))) == opset
+    assert opset_of(read_checked(QDQ.contents(job(name, "onnx", menu)))) == opset
 
 
-def test_weights_take_the_bytes_of_their_type(tmp_path: Path) -> None:
-    configuration = choice("digits-vit", WIDE_MENU)
-    job = export.make_job(configuration, QDQ)
-    contents = QDQ.contents(job)
+def test_weights_take_the_bytes_of_their_type() -> None:
+    wide = job("digits-vit", "onnx", WIDE_MENU)
+    contents = QDQ.contents(wide)
     assert QDQ.receipt is not None
-    receipt = QDQ.receipt(job, contents)
+    receipt = QDQ.receipt(wide, contents)
     assert receipt.file_bytes == len(contents)
-    sizes = configuration.matrix.layers.layers
+    sizes = wide.configuration.matrix.layers.layers
     for row, layer in zip(receipt.layers, sizes, strict=True):
         assert row.stored_bits == {2: 2, 3: 4, 4: 4}.get(row.bits, 8)
         assert row.file_bytes == layer.weight_bytes(row.stored_bits)
-    widened = [f for f in QDQ.capability(job).fates if f.handling.code == "widened"]
+    widened = [f for f in QDQ.capability(wide).fates if f.handling.code == "widened"]
     assert {fate.why for fate in widened} == {f"ONNX has no {b}-bit type" for b in (3, 5, 6, 7)}
 
 
 def test_the_default_session_rounds_activations_of_a_transformer() -> None:
     """The reason for the note on ``session.qdq_matmulnbits_accuracy_level``."""
-    configuration = choice("digits-vit", (4, 8))
-    file = QDQ.contents(export.make_job(configuration, QDQ))
-    x = load_data("digits").split("held-out").x
-    difference = np.abs(run(file, x.numpy(), exact=False) - run(file, x.numpy())).max()
+    file, x = QDQ.contents(job("digits-vit", "onnx", (4, 8))), held_out("digits-vit").x.numpy()
+    difference = np.abs(run(file, x, exact=False) - run(file, x)).max()
     assert 1e-3 < difference < 0.5
     assert any(EXACT_MATMUL[0] in note for note in QDQ.notes)
 
 
 def test_the_name_map_names_initializers_that_are_there() -> None:
-    configuration = choice("digits-vit", (2, 4, 8))
-    model = read_checked(QDQ.contents(export.make_job(configuration, QDQ)))
+    chosen = job("digits-vit", "onnx", (2, 4, 8))
+    model = read_checked(QDQ.contents(chosen))
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-    table = export.FORMATS["name-map"].contents(export.ExportJob(configuration)).decode()
+    table = export.FORMATS["name-map"].contents(chosen).decode()
     packed = 0
     for row in csv.DictReader(io.StringIO(table)):
         assert initializers[row["onnx_integers"]].dims[0] == int(row["rows"])
@@ -114,7 +109,7 @@ def test_the_name_map_names_initializers_that_are_there() -> None:
 
 
 def test_changed_bytes_are_noticed() -> None:
-    whole = QDQ.contents(export.make_job(choice("digits-resnet", (4,)), QDQ))
+    whole = QDQ.contents(job("digits-resnet", "onnx", (4,)))
     assert read_checked(whole).graph.node
     for i in range(0, len(whole), 97):
         with pytest.raises(InputError):
@@ -143,8 +138,8 @@ def test_equal_weights_keep_bits_of_their_own() -> None:
     matrix = cc.SensitivityMatrix("twins", np.eye(6), layers, (2, 8), scheme=scheme)
     configuration = export.Configuration(matrix, cc.Assignment(layers, (2, 8, 8), scheme))
     weights = quantize_weights(module, configuration)
-    job = export.ExportJob(configuration, export.QuantizedNetwork(module, weights, (1, 2, 2)))
-    model = read_checked(QDQ.contents(job))
+    own = export.ExportJob(configuration, export.QuantizedNetwork(module, weights, (1, 2, 2)))
+    model = read_checked(QDQ.contents(own))
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     names = [quantized_name(weight_name(layer)) for layer in layers.layers]
     wanted = [onnx.TensorProto.INT2, onnx.TensorProto.INT8, onnx.TensorProto.INT8]
@@ -154,7 +149,7 @@ def test_equal_weights_keep_bits_of_their_own() -> None:
             torch.from_numpy(weights[layer.name].dequantized)
         )
     x = torch.randn(5, 1, 2, 2)
-    np.testing.assert_allclose(run(QDQ.contents(job), x.numpy()), module(x).numpy(), atol=1e-5)
+    np.testing.assert_allclose(run(QDQ.contents(own), x.numpy()), module(x).numpy(), atol=1e-5)
 
 
 class _Odd(nn.Module):
@@ -176,7 +171,7 @@ def test_an_operation_without_onnx_form_is_one_sentence(
     matrix = cc.SensitivityMatrix("odd", np.eye(1), layers, (8,), scheme=scheme)
     configuration = export.Configuration(matrix, cc.Assignment(layers, (8,), scheme))
     weights = quantize_weights(module, configuration)
-    job = export.ExportJob(configuration, export.QuantizedNetwork(module, weights, (1, 2, 2)))
+    own = export.ExportJob(configuration, export.QuantizedNetwork(module, weights, (1, 2, 2)))
     with pytest.raises(InputError, match=r"^This network cannot be written as ONNX: [^\n]+$"):
-        QDQ.contents(job)
+        QDQ.contents(own)
     assert capfd.readouterr() == ("", "")

@@ -12,13 +12,14 @@ from torch import nn
 import clado_core as cc
 from clado_core import export
 from clado_core.baselines import allocate
+from clado_core.builtin import BUILTIN_NETWORKS
 from clado_core.discovery import find_layers
 from clado_core.errors import ArtifactCorruptError, ArtifactError
 from clado_core.export.bit_packing import pack, unpack
 from clado_core.export.network import quantize_weights
 from clado_core.models import ASSETS, load_model
 from clado_core.scheme import integer_range
-from tests.core.exports import DIGITS, SHIPPED, WIDE_MENU, choice, fake_quantized
+from tests.core.exports import DIGITS, SHIPPED, WIDE_MENU, choice, fake_quantized, job
 
 PACKED = export.FORMATS["safetensors"]
 
@@ -40,16 +41,18 @@ def test_four_and_two_bits_are_packed_lowest_first() -> None:
     assert pack(np.array([1, -2, 3], np.int8), 3) == bytes([0b11110001, 0b0])
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", BUILTIN_NETWORKS)
 def test_a_packed_file_fills_the_network_bit_for_bit(name: str, tmp_path: Path) -> None:
-    configuration = choice(name, WIDE_MENU)
-    receipt = export.write(configuration, PACKED, tmp_path / "x.safetensors")
+    wide = job(name, "safetensors", WIDE_MENU)
+    configuration, file = wide.configuration, tmp_path / "x.safetensors"
+    receipt = export.write(configuration, PACKED, file, network=wide.network)
     module = load_model(name, "none").module
-    export.load_packed(tmp_path / "x.safetensors", module)
+    export.load_packed(file, module)
     wanted = fake_quantized(name, configuration).state_dict()
     assert module.state_dict().keys() == wanted.keys()
     assert all(torch.equal(value, wanted[key]) for key, value in module.state_dict().items())
     assert receipt is not None
+    assert file.stat().st_size == receipt.promised_bytes
     assert [row.bits for row in receipt.layers] == list(configuration.assignment.bits)
     assert all(row.file_bytes == row.promised_bytes for row in receipt.layers)
 

@@ -19,7 +19,7 @@ from clado_core.export.capability import Capability
 from clado_core.export.litert import scope
 from clado_core.export.onnx_qdq import weight_name
 from clado_core.models import load_model
-from tests.core.exports import DIGITS, WIDE_MENU, choice, fake_quantized
+from tests.core.exports import DIGITS, WIDE_MENU, choice, fake_quantized, job
 
 pytestmark = [pytest.mark.export_targets, pytest.mark.filterwarnings("ignore")]
 
@@ -36,9 +36,8 @@ def library(name: str) -> ModuleType:
 
 def exported(name: str, target: str, menu: tuple[int, ...] = WIDE_MENU) -> tuple[Any, Capability]:
     """The file's JSON, layers without a form widened, and what the report said of it."""
-    format = export.FORMATS[target]
-    job = export.make_job(choice(name, menu), format, upcast=True)
-    return json.loads(format.contents(job)), format.capability(job)
+    format, chosen = export.FORMATS[target], job(name, target, menu, upcast=True)
+    return json.loads(format.contents(chosen)), format.capability(chosen)
 
 
 @each_network
@@ -103,12 +102,11 @@ def test_aimet_loads_bits_and_scales_of_every_layer(name: str) -> None:
     library("aimet_torch")
     from aimet_torch.v2.quantsim import QuantizationSimModel
 
-    format, configuration = export.FORMATS["aimet"], choice(name, WIDE_MENU)
-    job = export.make_job(configuration, format)
+    format, chosen = export.FORMATS["aimet"], job(name, "aimet", WIDE_MENU)
     simulation = QuantizationSimModel(load_model(name).module, dummy_input=X[:1])
-    encodings = json.loads(format.contents(job))
+    encodings = json.loads(format.contents(chosen))
     simulation.load_encodings(encodings, strict=True, partial=False, allow_overwrite=False)
-    for layer, weight in job.require_network().weights.items():
+    for layer, weight in chosen.require_network().weights.items():
         module = simulation.model.get_submodule(layer)
         quantizer = module.param_quantizers["weight"]
         assert quantizer.bitwidth == weight.bits
@@ -142,9 +140,9 @@ def test_qonnx_runs_to_the_same_outputs(name: str) -> None:
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
 
-    format, configuration = export.FORMATS["qonnx"], choice(name, WIDE_MENU)
-    contents = format.contents(export.make_job(configuration, format))
-    model = ModelWrapper(contents)
+    chosen = job(name, "qonnx", WIDE_MENU)
+    configuration = chosen.configuration
+    model = ModelWrapper(export.FORMATS["qonnx"].contents(chosen))
     bits = {
         node.name: int(model.get_initializer(node.input[3]))
         for node in model.graph.node
