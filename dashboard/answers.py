@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
 from clado_core.frontier import Frontier
@@ -20,6 +20,7 @@ from clado_core.sweeping import budget_grid
 from dashboard.rules import Rules
 
 FRONT_POINTS = 41
+T = TypeVar("T")
 
 INSTANT_LAYERS = 30
 """Up to this many layers a full local search fits into a drag step; above, only descents do."""
@@ -48,6 +49,7 @@ class Answers:
         self.front_version = 0
         self._grid: tuple[int, ...] = ()
         self._lock = threading.Lock()
+        self._derived: dict[tuple[int, Hashable], Any] = {}
         self.version = 0
         self.refinements = 0
         smallest, largest = rules.problem(matrix).extremes()
@@ -140,6 +142,18 @@ class Answers:
                 self._front = tuple(front)
                 self.front_version += 1
             return self._front
+
+    def derived(self, key: Hashable, make: Callable[[], T], /) -> T:
+        """What follows from the front, made once per front and key."""
+        self.front()
+        version = self.front_version
+        known = self._derived.get((version, key))
+        if known is None:
+            for stale in [k for k in list(self._derived) if k[0] != version]:
+                self._derived.pop(stale, None)
+            known = self._derived[version, key] = (make(),)
+        found: T = known[0]
+        return found
 
     def _best_of_grid(self) -> list[Solution]:
         """As ``best`` at every budget of the grid, in one pass over what is known."""

@@ -17,6 +17,7 @@ from clado_core.frontier import Frontier
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.sweeping import budget_grid
 from dashboard import artifacts
+from dashboard.answers import Answers
 from dashboard.artifacts import Artifact
 from dashboard.rules import NO_RULES, Rules
 
@@ -113,10 +114,12 @@ def _uniform_choices(path: str, digest: str, rules: Rules) -> tuple[Solution, ..
 
 
 def uniform_within(
-    artifact: Artifact, budget_bits: int, rules: Rules = NO_RULES, /
+    artifact: Artifact, budget_bits: int, rules: Rules, known: Answers, /
 ) -> Solution | None:
     """The largest uniform allocation that fits; None where not even the smallest does."""
-    choices = _uniform_choices(artifact.path, artifact.digest, rules)
+    choices = known.derived(
+        "uniform", lambda: _uniform_choices(artifact.path, artifact.digest, rules)
+    )
     return next((s for s in reversed(choices) if s.assignment.size_bits <= budget_bits), None)
 
 

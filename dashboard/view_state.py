@@ -27,7 +27,7 @@ OPENED = "clado_opened"
 """An artifact that another page asks to be shown next."""
 
 WRITTEN, NOTE, DRAGGING = "clado_written", "clado_note", "clado_dragging"
-CATALOG = "clado_catalog"
+CATALOG, OPEN = "clado_catalog", "clado_open"
 EXPLORE = "explore"
 """Key of the Explore page's fragment."""
 
@@ -142,8 +142,8 @@ def current() -> ViewState:
     """The state of this session; call after ``controls`` has run."""
     known = st.session_state[CATALOG].artifacts
     artifact = known[st.session_state[MODEL]]
-    matrix = artifacts.matrix(artifact)
     rules = st.session_state.setdefault(RULES, {}).get(artifact.digest, NO_RULES)
+    matrix, answers = _opened(artifact, rules)
     state = ViewState(
         artifact=artifact,
         matrix=matrix,
@@ -151,13 +151,23 @@ def current() -> ViewState:
         exact=st.session_state[MODE] == EXACT,
         avg_bits=st.session_state.get(AVG_BITS, 0.0),
         rules=rules,
-        answers=artifacts.answers(artifact, rules),
+        answers=answers,
         pins=tuple(st.session_state.setdefault(PINS, {}).get(artifact.digest, ())),
         mode="dark" if st.context.theme.type == "dark" else "light",
     )
     low, high = avg_range(state)
     wanted = state.avg_bits or round(low + DEFAULT_SHARE * (high - low), 1)
     return replace(state, avg_bits=min(max(wanted, low), high))
+
+
+def _opened(artifact: Artifact, rules: Rules) -> tuple[SensitivityMatrix, Answers]:
+    """What is open in this session: looking it up again in the caches costs a drag's step more."""
+    known = st.session_state.get(OPEN)
+    if known is None or known[:2] != (artifact, rules):
+        opened = artifacts.matrix(artifact), artifacts.answers(artifact, rules)
+        known = st.session_state[OPEN] = (artifact, rules, *opened)
+    matrix, answers = known[2:]
+    return matrix, answers
 
 
 def avg_range(state: ViewState, /) -> tuple[float, float]:

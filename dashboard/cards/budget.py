@@ -9,7 +9,6 @@ from dashboard import baselines, view_state
 from dashboard.answers import Answers
 from dashboard.cards.status import status_chip
 from dashboard.components import Budget, Patch, Tick, live_slider
-from dashboard.rules import Rules
 from dashboard.scale import Metric, round_up, size_scale
 from dashboard.theme import megabytes, number
 from dashboard.view_state import ViewState
@@ -31,17 +30,14 @@ def ticks(state: ViewState, knee: float | None, /) -> list[Tick]:
     return marks
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
-def _knee(digest: str, rules: Rules, version: int, _answers: Answers) -> float | None:
-    knee = baselines.knee(_answers.front())
+def _knee(known: Answers) -> float | None:
+    knee = baselines.knee(known.front())
     return None if knee is None else round_up(knee.assignment.avg_bits)
 
 
 def budget_card(state: ViewState, patches: tuple[Patch, ...] = (), /) -> None:
     """The slider; its callbacks run before the page does, so the state is already new."""
-    known = state.answers
-    known.front()
-    knee = _knee(state.artifact.digest, state.rules, known.front_version, known)
+    knee = state.answers.derived("knee", lambda: _knee(state.answers))
     low, high = view_state.avg_range(state)
     live_slider(
         "Budget in average bits per weight",

@@ -78,20 +78,17 @@ def _run_text(run: Measured) -> str:
     )
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
-def _background(path: str, digest: str, rules: Rules, metric: Metric, version: int) -> Background:
-    artifact = Artifact("", path, digest)
-    scale = size_scale(artifacts.matrix(artifact), metric)
-    front = artifacts.answers(artifact, rules).front()
-    curves = (*_baselines(path, digest, rules, metric), _measured(artifact, scale))
-    return background(front, scale, baselines=curves, knee=baselines.knee(front))
-
-
 def front_background(state: ViewState, metric: Metric, /) -> Background:
     """The part of the chart that no budget changes."""
-    state.answers.front()
-    version = state.answers.front_version
-    return _background(state.artifact.path, state.artifact.digest, state.rules, metric, version)
+
+    def make() -> Background:
+        artifact, scale = state.artifact, size_scale(state.matrix, metric)
+        front = state.answers.front()
+        others = _baselines(artifact.path, artifact.digest, state.rules, metric)
+        curves = (*others, _measured(artifact, scale))
+        return background(front, scale, baselines=curves, knee=baselines.knee(front))
+
+    return state.answers.derived(("background", metric), make)
 
 
 def front_info(state: ViewState, answer: Solution, /) -> ParetoInfo:

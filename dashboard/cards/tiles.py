@@ -84,7 +84,7 @@ def _base(state: ViewState) -> str:
 def _uniform_tile(state: ViewState, answer: Solution) -> Tile:
     """Against the largest uniform allocation that fits the same budget."""
     label, help_ = "Against uniform", "The largest uniform allocation that fits this budget."
-    best = baselines.uniform_within(state.artifact, state.budget_bits, state.rules)
+    best = baselines.uniform_within(state.artifact, state.budget_bits, state.rules, state.answers)
     if best is None:
         return Tile(label, "–", "no uniform allocation fits", help_)
     uniform = best.predicted_loss_increase

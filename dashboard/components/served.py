@@ -29,8 +29,12 @@ def live() -> bool:
 
 
 def source(name: str, /) -> str:
-    """A script or style sheet of this folder."""
-    return (HERE / name).read_text(encoding="utf-8")
+    """A script or style sheet of this folder, without indentation and lines of comment.
+
+    It goes along with every message to the component.
+    """
+    lines = map(str.strip, (HERE / name).read_text(encoding="utf-8").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 @cache

@@ -87,7 +87,7 @@ def server_side(model: str, scratch: Path) -> dict[str, list[float]]:
 
 
 def work_ms(model: str, clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """Python's own work in a step: the answer, and both charts as JSON."""
+    """Python's own work in a step: the answer, and what it moves in both charts as JSON."""
     import clado_core as cc
     from dashboard.answers import Answers
     from dashboard.figures import bits, pareto
@@ -98,13 +98,13 @@ def work_ms(model: str, clock: Callable[[], float] = time.perf_counter) -> list[
     matrix = cc.load(ROOT / "assets" / f"{model}.clado")
     known, scale, times = Answers(matrix, NO_RULES), size_scale(matrix, Metric.AVG_BITS), []
     known.sweep()
-    rng = random.Random(0)
+    background, rng = pareto.background(known.front(), scale), random.Random(0)
     for _ in range(STEPS):
         started = clock()
         answer = known.quick(rng.randrange(known.least_bits, known.most_bits), thorough=False)
-        info = pareto.pareto_info(pareto.background(known.front(), scale), answer, scale)
-        to_json(pareto.pareto_figure(info, "light"))
-        to_json(bits.bits_figure(bits.bits_info(answer.assignment, matrix.bit_widths), "light"))
+        to_json(pareto.here_trace(pareto.pareto_info(background, answer, scale), "light"))
+        bars = bits.bits_info(answer.assignment, matrix.bit_widths)
+        to_json({"traces": bits.moving_traces(bars, "light")})
         times.append(1000 * (clock() - started))
     return times
 
