@@ -119,7 +119,19 @@ def _answers(path: str, digest: str, rules: Rules) -> Answers:
 
 def answers(artifact: Artifact, rules: Rules = NO_RULES, /) -> Answers:
     """What is known about a network's best choices under some rules; grows as solvers answer."""
-    return _answers(artifact.path, artifact.digest, rules)
+    known = _answers(artifact.path, artifact.digest, rules)
+    _answered().add((artifact.digest, rules))
+    return known
+
+
+@st.cache_resource(show_spinner=False)
+def _answered() -> set[tuple[str, Rules]]:
+    return set()
+
+
+def is_answered(artifact: Artifact, rules: Rules = NO_RULES, /) -> bool:
+    """Whether ``answers`` has been asked before; for a large network the first takes seconds."""
+    return (artifact.digest, rules) in _answered()
 
 
 @st.cache_resource(show_spinner=False)

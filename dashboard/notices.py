@@ -31,6 +31,16 @@ def no_artifact(problems: tuple[str, ...]) -> None:
     unusable(problems)
 
 
+def frames() -> None:
+    """Empty cards, while what goes into them is computed."""
+    with st.container(border=True):
+        st.skeleton(height=60)
+    left, right = st.columns([58, 42])
+    for column in (left, right):
+        with column, st.container(border=True):
+            st.skeleton(height=380)
+
+
 def unusable(problems: tuple[str, ...]) -> None:
     """Files that were found and cannot be used."""
     for problem in problems:

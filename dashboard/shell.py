@@ -22,6 +22,16 @@ PAGES = (
 """File, title, icon and help of each page; the first is the default."""
 
 
+def _open_network() -> None:
+    """Show the frames of cards while a network is looked at for the first time."""
+    place = st.empty()  # there in every run, so that nothing below it moves
+    if not view_state.is_open():
+        with place.container():
+            notices.frames()
+        view_state.current()
+        place.empty()
+
+
 def draw() -> None:
     """One run of the script."""
     st.set_page_config(
@@ -52,6 +62,7 @@ def draw() -> None:
         notices.no_artifact(catalog.problems)
         return
     view_state.controls(catalog, keys_help)
+    _open_network()
     links.join_url()
     notices.note()
     notices.unusable(catalog.problems)

@@ -138,6 +138,13 @@ def _metric_codes(catalog: Catalog) -> list[str]:
     return codes
 
 
+def is_open() -> bool:
+    """Whether the chosen network has been looked at before."""
+    artifact = st.session_state[CATALOG].artifacts[st.session_state[MODEL]]
+    rules = st.session_state.setdefault(RULES, {}).get(artifact.digest, NO_RULES)
+    return artifacts.is_answered(artifact, rules)
+
+
 def current() -> ViewState:
     """The state of this session; call after ``controls`` has run."""
     known = st.session_state[CATALOG].artifacts

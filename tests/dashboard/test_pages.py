@@ -132,6 +132,37 @@ def test_damaged_and_newer_files_are_named(open_page: OpenPage, own_artifacts: P
     assert any("text.clado" in s for s in sentences)
 
 
+def test_a_file_of_a_newer_program_says_which_versions_and_what_to_do(
+    open_page: OpenPage, own_artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clado_core import store
+
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 7)
+    cc.save_matrix(make_matrix(3), own_artifacts / "newer.clado")
+    monkeypatch.undo()
+    monkeypatch.setattr(artifacts, "ASSETS", own_artifacts)
+    app = open_page(model="alpha")
+    assert not app.exception
+    (sentence,) = [w.value for w in app.warning]
+    assert "newer.clado" in sentence and "7" in sentence and "1" in sentence
+    assert "upgrade" in sentence
+
+
+def test_frames_stand_while_a_network_is_looked_at_first(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dashboard import notices
+
+    drawn: list[bool] = []
+    frames = notices.frames
+    monkeypatch.setattr(notices, "frames", lambda: (drawn.append(True), frames()))
+    app = open_page(model="alpha")
+    assert not app.exception and drawn == [True]
+    app.run()
+    assert drawn == [True]
+    assert not app.get("skeleton")
+
+
 def test_only_damaged_files(open_page: OpenPage, own_artifacts: Path) -> None:
     for file in own_artifacts.glob("*.clado"):
         file.write_bytes(b"x")
