@@ -48,11 +48,11 @@ $(VENV)/.test-tools: requirements-test.txt $(VENV)/.installed
 
 # The libraries that exported files are for have many requirements of their own: a second
 # environment, which finds torch and the test tools in the first.
-$(EXPORT_VENV)/.installed: requirements-export.txt $(VENV)/.test-tools
+$(EXPORT_VENV)/.installed: requirements-export.txt requirements-onnx.txt $(VENV)/.test-tools
 	$(PYTHON) -m venv $(EXPORT_VENV)
 	$(BIN)/python -c $(SITE_PACKAGES) > "$$($(EXPORT_VENV)/bin/python -c $(SITE_PACKAGES))/first.pth"
 	$(EXPORT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		-r requirements-export.txt
+		-r requirements-onnx.txt -r requirements-export.txt
 	@touch $@
 
 clean:
