@@ -24,6 +24,9 @@ MAX_GROUPS = 10
 
 TIE_SYMBOLS = ("square-open", "diamond-open", "circle-open")
 
+WIDE_BARS = 30
+"""Up to so many layers there is room for a strong outline."""
+
 LONGEST_LABEL = 12
 
 MAX_UPRIGHT = 5
@@ -154,7 +157,8 @@ def moving_traces(info: BitsInfo, mode: Mode, /, *, by_weights: bool = False) ->
             }
         )
     changed = list(info.changed)
-    hollow = {"color": "rgba(0,0,0,0)", "line": {"color": palette(mode).text, "width": 2}}
+    width = 2 if len(bits) <= WIDE_BARS else 1
+    hollow = {"color": "rgba(0,0,0,0)", "line": {"color": palette(mode).text, "width": width}}
     outlines = _bars(places, changed, bits[changed], "Changed")
     style = {"hoverinfo": "skip", "marker": hollow, "showlegend": bool(changed)}
     return [*traces, outlines | style]
@@ -228,17 +232,23 @@ def _places(info: BitsInfo, by_weights: bool) -> Places:
 def _layout(info: BitsInfo, places: Places, mode: Mode) -> Spec:
     slanted = len(info.groups) > MAX_UPRIGHT
     centres, edges = places.centres, places.edges
+    labels = [_short(label) for label, _, _ in info.groups]
     return {
         "template": template(mode),
         "meta": {"kind": "bits"},
         "barmode": "overlay",
-        "margin": {"l": 40, "r": 10, "t": 28, "b": 64 if slanted else 30},
+        "margin": {
+            "l": 40,
+            "r": 10,
+            "t": 28,
+            "b": 26 + round(3.6 * max(map(len, labels))) if slanted else 30,
+        },
         "shapes": [_edge(edges[first], mode) for _, first, _ in info.groups[1:]],
         "xaxis": {
             "range": [-0.9, len(info.bits) - 0.1],
             "tickmode": "array",
             "tickvals": [(centres[a] + centres[z]) / 2 for _, a, z in info.groups],
-            "ticktext": [_short(label) for label, _, _ in info.groups],
+            "ticktext": labels,
             "tickangle": -35 if slanted else 0,
             "showgrid": False,
             "tickfont": {"size": 11},
