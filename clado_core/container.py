@@ -24,6 +24,6 @@ def container_bytes(layers: LayerTable, /) -> int:
 
 
 def layer_entry_bytes(name: str, /) -> int:
-    """Bytes of ``"name":b,`` in JSON that stands as a string inside JSON."""
+    """Bytes of ``"name":b,`` in JSON that stands as a string in JSON, and of its input's bits."""
     entry = json.dumps({name: 8}, separators=(",", ":"))[1:-1] + ","
-    return len(json.dumps(entry)) - 2
+    return len(json.dumps(entry)) - 2 + 1

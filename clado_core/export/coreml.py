@@ -60,6 +60,7 @@ FORMAT = Format(
     notes=(
         "A palette of 2^b values by k-means takes the place of b-bit integers, so accuracy differs "
         "from what was measured; 3 bits need iOS 18 or macOS 15.",
-        "Palettizing is checked here, the conversion to Core ML and its running on a Mac are not.",
+        "Palettizing is checked for every kind of layer here, the conversion to Core ML for a "
+        "network of convolutions; running it on a Mac is not.",
     ),
 )

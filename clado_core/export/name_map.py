@@ -26,6 +26,7 @@ def names(chosen: ChosenLayer, /) -> dict[str, str | int]:
         "onnx_weight": float_name,
         "aimet_encoding": f"{layer.name}.weight",
         "modelopt_quantizer": f"{layer.name}.weight_quantizer",
+        "coreml_weight": layer.parameter.replace(".", "_"),
         "litert_scope": layer.name.replace(".", "/"),
     }
 
@@ -49,5 +50,5 @@ FORMAT = Format(
     mime="text/csv",
     keeps="What each layer is called in PyTorch, in the packed file, in ONNX and by other tools.",
     render=render,
-    checked_with=("onnx",),
+    checked_with=("onnx", "coremltools"),
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from clado_core.export.format import Format
 from clado_core.export.job import ExportJob
 from clado_core.export.receipt import LayerBytes, Receipt
 from clado_core.layers import LayerInfo
+from clado_core.scheme import input_bits
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -65,15 +67,21 @@ def configuration_text(job: ExportJob, /) -> str:
     network = job.require_network()
     facts = {
         "schema": SCHEMA,
-        "model": (origin.model or matrix.name)[-NAME_CHARACTERS:],
+        "model": re.sub(r"[^\w:/.-]", "-", origin.model or matrix.name, flags=re.ASCII)[
+            -NAME_CHARACTERS:
+        ],
         "granularity": scheme.granularity,
         "range": scheme.range_rule,
+        "activation_bits": scheme.act_bits,
         "weights_sha256": origin.weights_sha256,
         "artifact_sha256": job.configuration.artifact_sha256,
         "structure": structure(network.module, matrix.layers.layers),
         "predicted_loss_increase": float(f"{matrix.predicted_loss_increase(assignment.bits):.6g}"),
         "layers": {name: weight.bits for name, weight in network.weights.items()},
     }
+    inputs = [input_bits(bits) for bits in assignment.bits]
+    if any(inputs):
+        facts["inputs"] = "".join(map(str, inputs))  # one digit per layer
     return json.dumps(facts, separators=(",", ":"))
 
 

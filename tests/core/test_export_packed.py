@@ -13,12 +13,13 @@ import clado_core as cc
 from clado_core import export
 from clado_core.baselines import allocate
 from clado_core.builtin import BUILTIN_NETWORKS
+from clado_core.companions import load_frontier
 from clado_core.discovery import find_layers
 from clado_core.errors import ArtifactCorruptError, ArtifactError
 from clado_core.export.bit_packing import pack, unpack
 from clado_core.export.network import quantize_weights
 from clado_core.models import ASSETS, load_model
-from clado_core.scheme import integer_range
+from clado_core.scheme import integer_range, joint_menu
 from tests.core.exports import DIGITS, SHIPPED, WIDE_MENU, choice, fake_quantized, job
 
 PACKED = export.FORMATS["safetensors"]
@@ -70,6 +71,17 @@ def test_the_file_is_as_small_as_promised(name: str, avg_bits: float, tmp_path: 
     assert file.stat().st_size == receipt.file_bytes == solution.assignment.size_bytes
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_stored_frontiers_state_the_size_promised_today(name: str) -> None:
+    stored = ASSETS / f"{name}.frontier.json"
+    if not stored.is_file():
+        pytest.skip(f"{name} has no stored frontier.")
+    front = load_frontier(ASSETS / f"{name}.clado", cc.load(ASSETS / f"{name}.clado"))
+    assert front is not None
+    sizes = [point["size_bytes"] for point in json.loads(stored.read_text())["points"]]
+    assert sizes == [point.assignment.size_bytes for point in front.points]
+
+
 def test_any_reader_finds_the_choice_in_the_metadata(tmp_path: Path) -> None:
     configuration = choice("digits-vit", (2, 4, 8))
     export.write(configuration, PACKED, tmp_path / "x.safetensors")
@@ -106,6 +118,26 @@ def _tiny_file(path: Path) -> _Tiny:
     export.write(configuration, PACKED, path, network=network)
     assert path.stat().st_size == configuration.assignment.size_bytes
     return module
+
+
+def test_the_header_keeps_its_length_whatever_the_names(tmp_path: Path) -> None:
+    module = nn.Sequential()
+    module.add_module('größe "\\', nn.Conv2d(1, 2, 1))
+    module.add_module("flat", nn.Flatten())
+    layers = find_layers(module, torch.zeros(1, 1, 1, 1))
+    scheme, menu = cc.QuantizationScheme(), joint_menu((4,), (8,))
+    origin = cc.Provenance(model="/häuser/" * 20 + "net.py:factory", weights_sha256="0f" * 32)
+    matrix = cc.SensitivityMatrix("x", np.eye(1), layers, menu, scheme=scheme, provenance=origin)
+    assignment = cc.Assignment(layers, menu, scheme)
+    configuration = export.Configuration(matrix, assignment, artifact_sha256="ab" * 32)
+    weights = quantize_weights(module, configuration)
+    network = export.QuantizedNetwork(module, weights, (1, 1, 1))
+    file = tmp_path / "x.safetensors"
+    export.write(configuration, PACKED, file, network=network)
+    assert file.stat().st_size == assignment.size_bytes
+    facts = export.read_packed(file).facts
+    assert (facts["layers"], facts["inputs"]) == ({layers.names[0]: 4}, "8")
+    assert facts["model"].endswith("net.py:factory")
 
 
 def test_per_tensor_scales_and_shared_entries_go_back(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from clado_core import export
-from clado_core.export.capability import Capability
+from clado_core.export.capability import Capability, ChosenLayer
 from clado_core.export.litert import scope
+from clado_core.export.name_map import names
 from clado_core.export.onnx_qdq import weight_name
 from clado_core.models import load_model
 from tests.core.exports import DIGITS, WIDE_MENU, choice, fake_quantized, job
@@ -95,6 +96,37 @@ def test_coremltools_gives_every_layer_a_palette_of_its_bits(name: str) -> None:
         assert len(values) > 2 ** (bits - 1) or len(values) > 0.4 * layer.n_weights
     assert all(len(widths) == 1 for widths in packed.values())
     assert not report.left_float
+
+
+def test_a_converted_core_ml_network_has_palettes_of_the_chosen_bits() -> None:
+    coremltools: Any = library("coremltools")
+    from coremltools.optimize.torch.palettization import (
+        PostTrainingPalettizer,
+        PostTrainingPalettizerConfig,
+    )
+
+    contents, report = exported("digits-resnet", "coreml")
+    config = PostTrainingPalettizerConfig.from_dict(contents)
+    palettizer = PostTrainingPalettizer(load_model("digits-resnet").module, config)
+    with torch.no_grad():
+        traced = torch.jit.trace(palettizer.compress(num_kmeans_workers=1).eval(), X)
+    converted = coremltools.convert(
+        traced,
+        inputs=[coremltools.TensorType(shape=X.shape)],
+        minimum_deployment_target=coremltools.target.iOS18,
+        pass_pipeline=coremltools.PassPipeline.DEFAULT_PALETTIZATION,
+        skip_model_load=True,
+    )
+    sizes = {
+        operation.name: operation.lut.val.shape[-2]
+        for operation in converted._mil_program.functions["main"].operations
+        if operation.op_type == "constexpr_lut_to_dense"
+    }
+    assert len(sizes) == len(report.with_bits)
+    for layer, bits in report.with_bits:
+        prefix = names(ChosenLayer(layer, bits))["coreml_weight"]
+        (size,) = (size for name, size in sizes.items() if name.startswith(f"{prefix}_"))
+        assert size == 2**bits
 
 
 @each_network
