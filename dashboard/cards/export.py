@@ -60,7 +60,8 @@ def _written(artifact: str, format: Format, job: ExportJob, mode: Mode) -> Expor
         found: ExportedFile = kept[1]
         return found
     if not st.button("Write the file", type=_kind(mode), icon=":material/build:"):
-        st.caption("It needs the network's weights: a few seconds in a process of its own.")
+        why = "It needs the network's weights" if format.needs_network else "It needs a library"
+        st.caption(f"{why}: a few seconds in a process of its own.")
         return None
     with st.spinner(f"Writing {format.name}"):
         written = export_file(artifact, configuration, format, upcast=job.upcast)
