@@ -9,6 +9,7 @@ from typing import Any
 from clado_core.errors import InputError
 from clado_core.export.capability import (
     Capability,
+    Fate,
     Fates,
     chosen_layers,
     keep_all,
@@ -33,7 +34,8 @@ class Format:
         needs_network: Whether the weights are needed, and so torch.
         writes_with: Packages needed to write the file, as installed.
         checked_with: Packages whose loading of the file the tests check; empty: not verified.
-        notes: Sentences on running the file.
+        notes: Sentences on running the file, whatever the choice.
+        notes_on: The same, from what becomes of a choice's layers.
         receipt: File's bytes → what the layers take in it; None where the file holds no weights.
     """
 
@@ -47,6 +49,7 @@ class Format:
     writes_with: tuple[str, ...] = ()
     checked_with: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    notes_on: Callable[[tuple[Fate, ...]], tuple[str, ...]] = lambda fates: ()
     receipt: Callable[[ExportJob, bytes], Receipt] | None = None
 
     @property
@@ -61,7 +64,7 @@ class Format:
         fates = self.fates(chosen)
         if job.upcast:
             fates = tuple(map(with_upcast, fates))
-        notes = self.notes
+        notes = self.notes_on(fates) + self.notes
         if acts := act_widths(matrix.bit_widths, matrix.scheme):
             widths = " or ".join(map(str, acts))
             notes += (

@@ -222,6 +222,15 @@ def fate(chosen: ChosenLayer, /) -> Fate:
     return Fate(Handling.WIDENED, kind.name, kind.bits, f"ONNX has no {chosen.bits}-bit type")
 
 
+def notes_on(fates: tuple[Fate, ...], /) -> tuple[str, ...]:
+    """The opset that a choice asks for."""
+    newest = max((integer_type(fate.bits) for fate in fates), key=lambda kind: kind.opset)
+    return (
+        f"This choice needs opset {newest.opset}, for {newest.name}, or a newer one for the "
+        "network itself.",
+    )
+
+
 FORMAT = Format(
     name="onnx",
     suffix=".onnx",
@@ -240,5 +249,6 @@ FORMAT = Format(
         "INT2 needs opset 25: onnx 1.20 and a runtime of 2026; weights are dequantized as the "
         "network runs, so expect a smaller file, not a faster network.",
     ),
+    notes_on=notes_on,
     receipt=receipt,
 )
