@@ -9,7 +9,7 @@ from clado_core.assignment_file import read_assignment
 from clado_core.errors import InputError
 from clado_core.export.configuration import Configuration
 from clado_core.export.format import Format
-from clado_core.export.onnx_qdq import CONFIGURATION, read_checked
+from clado_core.export.onnx_digest import CONFIGURATION, read_checked
 from clado_core.export.packed_load import read_packed
 from clado_core.scheme import weight_bits
 

@@ -8,8 +8,6 @@ the same values: ONNX has no type between.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -21,8 +19,8 @@ from clado_core.export.capability import Capability, ChosenLayer, Fate, Handling
 from clado_core.export.format import Format
 from clado_core.export.job import ExportJob
 from clado_core.export.network import PackedWeight
+from clado_core.export.onnx_digest import read_checked, stamped
 from clado_core.export.onnx_graph import float_graph
-from clado_core.export.packed import configuration_text
 from clado_core.export.receipt import LayerBytes, Receipt
 from clado_core.layers import LayerInfo
 
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
 MakeWeight: TypeAlias = Callable[[PackedWeight, str], "tuple[list[TensorProto], NodeProto]"]
-
-CONFIGURATION, DIGEST = "clado", "clado.sha256"
 
 
 class IntegerType(NamedTuple):
@@ -157,40 +153,6 @@ def _dequantizer(part: PackedWeight, output: str) -> tuple[list[TensorProto], No
     inputs = [tensor.name for tensor in tensors]
     axis: dict[str, Any] = {"axis": 0} if per_channel else {}
     return tensors, helper.make_node("DequantizeLinear", inputs, [output], part.layer.name, **axis)
-
-
-def stamped(model: ModelProto, job: ExportJob, /) -> bytes:
-    """Add the configuration and a digest of all the rest, check the model, and serialize it."""
-    from onnx import checker, helper
-
-    model.producer_name, model.producer_version = "clado-explorer", ""
-    facts = json.loads(configuration_text(job))
-    helper.set_model_props(model, {CONFIGURATION: json.dumps(facts)})
-    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    helper.set_model_props(model, {CONFIGURATION: json.dumps(facts), DIGEST: digest})
-    checker.check_model(model)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
-
-
-def read_checked(file: bytes, /) -> ModelProto:
-    """Parse an exported model and check its digest; raises InputError where a byte was changed."""
-    from onnx import helper, load_from_string
-
-    try:
-        model: ModelProto = load_from_string(file)
-    except Exception as problem:  # protobuf's own error type differs between its versions
-        raise InputError(f"This is no complete ONNX file ({type(problem).__name__}).") from None
-    facts = {entry.key: entry.value for entry in model.metadata_props}
-    digest = facts.pop(DIGEST, "")
-    helper.set_model_props(model, facts)
-    plain = model.SerializeToString(deterministic=True)
-    helper.set_model_props(model, {**facts, DIGEST: digest})
-    if hashlib.sha256(plain).hexdigest() != digest or (
-        model.SerializeToString(deterministic=True) != file
-    ):
-        raise InputError("The digest does not match: the ONNX file was changed; export it again.")
-    return model
 
 
 def receipt(job: ExportJob, file: bytes, /) -> Receipt:

@@ -10,8 +10,9 @@ from clado_core.export.capability import Capability, ChosenLayer, Fate, Handling
 from clado_core.export.format import Format
 from clado_core.export.job import ExportJob
 from clado_core.export.network import PackedWeight
+from clado_core.export.onnx_digest import stamped
 from clado_core.export.onnx_graph import FIRST_OPSET, float_graph
-from clado_core.export.onnx_qdq import insert_weights, stamped
+from clado_core.export.onnx_qdq import insert_weights
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto

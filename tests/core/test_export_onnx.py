@@ -13,8 +13,9 @@ from clado_core.datasets import Samples
 from clado_core.discovery import find_layers
 from clado_core.errors import InputError
 from clado_core.export.network import quantize_weights
+from clado_core.export.onnx_digest import read_checked
 from clado_core.export.onnx_graph import opset_of
-from clado_core.export.onnx_qdq import quantized_name, read_checked, weight_name
+from clado_core.export.onnx_qdq import quantized_name, weight_name
 from clado_core.inference import make_batches, measuring, run_batch
 from tests.core.exports import DIGITS, N_INPUTS, WIDE_MENU, fake_quantized, held_out, job
 
