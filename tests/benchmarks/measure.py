@@ -207,21 +207,41 @@ def _clocks() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
+class _Pair(nn.Module):
+    """A block of two layers of equal cost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(4, 4, 3, 1, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x + self.layers(x))
+
+
 def scaling(options: argparse.Namespace) -> dict[str, Any]:
-    """Exponent of the multiply-adds against the number of layers, at equal cost of every layer."""
-    sizes, exponents = (10, 20, 40, 80), {}
+    """Exponents of losses and multiply-adds against the number of layers, all of equal cost.
+
+    With more layers each forward costs more too: that is one of the powers of multiply-adds.
+    """
+    sizes = (10, 20, 40, 80)
+    counted: dict[str, dict[str, list[float]]] = {}
     for name in ESTIMATORS:
-        macs = []
+        counted[name] = {"losses": [], "multiply-adds": []}
         for size in sizes:
-            body = [nn.Sequential(nn.Conv2d(4, 4, 3, 1, 1), nn.ReLU()) for _ in range(size)]
-            model = nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            body = [_Pair() for _ in range(size // 2)]
+            model = nn.Sequential(nn.Sequential(*body), nn.AdaptiveAvgPool2d(1), nn.Flatten())
             samples = Samples(torch.zeros(2, 4, 4, 4), torch.zeros(2, dtype=torch.int64), "zeros")
             layers = find_layers(model, samples.x[:1])
-            macs.append(
-                forecast(model, layers, samples, MeasurementSettings(MENU, estimator=name)).macs
-            )
-        # Of a network with one more layer each forward costs more too: that is one of the powers.
-        exponents[name] = float(np.polyfit(np.log(sizes), np.log(macs), 1)[0])
+            cost = forecast(model, layers, samples, MeasurementSettings(MENU, estimator=name))
+            counted[name]["losses"].append(cost.forwards)
+            counted[name]["multiply-adds"].append(cost.macs)
+    exponents = {
+        name: {
+            what: float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+            for what, values in costs.items()
+        }
+        for name, costs in counted.items()
+    }
     return {"layers": sizes, "exponent": exponents}
 
 
