@@ -65,6 +65,7 @@ def controls(catalog: Catalog, /) -> None:
         other = next((n for n in names if n != st.session_state[MODEL]), names[0])
         st.markdown(f"**A** {st.session_state[MODEL]}", width="content")
         st.button("Swap", icon=":material/swap_horiz:", on_click=_swap, args=(MODEL,))
+        st.markdown("**B**", width="content")
         _select(B, names, names.index(other))
 
 

@@ -112,22 +112,13 @@ def template(mode: Mode, /) -> dict[str, Any]:
     name theirs.
     """
     colours = palette(mode)
-    axis = {
-        "gridcolor": colours.grid,
-        "linecolor": colours.grid,
-        "zeroline": False,
-        "ticks": "",
-        "automargin": False,
-        "title": {"font": {"size": 12, "color": colours.muted}, "standoff": 6},
-        "tickfont": {"size": 12, "color": colours.muted},
-    }
     return {
         "layout": {
             "font": {"family": FONT, "size": 13, "color": colours.text},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "xaxis": axis,
-            "yaxis": axis,
+            "xaxis": _axis(colours),
+            "yaxis": _axis(colours),
             "hoverlabel": {
                 "bgcolor": colours.background,
                 "bordercolor": colours.muted,
@@ -148,6 +139,18 @@ def template(mode: Mode, /) -> dict[str, Any]:
             "hovermode": "closest",
             "colorway": [colours.front, colours.baseline, colours.uniform],
         }
+    }
+
+
+def _axis(colours: Palette) -> dict[str, Any]:
+    return {
+        "gridcolor": colours.grid,
+        "linecolor": colours.grid,
+        "zeroline": False,
+        "ticks": "",
+        "automargin": False,
+        "title": {"font": {"size": 12, "color": colours.muted}, "standoff": 6},
+        "tickfont": {"size": 12, "color": colours.muted},
     }
 
 

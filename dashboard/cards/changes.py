@@ -64,18 +64,22 @@ def changes_card(state: ViewState, answer: Solution, /) -> None:
         if not rows:
             st.caption("Nothing: this is the pinned choice.")
             return
-        st.caption(
-            "The last column is each change alone, the others kept; with cross-layer terms these "
-            "do not add up to the total."
-        )
-        st.dataframe(
-            rows,
-            hide_index=True,
-            height=min(36 * len(rows) + 38, 360),
-            column_config={
-                "Bytes": st.column_config.NumberColumn(format="%+d"),
-                "Predicted loss of this change": st.column_config.NumberColumn(format="%+.3g"),
-            },
-        )
-        total = sum(row["Bytes"] for row in rows)
-        st.caption(f"{len(rows)} layers changed, {number(total / 1e6)} MB in all.")
+        _table(rows)
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    st.caption(
+        "The last column is each change alone, the others kept; with cross-layer terms these do "
+        "not add up to the total."
+    )
+    st.dataframe(
+        rows,
+        hide_index=True,
+        height=min(36 * len(rows) + 38, 360),
+        column_config={
+            "Bytes": st.column_config.NumberColumn(format="%+d"),
+            "Predicted loss of this change": st.column_config.NumberColumn(format="%+.3g"),
+        },
+    )
+    total = sum(row["Bytes"] for row in rows)
+    st.caption(f"{len(rows)} layers changed, {number(total / 1e6)} MB in all.")

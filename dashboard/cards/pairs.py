@@ -80,18 +80,7 @@ def _plus_minus(
 def top_table(matrix: SensitivityMatrix, chosen: Assignment, selected: pairs.Pair, /) -> None:
     """The strongest pairs of candidates; a click on a row selects its cell."""
     names, B = matrix.layers.names, matrix.n_bits
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Strongest pairs**")
-        st.space("stretch")
-        direction = st.segmented_control(
-            "Direction",
-            list(DIRECTIONS),
-            default="All",
-            required=True,
-            key="pairs_direction",
-            label_visibility="collapsed",
-        )
-    found = pairs.top_pairs(matrix, chosen, sign=DIRECTIONS[str(direction)])
+    found = pairs.top_pairs(matrix, chosen, sign=_direction())
     if not found:
         st.caption("There is no such pair.")
         return
@@ -122,6 +111,22 @@ def top_table(matrix: SensitivityMatrix, chosen: Assignment, selected: pairs.Pai
         },
         alt=f"The {len(found)} strongest cross terms; the first is {number(found[0].cross)}",
     )
+
+
+def _direction() -> int:
+    """Title, and which pairs; as the sign of their cross terms."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Strongest pairs**")
+        st.space("stretch")
+        picked = st.segmented_control(
+            "Direction",
+            list(DIRECTIONS),
+            default="All",
+            required=True,
+            key="pairs_direction",
+            label_visibility="collapsed",
+        )
+    return DIRECTIONS[str(picked)]
 
 
 def _row(names: tuple[str, ...], found: pairs.Pair, selected: pairs.Pair) -> dict[str, Any]:

@@ -68,15 +68,6 @@ def live_plot(
     if not live():
         _plain(figure, key, alt, height, on_click)
         return
-
-    def told(name: str, tell: Callable[[Any], None] | None) -> Callable[[], None]:
-        def changed() -> None:
-            value = st.session_state[key].get(name)
-            if value is not None and tell is not None:
-                tell(value)
-
-        return changed
-
     data = {
         "key": key,
         "figure": figure,
@@ -89,9 +80,20 @@ def live_plot(
         key=key,
         data=to_json(data).encode(),
         height=height,
-        on_clicked_change=told("clicked", on_click),
-        on_brushed_change=told("brushed", on_brush),
+        on_clicked_change=_told(key, "clicked", on_click),
+        on_brushed_change=_told(key, "brushed", on_brush),
     )
+
+
+def _told(key: str, name: str, tell: Callable[[Any], None] | None) -> Callable[[], None]:
+    """A callback that hands on what the browser reported under a name."""
+
+    def changed() -> None:
+        value = st.session_state[key].get(name)
+        if value is not None and tell is not None:
+            tell(value)
+
+    return changed
 
 
 def _plain(figure: Spec, key: str, alt: str, height: int, on_click: Click | None) -> None:

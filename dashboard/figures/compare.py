@@ -81,16 +81,19 @@ def side(
         name=name,
         sizes=tuple(x for x, _ in places),
         losses=tuple(y for _, y in places),
-        hover=tuple(
-            f"<b>{name}</b><br>{s.assignment.avg_bits:.2f} avg bits<br>"
-            f"predicted loss {signed(s.predicted_loss_increase)}"
-            for s in front
-        ),
+        hover=tuple(_hover(name, s) for s in front),
         here=place(here),
         bits=here.assignment.bits,
         names=matrix.layers.names,
         bit_widths=matrix.bit_widths,
         joined=joined,
+    )
+
+
+def _hover(name: str, solution: Solution) -> str:
+    return (
+        f"<b>{name}</b><br>{solution.assignment.avg_bits:.2f} avg bits<br>"
+        f"predicted loss {signed(solution.predicted_loss_increase)}"
     )
 
 

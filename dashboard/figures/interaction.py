@@ -143,6 +143,7 @@ def _layout(info: InteractionInfo, mode: Mode, selected: tuple[int, int] | None)
     else:
         places = [int((a + z) / 2) for _, a, z in info.groups]
         texts = [label for label, _, _ in info.groups]
+    longest = max(map(len, texts), default=0)
     axis = {
         "tickmode": "array",
         "tickvals": places,
@@ -154,7 +155,7 @@ def _layout(info: InteractionInfo, mode: Mode, selected: tuple[int, int] | None)
     return {
         "template": template(mode),
         "meta": {"kind": "heat", "layers": info.layers, "shade": colours.text},
-        "margin": {"l": 108, "r": 8, "t": 6, "b": 86},
+        "margin": {"l": 20 + round(6.2 * longest), "r": 8, "t": 6, "b": 26 + round(4.6 * longest)},
         "shapes": [*edges(info, colours.text), *_frames(info, selected, colours.accent)],
         "xaxis": axis | {"tickangle": -45},
         "yaxis": axis | {"range": [size - 0.5, -0.5]},

@@ -1,6 +1,7 @@
 """Writes the README's pictures: ``python -m tests.e2e.screenshots [FOLDER]``.
 
-One per page and colour scheme, 1440 × 900, from the project's own artifacts.
+One per page and colour scheme, 1440 × 900, and Explore in a narrow window, from the project's own
+artifacts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ PAGES = {
     "method": "/method?avg_bits=3.6",
 }
 SCHEMES = ("light", "dark")
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 800, "height": 1130}
 
 
 def main(folder: Path) -> None:
@@ -35,12 +37,14 @@ def main(folder: Path) -> None:
                 browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
                 for scheme in SCHEMES:
                     page = browser.new_page(
-                        viewport={"width": 1440, "height": 900},
+                        viewport=WIDE,  # type: ignore[arg-type]
                         color_scheme=scheme,
                         reduced_motion="reduce",
                     )
                     for name, path in PAGES.items():
                         _take(page, address + path, folder / f"{name}-{scheme}.png")
+                    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+                    _take(page, address + PAGES["explore"], folder / f"narrow-{scheme}.png")
                     page.close()
                 browser.close()
         finally:
