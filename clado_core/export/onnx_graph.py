@@ -27,6 +27,8 @@ FIRST_OPSET, LAST_OPSET = 13, 20
 IR_VERSIONS = {13: 8, 21: 10, 25: 13}
 """The IR version that came with an opset; those between keep the older one."""
 INPUT, OUTPUT = "input", "output"
+NAMED = ("Conv", "Gemm", "MatMul")
+"""Operations whose nodes keep the names of their modules."""
 BATCH = 2
 """Samples of the traced input: 1 would be taken for a constant."""
 
@@ -123,8 +125,8 @@ def _without_standard_output() -> Iterator[None]:
 def _strip(model: ModelProto) -> None:
     """Leave out what running it does not need; a small network's graph outweighs its weights.
 
-    Traces of source lines and shapes between nodes go, equal constants become one initializer, and
-    values between nodes get short names.
+    Traces of source lines, shapes between nodes and the names of nodes without weights go, equal
+    constants become one initializer, and values between nodes get short names.
     """
     graph = model.graph
     del graph.value_info[:]
@@ -132,6 +134,8 @@ def _strip(model: ModelProto) -> None:
     kept = {INPUT, OUTPUT, "", *(tensor.name for tensor in graph.initializer)}
     for node in graph.node:
         node.ClearField("doc_string")
+        if node.op_type not in NAMED:
+            node.ClearField("name")
         del node.metadata_props[:]
         for i, value in enumerate(node.input):
             node.input[i] = renamed.get(value, value)
