@@ -210,6 +210,11 @@ def dragging() -> bool:
     return bool(st.session_state.get(DRAGGING))
 
 
+def end_drag() -> None:
+    """Whatever redraws the page ends a drag; if it goes on, its next step says so."""
+    st.session_state[DRAGGING] = False
+
+
 def write_url(avg_bits: float, /) -> None:
     """Put the budget into the address."""
     st.session_state[WRITTEN] = st.query_params[AVG_BITS] = f"{round(avg_bits, 4):g}"

@@ -14,6 +14,7 @@ from dashboard.cards.layers import layers_card
 @st.fragment(key=view_state.EXPLORE)
 def explore() -> None:
     """The page, once for every choice that is made; a drag runs ``follow`` alone."""
+    view_state.end_drag()
     state = view_state.current()
     answer = answer_now(state)
     with st.container(
@@ -24,7 +25,7 @@ def explore() -> None:
         key="card-budget",
     ):
         slider = st.container(width="stretch")
-        readout = st.container(width=390)
+        readout = st.container(width=440)
         with st.container(width=300):
             actions(state, answer)
     tiles = st.container(key="card-tiles")

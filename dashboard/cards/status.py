@@ -73,16 +73,16 @@ def status_info(
         return StatusInfo("Proven optimal", "green", "verified", who(answer.solver))
     known = "" if gap is None else f"at most {percent(gap)} from optimal · "
     if not exact:
-        return StatusInfo("Approximate", "gray", "bolt", f"{known}local search, not proven")
+        return StatusInfo("Approximate", "gray", "bolt", f"{known}not proven")
     if job is not None and job.state is JobState.FAILED:
         detail = f"{known}the approximate answer stays"
         return StatusInfo("Exact solve unavailable", "orange", "error", detail)
     if job is not None and job.state is JobState.DONE:
-        limit = f"best found in {job.request.time_limit_s:g} s"
+        chip = f"Best found in {job.request.time_limit_s:g} s"
         detail = (
             f"at most {percent(gap)} from optimal" if gap is not None else "no useful bound yet"
         )
-        return StatusInfo("Best found", "blue", "timer", f"{limit}; {detail}")
+        return StatusInfo(chip, "blue", "timer", detail)
     if job is not None and job.state is JobState.RUNNING and job.trace:
         elapsed, objective, bound = job.trace[-1]
         gap_now = useful(relative_gap(objective, bound))

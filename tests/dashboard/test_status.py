@@ -69,7 +69,7 @@ OPEN = {"status": cc.SolveStatus.HEURISTIC, "objective": 4.0, "bound": 3.0}
         (job(JobState.QUEUED), "Approximate", "the proof follows"),
         (job(JobState.RUNNING, (0.5, 4.0, 3.0)), "Improving", "gap 25 %"),
         (job(JobState.RUNNING, (0.5, 4.0, -9.0)), "Improving", "no bound yet"),
-        (job(JobState.DONE), "Best found", "at most 25 % from optimal"),
+        (job(JobState.DONE), "Best found in 5 s", "at most 25 % from optimal"),
         (job(JobState.FAILED), "Exact solve unavailable", "approximate answer stays"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_time_limit_is_a_result_and_the_search_can_go_on(
 ) -> None:
     app = solved(open_page, service, "4")
     assert not app.exception
-    assert "best found in 5 s" in texts(app)
+    assert "Best found in 5 s" in texts(app)
     app.button(key="keep-searching").click().run()
     assert not app.exception
     job = service.job(app.session_state[status.OWNER])

@@ -120,6 +120,30 @@ def test_a_chart_can_be_read_as_a_table(visitor: Visitor, path: str, card: str) 
     place.locator("[data-testid=stDataFrame]").wait_for()
 
 
+def test_a_drag_brings_only_what_it_moves(visitor: Visitor) -> None:
+    page, received = visitor.page, list[int]()
+    page.on(
+        "websocket",
+        lambda socket: socket.on("framereceived", lambda frame: received.append(len(frame))),
+    )
+    visitor.open(avg_bits="4", mode="Fast")
+    page.wait_for_timeout(1000)
+    box = page.get_by_role("slider").bounding_box()
+    assert box is not None
+    y, x, draws = box["y"] + box["height"] / 2, box["x"] + box["width"] / 3, 0
+    page.mouse.move(x, y)
+    page.mouse.down()
+    received.clear()
+    for step in range(1, 9):
+        before = visitor.here()
+        page.mouse.move(x + 25 * step, y)
+        visitor.wait_until_moved(before)
+        draws += 1
+    sent = sum(received)
+    page.mouse.up()
+    assert sent / draws < 60_000
+
+
 def test_prices_are_proven(visitor: Visitor) -> None:
     visitor.open(avg_bits="4.35")
     visitor.page.get_by_text("proven.", exact=False).first.wait_for(timeout=60_000)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.conftest import Visitor
+import clado_core as cc
+from dashboard.artifacts import sample_matrix
+from tests.e2e.conftest import Visitor, start_server, stop_server
 
 pytestmark = pytest.mark.e2e
 
@@ -56,15 +59,25 @@ def test_two_pictures_are_told_apart() -> None:
     assert difference(picture(0), picture(0, 60)) == 1.0
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server that no other test has asked for proofs: their bounds would show."""
+    folder = tmp_path_factory.mktemp("untouched")
+    cc.save_matrix(sample_matrix(), folder / "sample.clado")
+    process, address = start_server(str(folder), folder / "server.log")
+    yield address
+    stop_server(process)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", CARDS)
-def test_cards_look_as_they_did(browser: Browser, server: str, path: str, scheme: str) -> None:
+def test_cards_look_as_they_did(browser: Browser, untouched: str, path: str, scheme: str) -> None:
     context = browser.new_context(
         viewport={"width": 1440, "height": 1300},
         color_scheme=scheme,  # type: ignore[arg-type]
         reduced_motion="reduce",
     )
-    someone = Visitor(context.new_page(), server)
+    someone = Visitor(context.new_page(), untouched)
     someone.open(path, mode="Fast", avg_bits="3.6", b="sample")
     someone.page.evaluate("document.fonts.ready")
     someone.page.wait_for_timeout(1500)
