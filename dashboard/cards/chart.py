@@ -20,7 +20,7 @@ class Chart:
     """What a card shows.
 
     Args:
-        title: Of the card; the chart itself has none.
+        title: Of the card, the chart itself has none; "" where the header says what it is.
         key: Element key.
         figure: Draws it, asked for only where the chart is shown.
         alt: What the picture shows, for screen readers.
@@ -53,7 +53,8 @@ def draw_chart(
         header: Draws more into the row, between the title and the switch.
     """
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{shown.title}**", help=shown.help, width="content")
+        if shown.title:
+            st.markdown(f"**{shown.title}**", help=shown.help, width="content")
         if header is not None:
             header()
         st.space("stretch")

@@ -108,7 +108,9 @@ def front_patch(state: ViewState, answer: Solution, /) -> Patch:
 
 def front_card(state: ViewState, answer: Solution, /) -> None:
     """Draw the card."""
-    with st.container(border=True, key="card-front"):
+    accurate, info = _shows_accuracy(state), front_info(state, answer)
+
+    def header() -> None:
         if measured(state.artifact):
             st.segmented_control(
                 "Against size",
@@ -118,19 +120,15 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
                 key=VIEW,
                 label_visibility="collapsed",
             )
-        room = 0 if state.pins else ROOM
-        if _shows_accuracy(state):
-            draw_chart(_accuracy_chart(state, answer), height=HEIGHT + room, on_click=_go)
-            return
-        info = front_info(state, answer)
+        points = len(info.front.sizes)
+        proven = f"{info.proven} of {points} points proven; click one to go there"
+        st.caption("held-out samples; bars: 95 % intervals" if accurate else proven)
+        recall(state)
 
-        def header() -> None:
-            points = len(info.front.sizes)
-            st.caption(f"{info.proven} of {points} points proven; click one to go there")
-            recall(state)
-
-        chart = _front_chart(state, info)
-        draw_chart(chart, height=HEIGHT + room, on_click=_go, header=header)
+    chart = _accuracy_chart(state, answer) if accurate else _front_chart(state, info)
+    height = HEIGHT + (0 if state.pins else ROOM)
+    with st.container(border=True, key="card-front"):
+        draw_chart(chart, height=height, on_click=_go, header=header)
 
 
 def _shows_accuracy(state: ViewState) -> bool:
@@ -139,7 +137,7 @@ def _shows_accuracy(state: ViewState) -> bool:
 
 def _front_chart(state: ViewState, info: ParetoInfo) -> Chart:
     return Chart(
-        title="Predicted loss against size",
+        title="" if measured(state.artifact) else "Predicted loss against size",
         key=CHART,
         figure=lambda: pareto_figure(info, state.mode),
         alt=pareto_alt(info),
@@ -159,7 +157,7 @@ def _accuracy(state: ViewState, answer: Solution) -> AccuracyInfo:
 def _accuracy_chart(state: ViewState, answer: Solution) -> Chart:
     info = _accuracy(state, answer)
     return Chart(
-        title=f"Measured accuracy, n = {info.n:,}",
+        title="",
         key=ACCURACY_CHART,
         figure=lambda: accuracy_figure(info, state.mode),
         alt=accuracy_alt(info),
