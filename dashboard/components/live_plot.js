@@ -58,8 +58,19 @@ function plotly(script) {
   return window.cladoPlotly
 }
 
-// Running Plotly's script takes a while: the numbers are shown before.
-const painted = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)))
+// Running Plotly's script takes a while, in which nothing else can be drawn: the page comes first,
+// until nothing has been added to it for a moment.
+const QUIET_MS = 80, LATEST_MS = 600
+const painted = () => new Promise(done => {
+  const latest = performance.now() + LATEST_MS
+  const finish = () => { observer.disconnect(); requestAnimationFrame(() => setTimeout(done)) }
+  const observer = new MutationObserver(() => {
+    clearTimeout(timer)
+    timer = setTimeout(finish, Math.min(QUIET_MS, latest - performance.now()))
+  })
+  let timer = setTimeout(finish, QUIET_MS)
+  observer.observe(document.body, { childList: true, subtree: true })
+})
 
 async function draw(host, me, script) {
   try {

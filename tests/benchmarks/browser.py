@@ -49,7 +49,7 @@ def measure(scratch: Path) -> dict[str, list[float]]:
             process, address = start_server("", scratch / f"server-{i}.log")
             page.goto(f"{address}/?model=digits-vit&mode=Fast&avg_bits=4")
             page.wait_for_selector(CHARTS, timeout=60_000)
-            page.wait_for_function("Number.isFinite(window.firstSeen.charts)")
+            page.wait_for_function("Object.values(window.firstSeen).every(Number.isFinite)")
             paint.append(page.evaluate("window.firstSeen.numbers") - started)
             charts.append(page.evaluate("window.firstSeen.charts") - started)
             if i < 2:

@@ -83,7 +83,7 @@ def start_server(artifacts: str, log: Path) -> tuple[subprocess.Popen[bytes], st
             with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
                 return process, address
         except OSError:
-            time.sleep(0.2)
+            time.sleep(0.05)
     process.kill()
     raise RuntimeError(f"The server did not start:\n{log.read_text()}")
 

@@ -144,6 +144,15 @@ def test_a_drag_brings_only_what_it_moves(visitor: Visitor) -> None:
     assert sent / draws < 60_000
 
 
+def test_cleared_pins_leave_nothing_behind(visitor: Visitor) -> None:
+    visitor.open(avg_bits="4", mode="Fast", pins="3")
+    page = visitor.page
+    page.locator(".st-key-recall-0 button").first.wait_for()
+    page.get_by_text("What changed since the last pin").click()
+    page.get_by_role("button", name="Clear pins").click()
+    page.locator(".st-key-recall-0 button").first.wait_for(state="detached")
+
+
 def test_prices_are_proven(visitor: Visitor) -> None:
     visitor.open(avg_bits="4.35")
     visitor.page.get_by_text("proven.", exact=False).first.wait_for(timeout=60_000)
