@@ -78,7 +78,8 @@ def find() -> Catalog:
     found: dict[str, Artifact] = {}
     problems: list[str] = []
     for folder in folders():
-        for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
+        files = folder.glob(f"*{SUFFIX}") if folder.is_dir() else ()
+        for path in sorted(files, key=lambda file: file.stem):
             stat = path.stat()
             checked = _check(str(path), stat.st_mtime_ns, stat.st_size)
             if isinstance(checked, str):

@@ -102,7 +102,7 @@ def controls(catalog: Catalog, more: Callable[[], None], /) -> None:
             names,
             key=MODEL,
             bind="query-params",
-            width=260,
+            width=310,
             label_visibility="collapsed",
         )
         st.segmented_control(

@@ -41,8 +41,9 @@ from dashboard.view_state import ViewState
 HEIGHT = 360
 CHART, ACCURACY_CHART = "front_plot", "accuracy_plot"
 VIEW, LOSS, ACCURACY = "front_view", "Predicted loss", "Measured accuracy"
-ROOM = 13
-"""Pixels that the header gains by the buttons of pins: the card keeps its height."""
+ROOM, CONTROL = 13, 5
+"""Pixels that the header gains by the buttons of pins, and by the control: the card keeps its
+height."""
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
@@ -126,7 +127,8 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
         recall(state)
 
     chart = _accuracy_chart(state, answer) if accurate else _front_chart(state, info)
-    height = HEIGHT + (0 if state.pins else ROOM)
+    room = ROOM - CONTROL if measured(state.artifact) else ROOM
+    height = HEIGHT + (0 if state.pins else room)
     with st.container(border=True, key="card-front"):
         draw_chart(chart, height=height, on_click=_go, header=header)
 

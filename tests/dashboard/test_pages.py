@@ -259,3 +259,8 @@ def test_first_page_imports_neither_torch_nor_a_solver(own_artifacts: Path) -> N
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd="/"
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_networks_are_in_the_order_of_their_names(own_artifacts: Path) -> None:
+    cc.save_matrix(make_matrix(3), own_artifacts / "alpha-other.clado")
+    assert list(artifacts.find().artifacts) == ["alpha", "alpha-other", "beta"]
