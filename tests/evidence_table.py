@@ -8,7 +8,7 @@ from clado_core.evidence import Evidence, Outcome, load_evidence
 from clado_core.evidence.record import SUFFIX
 from clado_core.evidence.summary import gains, tight_budgets
 
-SHOWN_BUDGETS = (2.25, 2.5, 3.0, 4.0)
+SHOWN_BUDGETS = (2.25, 2.5, 3.0, 3.5, 4.0, 5.0)
 COLUMNS = {
     "clado": "CLADO",
     "diagonal": "diagonal",
