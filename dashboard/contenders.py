@@ -140,7 +140,7 @@ def _select(key: str, options: list[str], index: int) -> None:
         index=index,
         key=key,
         bind="query-params",
-        width=240,
+        width=310,
         label_visibility="collapsed",
     )
 
