@@ -15,7 +15,9 @@ from clado_core.solution import Assignment, Solution, SolveStatus
 from clado_core.solvers.protocol import OnProgress, Solver
 from clado_core.solvers.tiered import TieredSolver
 
-METHODS = ("clado", "diagonal", "block", "uniform", "random")
+MEASURED_ALONG = ("hawq", "mpqco")
+"""Methods with sensitivities of their own, in ``SensitivityMatrix.diagonals`` where measured."""
+METHODS = ("clado", "diagonal", "block", *MEASURED_ALONG, "uniform", "random")
 """What ``allocate`` can minimize or choose."""
 
 
@@ -41,8 +43,9 @@ def allocate(
     Args:
         problem: The budgets and wishes all methods obey.
         method: "clado" (the whole matrix), "diagonal" (no cross-layer terms), "block" (those
-            inside a block only), "uniform" (the largest common bit-width that fits), "random".
-        solver: For the first three; a TieredSolver where None.
+            inside a block only), "hawq" and "mpqco" (their own sensitivities, measured along),
+            "uniform" (the largest common bit-width that fits), "random".
+        solver: For all but the last two; a TieredSolver where None.
         psd: Minimize the positive semidefinite projection instead, as the paper does.
         warm_start: As for Solver.solve.
         time_limit_s: As for Solver.solve.
@@ -51,7 +54,8 @@ def allocate(
         on_progress: As for Solver.solve, in terms of what is minimized.
 
     Raises:
-        InputError: Unknown method, or wishes that no common bit-width satisfies.
+        InputError: Unknown method, sensitivities that were not measured, or wishes that no common
+            bit-width satisfies.
         InfeasibleBudgetError: No common bit-width fits the budgets.
     """
     started = time.perf_counter()
@@ -88,9 +92,20 @@ def surrogate_matrix(
         surrogate = matrix.diagonal_only()
     elif method == "block":
         surrogate = matrix.within_blocks()
+    elif method in MEASURED_ALONG:
+        surrogate = _additive(matrix, method)
     else:
         raise InputError(f"Unknown method '{method}': choose one of {', '.join(METHODS)}.")
     return surrogate.project_psd() if psd else surrogate
+
+
+def _additive(matrix: SensitivityMatrix, method: str) -> SensitivityMatrix:
+    if method not in matrix.diagonals:
+        raise InputError(
+            f"'{matrix.name}' has no {method} sensitivities: measure it with --baselines {method}."
+        )
+    G = np.diag(matrix.diagonals[method].ravel())
+    return dataclasses.replace(matrix, G=G, part_G=None, part_weights=None)
 
 
 def uniform(problem: AllocationProblem, /) -> Assignment:

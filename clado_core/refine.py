@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clado_core.baselines import MEASURED_ALONG, allocate
 from clado_core.datasets import load_data
 from clado_core.errors import InputError
 from clado_core.matrix import SensitivityMatrix
@@ -51,18 +52,22 @@ def refine(
     certificate: Certificate | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Refinement:
-    """Run the k best assignments, then the k best neighbours of the best, while that improves.
+    """Run the k best assignments and what other methods choose; then neighbours of the best.
 
-    Neighbours are one move or one swap away, within the budgets, ranked by predicted loss.
+    Other methods are those that need no more than the matrix. Neighbours are one move or one swap
+    away, within the budgets, ranked by predicted loss; the k best are run, and so on from a better
+    one.
 
     Args:
         problem: Its budgets and wishes hold for everything that is run.
         evaluator: Of the measured network, on the sensitivity set.
-        k: How many of each are run.
+        k: How many of the best, and of each one's neighbours, are run.
         certificate: As for DaqpSolver.
         on_progress: Called with (assignments run, most that may be).
     """
     ranked = [each.assignment.bits for each in k_best(problem, k=k, certificate=certificate)]
+    rivals = list(_rivals(problem))
+    most = len(rivals) + k * (1 + MAX_ROUNDS)
     measured: dict[BitWidths, float] = {}
 
     def run(candidates: Iterator[BitWidths] | list[BitWidths]) -> BitWidths:
@@ -70,10 +75,10 @@ def refine(
             if bits not in measured:
                 measured[bits] = evaluator.outcomes(bits).loss
                 if on_progress is not None:
-                    on_progress(len(measured), k * (1 + MAX_ROUNDS))
+                    on_progress(len(measured), most)
         return min(measured, key=lambda bits: measured[bits])
 
-    before, best, rounds = None, run(ranked), 0
+    before, best, rounds = None, run(ranked + rivals), 0
     while best != before and rounds < MAX_ROUNDS:
         before, best, rounds = best, run(_around(problem, best, k)), rounds + 1
     return Refinement(
@@ -122,6 +127,14 @@ def sensitivity_evaluator(
             "same data."
         )
     return Evaluator(loaded.module, matrix, samples)
+
+
+def _rivals(problem: AllocationProblem) -> Iterator[BitWidths]:
+    """What the other methods choose that this matrix was measured for."""
+    measured_along = [name for name in MEASURED_ALONG if name in problem.matrix.diagonals]
+    for method in ("diagonal", "block", *measured_along):
+        yield allocate(problem, method=method).assignment.bits
+    yield allocate(problem, psd=True).assignment.bits
 
 
 def _around(problem: AllocationProblem, bits: BitWidths, k: int) -> Iterator[BitWidths]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from clado_core.baselines import surrogate_matrix
 from clado_core.errors import InputError
 from clado_core.matrix import SensitivityMatrix
 from clado_core.problem import AllocationProblem, bits_for_average
@@ -113,19 +114,14 @@ def surrogates(
             f"'{gram.name}' and '{matrix.name}' differ in layers, bit-widths or quantizer; "
             "measure both in the same way."
         )
-    for name in ("hawq", "mpqco"):
-        if name not in matrix.diagonals:
-            raise InputError(
-                f"'{matrix.name}' has no {name} sensitivities: measure with --baselines hawq,mpqco."
-            )
     found = {
         CLADO: matrix,
         "clado-psd": matrix.project_psd(),
         "logit-gram": gram,
-        "diagonal": matrix.diagonal_only(),
-        "block": matrix.within_blocks(),
-        "hawq": _additive(matrix, matrix.diagonals["hawq"]),
-        "mpqco": _additive(matrix, matrix.diagonals["mpqco"]),
+        **{
+            method: surrogate_matrix(matrix, method=method)
+            for method in ("diagonal", "block", "hawq", "mpqco")
+        },
     }
     error = matrix.standard_error()
     if error is not None:
@@ -143,12 +139,6 @@ def _shrunk(matrix: SensitivityMatrix, error: npt.NDArray[np.float64]) -> Sensit
     factor = np.maximum(kept, 0.0)
     np.fill_diagonal(factor, 1.0)
     return replace(matrix, G=matrix.G * factor, part_G=None, part_weights=None)
-
-
-def _additive(
-    matrix: SensitivityMatrix, sensitivities: npt.NDArray[np.float64]
-) -> SensitivityMatrix:
-    return replace(matrix, G=np.diag(sensitivities.ravel()), part_G=None, part_weights=None)
 
 
 def _uniform(matrix: SensitivityMatrix) -> Iterator[Choice]:

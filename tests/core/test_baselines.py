@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from clado_core import AllocationProblem, SolveStatus
-from clado_core.baselines import METHODS, allocate, random, uniform
+from clado_core import AllocationProblem, SensitivityMatrix, SolveStatus
+from clado_core.baselines import MEASURED_ALONG, METHODS, allocate, random, uniform
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.solvers import EnumerationSolver
 from tests.core.instances import random_matrix, random_problem, resnet50, worked_example
@@ -47,12 +47,31 @@ def test_published_resnet50_optima(mib: float, loss: float, counts: tuple[int, .
     assert solution.status is SolveStatus.OPTIMAL  # an additive matrix is its own diagonal
 
 
+def _with_diagonals(n_layers: int) -> SensitivityMatrix:
+    rng = np.random.default_rng(0)
+    matrix = random_matrix(rng, n_layers=n_layers, bits=(2, 4, 8))
+    diagonals = {name: rng.random((n_layers, 3)) for name in MEASURED_ALONG}
+    return dataclasses.replace(matrix, diagonals=diagonals)
+
+
+@pytest.mark.parametrize("method", MEASURED_ALONG)
+def test_own_sensitivities_are_minimized_and_must_be_measured(method: str) -> None:
+    matrix = _with_diagonals(5)
+    budget = 4 * matrix.layers.total_weights
+    solution = allocate(AllocationProblem(matrix, budget), method=method)
+    own = dataclasses.replace(matrix, G=np.diag(matrix.diagonals[method].ravel()))
+    optimum = EnumerationSolver().solve(AllocationProblem(own, budget))
+    assert own.objective(solution.assignment.bits) == pytest.approx(optimum.objective)
+    assert solution.status is SolveStatus.HEURISTIC and solution.method == method
+    unmeasured = AllocationProblem(dataclasses.replace(matrix, diagonals={}), budget)
+    with pytest.raises(InputError, match=f"measure it with --baselines {method}"):
+        allocate(unmeasured, method=method)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("psd", [False, True])
 def test_every_method_is_feasible_and_never_beats_the_optimum(method: str, psd: bool) -> None:
-    problem = AllocationProblem(
-        random_matrix(np.random.default_rng(0), n_layers=6, bits=(2, 4, 8)), 10_000
-    )
+    problem = AllocationProblem(_with_diagonals(6), 10_000)
     problem = dataclasses.replace(
         problem, budget_bits=4 * problem.matrix.layers.total_weights, ties=(("l1", "l2"),)
     )
