@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.layers import LayerTable
 from clado_core.matrix import SensitivityMatrix
 from clado_core.portable import Portable
-from clado_core.scheme import BitWidths, weight_bits
+from clado_core.scheme import BitWidths, bits_to_json, weight_bits
 from clado_core.solution import Assignment
 
 BUDGETS = {
@@ -89,6 +90,16 @@ class AllocationProblem(Portable):
         """The budgets that are set: field name → limit."""
         limits = {name: getattr(self, name) for name in BUDGETS}
         return {name: limit for name, limit in limits.items() if limit is not None}
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The ties, smallest bit-widths and menus that are set, as plain values for JSON."""
+        every = {
+            "ties": [list(group) for group in self.ties],
+            "min_bits": {pattern: bits_to_json(b) for pattern, b in self.min_bits.items()},
+            "allowed": {name: list(map(bits_to_json, menu)) for name, menu in self.allowed.items()},
+        }
+        return {name: values for name, values in every.items() if values}
 
     def groups(self) -> list[tuple[tuple[int, ...], BitWidths]]:
         """The decisions left: (positions of the layers that share it, bit-widths allowed).

@@ -104,6 +104,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     result = solution.to_json() | {
         "status_sentence": solution.status.value,
         "budgets": problem.budgets,
+        "rules": problem.rules,
         "pins": {name: bits_to_json(bits) for name, bits in problem.pins.items()},
     }
     if arguments.prices:

@@ -53,6 +53,7 @@ def _values(configuration: Configuration) -> dict[str, Any]:
         },
         "layers": configuration.layer_rows(),
         "unquantized_bytes": matrix.layers.other_bytes,
+        "rules": dict(configuration.rules),
         "header_bytes": container_bytes(matrix.layers),
         "totals": {
             "bytes": assignment.size_bytes,

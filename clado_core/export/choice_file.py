@@ -1,4 +1,4 @@
-"""Read a choice with what is known of it: how it was solved, its pins and its budgets."""
+"""Read a choice with what is known of it: how it was solved, and under which wishes and budgets."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def read_configuration(artifact: str | Path, choice: str | Path, /) -> Configura
         artifact_sha256=artifact_digest(artifact),
         pins=_pins(facts, assignment),
         budgets=_budgets(facts),
+        rules=_mapping(facts.get("rules")),
     )
 
 
@@ -51,6 +52,7 @@ def choice_contents(configuration: Configuration, /) -> dict[str, Any]:
         "assignment": {name: bits_to_json(b) for name, b in chosen.items()},
         "pins": {name: bits_to_json(b) for name, b in configuration.pins.items()},
         "budgets": dict(configuration.budgets),
+        "rules": dict(configuration.rules),
     }
 
 
@@ -89,5 +91,8 @@ def _pins(facts: Mapping[str, Any], assignment: Assignment) -> dict[str, int]:
 
 def _budgets(facts: Mapping[str, Any]) -> dict[str, int]:
     totals = facts.get("totals")
-    budgets = totals.get("budgets") if isinstance(totals, dict) else facts.get("budgets")
-    return dict(budgets) if isinstance(budgets, dict) else {}
+    return _mapping(totals.get("budgets") if isinstance(totals, dict) else facts.get("budgets"))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}

@@ -22,6 +22,7 @@ class Configuration:
         artifact_sha256: Digest of the artifact, empty where there is no file.
         pins: Layers whose bit-width the user fixed.
         budgets: Budget field → limit, as asked for.
+        rules: The other wishes it follows, as ``AllocationProblem.rules`` gives them.
     """
 
     matrix: SensitivityMatrix
@@ -30,6 +31,7 @@ class Configuration:
     artifact_sha256: str = ""
     pins: Mapping[str, int] = field(default_factory=dict)
     budgets: Mapping[str, int] = field(default_factory=dict)
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
     def layer_rows(self) -> list[dict[str, Any]]:
         """One row per searched layer, in network order, with its bytes in the file."""

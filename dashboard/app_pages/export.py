@@ -27,6 +27,7 @@ configuration = Configuration(
     solution=answer,
     artifact_sha256=state.artifact.digest,
     pins=dict(state.rules.locks),
+    rules=state.rules.problem(state.matrix).rules,
     budgets={"budget_bits": state.budget_bits},
 )
 

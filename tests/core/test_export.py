@@ -22,7 +22,14 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def configuration(toy_matrix: cc.SensitivityMatrix) -> export.Configuration:
-    problem = cc.AllocationProblem(toy_matrix, budget_bits=4 * toy_matrix.layers.total_weights)
+    names = toy_matrix.layers.names
+    problem = cc.AllocationProblem(
+        toy_matrix,
+        budget_bits=6 * toy_matrix.layers.total_weights,
+        ties=(names[:2],),
+        min_bits={f"{names[2]}*": 4},
+        allowed={names[3]: (2, 8)},
+    )
     solution = EnumerationSolver().solve(problem)
     return export.Configuration(
         toy_matrix,
@@ -30,6 +37,7 @@ def configuration(toy_matrix: cc.SensitivityMatrix) -> export.Configuration:
         solution,
         artifact_sha256="ab" * 32,
         budgets=problem.budgets,
+        rules=problem.rules,
     )
 
 
@@ -99,6 +107,12 @@ def test_the_same_choice_gives_the_same_bytes_from_python_and_the_command_line(
     artifact, chosen = tmp_path / "toy.clado", tmp_path / "chosen.json"
     read = read_configuration(artifact, chosen)
     assert (read.solution, read.budgets) == (configuration.solution, configuration.budgets)
+    names = configuration.matrix.layers.names
+    assert json.loads(_contents(read, "json"))["rules"] == {
+        "ties": [list(names[:2])],
+        "min_bits": {f"{names[2]}*": 4},
+        "allowed": {names[3]: [2, 8]},
+    }
     for name in ("json", "csv", "name-map", "modelopt", "model-explorer"):
         out = tmp_path / f"file.{name}"
         assert main([*command, "--format", name, "--out", str(out)]) == 0
