@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clado_core.evidence import Evidence, Outcome, load_evidence
 from clado_core.evidence.record import SUFFIX
-from clado_core.evidence.summary import gains, tight_budgets
+from clado_core.evidence.summary import gains, mean_points, tight_budgets
 
 SHOWN_BUDGETS = (2.25, 2.5, 3.0, 3.5, 4.0, 5.0)
 COLUMNS = {
@@ -65,18 +65,19 @@ def _cell(outcome: Outcome | None) -> str:
 
 
 def _sentence(evidence: Evidence) -> str:
-    tight = tight_budgets(evidence)
     parts = [
-        f"{100 * gain.points:+.1f} points over {COLUMNS[gain.against]}"
+        f"{100 * gain.points:+.1f} over {COLUMNS[gain.against]} "
+        f"({gain.wins} better, {gain.losses} worse)"
         for gain in gains(evidence)
         if gain.against in COLUMNS and gain.points is not None
     ]
-    worse = [COLUMNS[gain.against] for gain in gains(evidence) if gain.losses]
+    refined = mean_points(evidence, "clado-refined", "diagonal")
+    also = "" if refined is None else f" Refined: {100 * refined:+.1f} over diagonal."
     correlation = evidence.rank_correlation()
     along = "not enough points" if correlation is None else f"{correlation:.3f}"
     return (
-        f"- **{evidence.name}**: at the {len(tight)} tight budgets CLADO has "
-        f"{', '.join(parts) or 'nothing to compare'}; somewhere significantly worse than "
-        f"{', '.join(worse) or 'none'}. Rank correlation of predicted and measured loss along "
-        f"the frontier: {along}."
+        f"- **{evidence.name}**: mean top-1 points of CLADO at the {len(tight_budgets(evidence))} "
+        "budgets where diagonal or uniform loses 2 points or more (in brackets: at how many of all "
+        f"budgets significantly): {', '.join(parts) or 'nothing to compare'}.{also} Rank "
+        f"correlation of predicted and measured loss along CLADO's frontier: {along}."
     )

@@ -55,6 +55,14 @@ def gains(evidence: Evidence, /) -> tuple[Gain, ...]:
     return tuple(_gain(evidence, name) for name in others)
 
 
+def mean_points(evidence: Evidence, method: str, against: str, /) -> float | None:
+    """Mean difference of top-1 at the tight budgets where both have a choice, as a fraction."""
+    ours = {each.choice.budget: each.top1 for each in evidence.of(method)}
+    theirs = {each.choice.budget: each.top1 for each in evidence.of(against)}
+    both = [b for b in tight_budgets(evidence) if b in ours and b in theirs]
+    return float(np.mean([ours[b] - theirs[b] for b in both])) if both else None
+
+
 def mean_gain(several: list[Evidence], against: str, /) -> float | None:
     """Mean over networks of clado's gain at their tight budgets; None where there is none."""
     found = [_gain(evidence, against).points for evidence in several]
@@ -63,18 +71,13 @@ def mean_gain(several: list[Evidence], against: str, /) -> float | None:
 
 
 def _gain(evidence: Evidence, against: str) -> Gain:
-    clado = {each.choice.budget: each for each in evidence.of(CLADO)}
+    clado = {each.choice.budget for each in evidence.of(CLADO)}
     others = [each for each in evidence.of(against) if each.choice.budget in clado]
-    tight = set(tight_budgets(evidence))
-    differences = {
-        each.choice.budget: clado[each.choice.budget].top1 - each.top1
-        for each in others
-        if each.choice.budget in tight
-    }
+    budgets = {each.choice.budget for each in others}
     return Gain(
         against,
-        tuple(differences),
-        float(np.mean(list(differences.values()))) if differences else None,
+        tuple(budget for budget in tight_budgets(evidence) if budget in budgets),
+        mean_points(evidence, CLADO, against),
         sum(_significant(each) > 0 for each in others),
         sum(_significant(each) < 0 for each in others),
     )
