@@ -20,7 +20,8 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import FLAGS, chromium
 from tests.evidence_table import stored_evidence
 
-DRAWN = ("clado", "diagonal", "hawq", "mpqco", "uniform")
+DRAWN = ("clado-refined", "clado", "diagonal", "hawq", "mpqco", "uniform")
+LABELS = NAMES | {"clado-refined": "CLADO, refined"}
 PANEL_PX = (460, 330)
 COLUMNS = 2
 
@@ -31,20 +32,28 @@ def figure(several: list[Evidence], mode: Mode, /) -> go.Figure:
     colour = dict(
         zip(
             DRAWN,
-            (colours.front, colours.baseline, colours.third, colours.fourth, colours.uniform),
+            (
+                colours.accent,
+                colours.front,
+                colours.baseline,
+                colours.third,
+                colours.fourth,
+                colours.uniform,
+            ),
             strict=True,
         )
     )
-    rows = -(-len(several) // COLUMNS)
+    columns = min(COLUMNS, len(several))
+    rows = -(-len(several) // columns)
     drawn = make_subplots(
         rows,
-        COLUMNS,
+        columns,
         subplot_titles=[f"{e.name} (float {e.float_top1:.1%})" for e in several],
         horizontal_spacing=0.08,
         vertical_spacing=0.3 / max(rows, 2),
     )
     for k, evidence in enumerate(several):
-        place = {"row": k // COLUMNS + 1, "col": k % COLUMNS + 1}
+        place = {"row": k // columns + 1, "col": k % columns + 1}
         drawn.add_hline(100 * evidence.float_top1, line={"dash": "dot", "width": 1}, **place)
         for method in DRAWN:
             some = evidence.of(method)
@@ -57,7 +66,7 @@ def figure(several: list[Evidence], mode: Mode, /) -> go.Figure:
                     "thickness": 1,
                     "width": 2,
                 },
-                name=NAMES[method],
+                name=LABELS[method],
                 legendgroup=method,
                 showlegend=k == 0,
                 mode="markers" if method == "uniform" else "lines+markers",
@@ -71,7 +80,7 @@ def figure(several: list[Evidence], mode: Mode, /) -> go.Figure:
     drawn.update_layout(
         template=template(mode),
         paper_bgcolor=colours.background,
-        width=COLUMNS * PANEL_PX[0],
+        width=columns * PANEL_PX[0] + 200 * (columns == 1),
         height=rows * PANEL_PX[1] + 60,
         margin={"l": 60, "r": 20, "t": 70, "b": 50},
         legend={"y": 1 + 45 / (rows * PANEL_PX[1])},
