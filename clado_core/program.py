@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,14 +104,14 @@ def compile_program(problem: AllocationProblem, /) -> Program:
     """
     matrix = problem.matrix
     G = np.where(matrix.same_layer() & ~np.eye(len(matrix.G), dtype=bool), 0.0, matrix.G)
-    P, x0, free = _substitution(problem)
+    groups, x0, free = _substitution(problem)
     members = tuple(layers for layers, _ in free)
     offsets = np.cumsum([0] + [len(menu) for _, menu in free], dtype=np.int64)
 
-    Q = P.T @ G @ P
+    Q = groups.sums(groups.sums(G).T)
     decision = np.repeat(np.arange(len(members)), np.diff(offsets))
     Q[np.equal.outer(decision, decision) & ~np.eye(len(Q), dtype=bool)] = 0.0
-    Q[np.diag_indices_from(Q)] += 2 * P.T @ G @ x0
+    Q[np.diag_indices_from(Q)] += 2 * groups.sums(G[:, x0 == 1].sum(axis=1))
 
     costs, limits = _resources(problem)
     pinned = x0.reshape(matrix.n_layers, matrix.n_bits).astype(np.int64)
@@ -119,18 +120,35 @@ def compile_program(problem: AllocationProblem, /) -> Program:
         constant=float(x0 @ G @ x0),
         offsets=offsets,
         bits=np.array([b for _, menu in free for b in menu], dtype=np.int64),
-        costs=costs @ P.astype(np.int64),
+        costs=groups.sums(costs.T).T,
         limits=limits - costs @ x0.astype(np.int64),
         members=members,
         fixed_bits=tuple((pinned @ np.array(matrix.bit_widths)).tolist()),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """P as the candidates that stand for each variable: ``rows[t]`` belongs to ``variables[t]``."""
+
+    rows: npt.NDArray[np.int64]
+    variables: npt.NDArray[np.int64]
+
+    def sums(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """P'·values.
+
+        No matrix product: that would go to BLAS, whose threads were measured to wait 50 ms for
+        each other on a busy machine.
+        """
+        n = int(self.variables[-1]) + 1 if len(self.variables) else 0
+        result = np.zeros((n, *values.shape[1:]), dtype=values.dtype)
+        np.add.at(result, self.variables, values[self.rows])
+        return result
+
+
 def _substitution(
     problem: AllocationProblem,
-) -> tuple[
-    npt.NDArray[np.float64], npt.NDArray[np.float64], list[tuple[tuple[int, ...], BitWidths]]
-]:
+) -> tuple[_Groups, npt.NDArray[np.float64], list[tuple[tuple[int, ...], BitWidths]]]:
     """P, x₀ and the groups that still have a choice."""
     matrix = problem.matrix
     free = [(layers, menu) for layers, menu in problem.groups() if len(menu) > 1]
@@ -140,13 +158,12 @@ def _substitution(
         return [i * matrix.n_bits + matrix.bit_widths.index(bits) for i in layers]
 
     variables = [candidates(layers, b) for layers, menu in free for b in menu]
-    P = np.zeros((len(matrix.G), len(variables)))
-    for column, rows in enumerate(variables):
-        P[rows, column] = 1.0
+    rows = np.array([row for chosen in variables for row in chosen], dtype=np.int64)
+    columns = np.repeat(np.arange(len(variables)), [len(chosen) for chosen in variables])
     x0 = np.zeros(len(matrix.G))
     for layers, menu in pinned:
         x0[candidates(layers, menu[0])] = 1.0
-    return P, x0, free
+    return _Groups(rows, columns), x0, free
 
 
 def _resources(problem: AllocationProblem) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
