@@ -2,9 +2,10 @@
 // on to the charts what the answer moves in them.
 // State "value" follows the thumb; trigger "commit" follows a release or key.
 const THROTTLE_MS = 60
-// An answer that took longer than this came from a busy server: rest as long before the next, so
-// that what it works on is where the thumb is, not where it was.
+// An answer that took longer than this came from a busy server: rest twice as long before the next,
+// so that what it works on is where the thumb is, not where it was, and others get their turn.
 const BUSY_MS = 80
+const RESTS = 2
 // Without an answer for this long the next value goes out anyway.
 const LOST_MS = 2000
 const instances = new WeakMap()
@@ -68,7 +69,7 @@ function answered(me) {
   if (!me.waiting) return
   me.waiting = false
   const took = performance.now() - me.sent
-  me.rest = took > BUSY_MS ? 2 * took : 0
+  me.rest = took > BUSY_MS ? (1 + RESTS) * took : 0
   if (!me.timer) return
   clearTimeout(me.timer)
   const wait = Math.max(THROTTLE_MS, me.rest) - took

@@ -24,9 +24,9 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import start_server, stop_server
 
 STEPS, VISITORS, STEPS_EACH = 150, 20, 25
-THROTTLE_S, BUSY_S = 0.06, 0.08
+THROTTLE_S, BUSY_S, RESTS = 0.06, 0.08, 2
 """As the slider: it reports at most this often, and after an answer that took longer than the
-second it rests as long as that took (dashboard/components/live_slider.js)."""
+second it rests ``RESTS`` times as long (dashboard/components/live_slider.js)."""
 
 TARGETS = {
     "work_ms": (25, 50),
@@ -115,7 +115,7 @@ def drag(visitor: SocketVisitor, count: int, *, seed: int) -> list[Step]:
     for _ in range(count):
         steps.append(visitor.drag_to(rng.uniform(2.2, 7.8)))
         took = steps[-1].seconds
-        time.sleep(took if took > BUSY_S else THROTTLE_S - took if took < THROTTLE_S else 0.0)
+        time.sleep(RESTS * took if took > BUSY_S else max(0.0, THROTTLE_S - took))
     return steps
 
 
