@@ -7,11 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import streamlit as st
 
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
-from clado_core.baselines import allocate
+from clado_core.baselines import MEASURED_ALONG, allocate, surrogate_matrix
 from clado_core.errors import CladoError
 from clado_core.frontier import Frontier
 from clado_core.solvers.local_search import LocalSearchSolver
@@ -28,8 +27,6 @@ SEARCH = LocalSearchSolver(n_walks=8)
 """With them, a few walks find what the exact solvers do on the built-in networks."""
 
 DIAGONAL, PSD = "diagonal", "psd"
-MEASURED_ALONG = ("hawq", "mpqco")
-"""Other methods' sensitivities, which an artifact may carry."""
 
 
 def methods(matrix: SensitivityMatrix, /) -> tuple[str, ...]:
@@ -40,12 +37,9 @@ def methods(matrix: SensitivityMatrix, /) -> tuple[str, ...]:
 
 
 def _minimized(matrix: SensitivityMatrix, method: str) -> SensitivityMatrix:
-    if method == DIAGONAL:
-        return matrix.diagonal_only()
     if method == PSD:
-        return matrix.project_psd()
-    G = np.diag(matrix.diagonals[method].ravel())
-    return replace(matrix, G=G, part_G=None, part_weights=None)
+        return surrogate_matrix(matrix, method="clado", psd=True)
+    return surrogate_matrix(matrix, method=method)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from clado_core.export.capability import Capability
 from clado_core.export.format import Format
@@ -12,12 +14,16 @@ from clado_core.export.job import ExportJob
 
 def render(job: ExportJob, report: Capability, /) -> bytes:
     """One header row, then one row per layer in network order; shapes as ``64x3x3x3``."""
-    text = io.StringIO()
     rows = job.configuration.layer_rows()
+    return csv_bytes([row | {"shape": "x".join(map(str, row["shape"]))} for row in rows])
+
+
+def csv_bytes(rows: Sequence[Mapping[str, Any]], /) -> bytes:
+    """A header row with the keys of the first, then one row each."""
+    text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        writer.writerow(row | {"shape": "x".join(map(str, row["shape"]))})
+    writer.writerows(rows)
     return text.getvalue().encode()
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
+from clado_core.export.as_csv import csv_bytes
 from clado_core.export.capability import Capability, ChosenLayer
 from clado_core.export.format import Format
 from clado_core.export.job import ExportJob
@@ -33,15 +31,11 @@ def names(chosen: ChosenLayer, /) -> dict[str, str | int]:
 
 def render(job: ExportJob, report: Capability, /) -> bytes:
     """CSV with one row per layer; ``packed_byte`` is where its integers start in a packed file."""
-    text = io.StringIO()
     start, rows = 0, []
     for chosen in report.layers:
         rows.append(names(chosen) | {"packed_byte": start})
         start += chosen.layer.weight_bytes(chosen.bits)
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    return csv_bytes(rows)
 
 
 FORMAT = Format(

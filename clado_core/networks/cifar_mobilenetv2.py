@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from clado_core.networks.blocks import InvertedResidual
 
 STEM_CHANNELS = 16
 LAST_CHANNELS = 256
@@ -13,28 +14,6 @@ STAGES = (
     (4, 96, 2, 1),
 )
 """Expansion factor, output channels, blocks, and stride of the stage's first block."""
-
-
-class InvertedResidual(nn.Module):
-    """Expand by 1×1, depthwise 3×3, project by 1×1; a shortcut where the shape is kept."""
-
-    def __init__(self, channels_in: int, channels_out: int, expansion: int, stride: int) -> None:
-        super().__init__()
-        width = expansion * channels_in
-        self.expand = nn.Conv2d(channels_in, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.depthwise = nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.project = nn.Conv2d(width, channels_out, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels_out)
-        self.has_shortcut = stride == 1 and channels_in == channels_out
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = F.relu6(self.bn1(self.expand(x)))
-        out = F.relu6(self.bn2(self.depthwise(out)))
-        out = self.bn3(self.project(out))
-        shortcut: Tensor = x + out if self.has_shortcut else out
-        return shortcut
 
 
 class CifarMobileNetV2(nn.Module):
@@ -51,7 +30,7 @@ class CifarMobileNetV2(nn.Module):
         for expansion, width, count, first_stride in STAGES:
             for k in range(count):
                 stride = first_stride if k == 0 else 1
-                blocks.append(InvertedResidual(channels, width, expansion, stride))
+                blocks.append(InvertedResidual(channels, width, expansion * channels, stride))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
         self.last = nn.Sequential(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clado_core.networks.blocks import InvertedResidual
+
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut (He et al., 2016)."""
@@ -26,27 +28,6 @@ class BasicBlock(nn.Module):
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         return F.relu(out + self.downsample(x))
-
-
-class InvertedResidual(nn.Module):
-    """Expand, depthwise 3×3, project (Sandler et al., 2018)."""
-
-    def __init__(self, channels_in: int, channels_out: int, width: int, stride: int = 1) -> None:
-        super().__init__()
-        self.expand = nn.Conv2d(channels_in, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.depthwise = nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.project = nn.Conv2d(width, channels_out, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels_out)
-        self.has_shortcut = stride == 1 and channels_in == channels_out
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = F.relu6(self.bn1(self.expand(x)))
-        out = F.relu6(self.bn2(self.depthwise(out)))
-        out = self.bn3(self.project(out))
-        shortcut: Tensor = x + out if self.has_shortcut else out
-        return shortcut
 
 
 class DigitsResNet(nn.Module):

@@ -4,29 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from clado_core.networks.blocks import EncoderBlock
 
 PATCH = 2
 TOKENS = (8 // PATCH) ** 2
-
-
-class EncoderBlock(nn.Module):
-    """Pre-norm attention and MLP, each with a shortcut (Dosovitskiy et al., 2021)."""
-
-    def __init__(self, width: int, heads: int, mlp_width: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.norm2 = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, mlp_width)
-        self.fc2 = nn.Linear(mlp_width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = self.norm1(x)
-        attended, _ = self.attention(tokens, tokens, tokens, need_weights=False)
-        x = x + attended
-        mixed: Tensor = x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
-        return mixed
 
 
 class DigitsViT(nn.Module):
