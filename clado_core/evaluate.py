@@ -6,21 +6,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from clado_core.activations import quantizing_inputs
 from clado_core.datasets import Samples
 from clado_core.errors import InputError
 from clado_core.inference import (
-    Batch,
-    cross_entropy,
     make_batches,
     measuring,
     reference_outputs,
     run_batch,
 )
 from clado_core.matrix import SensitivityMatrix
+from clado_core.outcomes import image_outcomes
 from clado_core.scheme import act_widths
 from clado_core.solution import Assignment
 from clado_core.weight_swap import WeightSwap
@@ -95,11 +93,15 @@ def evaluate(
             after.append(run_batch(model, batch))
             if on_progress:
                 on_progress(len(after), len(batches))
-    n = len(samples)
-    right, loss = _score(after, batches)
-    float_right, float_loss = _score(before, batches)
+    quantized, reference = image_outcomes(after, batches), image_outcomes(before, batches)
+    interval = wilson_interval(int(quantized.right.sum()), len(samples))
     return Evaluation(
-        right / n, loss / n, n, wilson_interval(right, n), float_right / n, float_loss / n
+        quantized.top1,
+        quantized.loss,
+        len(samples),
+        interval,
+        reference.top1,
+        reference.loss,
     )
 
 
@@ -112,12 +114,3 @@ def wilson_interval(right: int, n: int, /) -> tuple[float, float]:
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z_95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def _score(outputs: list[Tensor], batches: list[Batch]) -> tuple[int, float]:
-    """Number right, and summed cross-entropy."""
-    right, loss = 0, torch.zeros((), dtype=torch.float64)
-    for logits, batch in zip(outputs, batches, strict=True):
-        right += int((logits.argmax(1) == batch.y).sum())
-        loss += cross_entropy(logits, batch.y, logits).cpu()
-    return right, float(loss)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import Tensor, nn
 
 from clado_core.activations import quantizing_inputs
 from clado_core.datasets import Samples
 from clado_core.errors import InputError
 from clado_core.inference import (
+    Batch,
     cross_entropy,
     make_batches,
     measuring,
@@ -46,6 +48,14 @@ class ImageOutcomes:
         return float(self.right.mean())
 
 
+def image_outcomes(outputs: Sequence[Tensor], batches: Sequence[Batch], /) -> ImageOutcomes:
+    """What logits, one tensor per batch, say of the batches' labels."""
+    pairs = list(zip(outputs, batches, strict=True))
+    right = np.concatenate([(z.argmax(1) == batch.y).cpu().numpy() for z, batch in pairs])
+    loss = sum(float(cross_entropy(z, batch.y, z)) for z, batch in pairs)
+    return ImageOutcomes(right, loss / len(right))
+
+
 class Evaluator:
     """Evaluates assignments of one network on the same images; known ones are not run again.
 
@@ -70,7 +80,6 @@ class Evaluator:
     ) -> None:
         self._model, self._matrix = model, matrix
         self._batches = make_batches(model, samples, batch_size)
-        self._n = len(samples)
         ranges = b"" if matrix.input_ranges is None else matrix.input_ranges.tobytes()
         about = [state_digest(model), samples.digest, repr(matrix.scheme), *matrix.layers.names]
         about += [repr(matrix.bit_widths), ranges.hex()]
@@ -110,15 +119,7 @@ class Evaluator:
             else:
                 swap.apply(dict(enumerate(bits)))
                 logits = [run_batch(self._model, batch) for batch in self._batches]
-        right = [
-            (z.argmax(1) == batch.y).cpu().numpy()
-            for z, batch in zip(logits, self._batches, strict=True)
-        ]
-        loss = sum(
-            float(cross_entropy(z, batch.y, z))
-            for z, batch in zip(logits, self._batches, strict=True)
-        )
-        return ImageOutcomes(np.concatenate(right), loss / self._n)
+        return image_outcomes(logits, self._batches)
 
     def _key(self, bits: BitWidths | None) -> str:
         return hashlib.sha256(f"{self._identity} {bits}".encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -94,3 +94,14 @@ def worked_example() -> cc.SensitivityMatrix:
         G[2 * j : 2 * j + 2, 2 * i : 2 * i + 2] = block.T
     layers = cc.LayerTable(tuple(cc.LayerInfo(f"layer{i}", "linear", (2, 2)) for i in range(3)))
     return cc.SensitivityMatrix("worked example", G, layers, (2, 4))
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For tiny networks; threads waiting for each other cost more."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -35,13 +35,7 @@ from tests.core.networks import convolutional
 PAPER = QuantizationScheme("per-tensor", act_bits=8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These networks are tiny; threads waiting for each other cost more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_levels_by_hand():

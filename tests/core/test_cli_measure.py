@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import clado_core as cc
 from clado_core.builtin import BUILTIN_NETWORKS
@@ -22,13 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ("digits-resnet", "digits-vit")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small networks; where cores are shared, threads waiting for each other cost more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def call(capsys, *words: str) -> tuple[int, dict, str]:

@@ -20,13 +20,7 @@ from tests.core.networks import convolutional, quadratic, squared_error
 ESTIMATORS = ("pairwise", "adaptive", "calibrated", "logit-gram", "block", "hvp")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These networks are tiny; threads waiting for each other cost more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

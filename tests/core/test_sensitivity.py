@@ -21,14 +21,7 @@ from clado_core.solution import Assignment
 from clado_core.weight_swap import WeightSwap
 from tests.core.networks import convolutional, quadratic, squared_error
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These networks are tiny; where cores are shared, threads waiting for each other cost more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 SETTINGS = MeasurementSettings((2, 4), batch_size=7)

@@ -27,14 +27,7 @@ from clado_core.sensitivity.schedule import schedule, scheduled_cost
 from clado_core.sensitivity.suffix import prepare_runner
 from clado_core.weight_swap import WeightSwap
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These networks are tiny; threads waiting for each other cost more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Branches(nn.Module):
