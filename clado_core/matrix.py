@@ -29,7 +29,7 @@ ASYMMETRY_TOLERANCE = 1e-9
 """Largest |G − G'| accepted, relative to the largest |G|; below it G is made symmetric."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SensitivityMatrix(Portable):
     """Measured sensitivities of every layer and every pair of layers.
 

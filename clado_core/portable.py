@@ -16,6 +16,7 @@ class Portable:
     __slots__ = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        values: list[Any] = [getattr(self, f.name) for f in fields(self)]  # type: ignore[arg-type]
+        given = (f.name for f in fields(self) if f.init)  # type: ignore[arg-type]
+        values: list[Any] = [getattr(self, name) for name in given]
         plain = (dict(v) if isinstance(v, MappingProxyType) else v for v in values)
         return type(self), tuple(plain)

@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,8 @@ BUDGETS = {
     "budget_bops": ("bops", "bit operations per sample"),
 }
 """Budget field → (property of Assignment that it limits, unit)."""
+
+Groups: TypeAlias = tuple[tuple[tuple[int, ...], BitWidths], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class AllocationProblem(Portable):
     ties: tuple[tuple[str, ...], ...] = ()
     min_bits: Mapping[str, int] = field(default_factory=dict)
     allowed: Mapping[str, BitWidths] = field(default_factory=dict)
+    _groups: Groups = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in BUDGETS:
@@ -69,6 +72,7 @@ class AllocationProblem(Portable):
                 f"A limit on bit operations needs the multiply-accumulates of every layer, and "
                 f"'{self.matrix.name}' does not carry them: measure the network again."
             )
+        object.__setattr__(self, "_groups", self._find_groups())
         smallest, largest = self.extremes()
         for name, limit in self.budgets.items():
             measure, unit = BUDGETS[name]
@@ -101,11 +105,14 @@ class AllocationProblem(Portable):
         }
         return {name: values for name, values in every.items() if values}
 
-    def groups(self) -> list[tuple[tuple[int, ...], BitWidths]]:
+    def groups(self) -> Groups:
         """The decisions left: (positions of the layers that share it, bit-widths allowed).
 
         Tied layers are one decision; its menu is what all of its layers allow. In network order.
         """
+        return self._groups
+
+    def _find_groups(self) -> Groups:
         menus = self._menus()
         layers = self.matrix.layers
         leader = list(range(len(layers)))
@@ -122,7 +129,7 @@ class AllocationProblem(Portable):
                     f"The wishes for {names} contradict: no bit-width satisfies all of them."
                 )
             groups.append((members, shared))
-        return groups
+        return tuple(groups)
 
     def extremes(self) -> tuple[Assignment, Assignment]:
         """The smallest and the largest assignment that pins, ties and menus allow."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from clado_core._typing import Choices, CostMatrix, Limits, Offsets, VariableBits, VariableMatrix
-from clado_core.problem import AllocationProblem
+from clado_core.matrix import SensitivityMatrix
+from clado_core.problem import AllocationProblem, Groups
 from clado_core.scheme import BitWidths, input_bits, weight_bits
 from clado_core.solution import fixed_bytes
 
@@ -102,33 +104,46 @@ def compile_program(problem: AllocationProblem, /) -> Program:
     With P the 0/1 matrix from variables to candidates and x₀ the pinned candidates,
     x = P·y + x₀, so Q = P'GP + diag(2·P'G·x₀) and the constant is x₀'G·x₀.
     """
-    matrix = problem.matrix
+    reduced, variables, x0 = _reduced(problem.matrix, problem.groups())
+    costs, limits = _resources(problem)
+    return replace(
+        reduced,
+        costs=variables.sums(costs.T).T,
+        limits=limits - costs @ x0.astype(np.int64),
+    )
+
+
+@lru_cache(maxsize=16)
+def _reduced(
+    matrix: SensitivityMatrix, groups: Groups
+) -> tuple[Program, _Variables, npt.NDArray[np.float64]]:
+    """The program without limits, P and x₀: the same for every budget."""
     G = np.where(matrix.same_layer() & ~np.eye(len(matrix.G), dtype=bool), 0.0, matrix.G)
-    groups, x0, free = _substitution(problem)
+    variables, x0, free = _substitution(matrix, groups)
     members = tuple(layers for layers, _ in free)
     offsets = np.cumsum([0] + [len(menu) for _, menu in free], dtype=np.int64)
 
-    Q = groups.sums(groups.sums(G).T)
+    Q = variables.sums(variables.sums(G).T)
     decision = np.repeat(np.arange(len(members)), np.diff(offsets))
     Q[np.equal.outer(decision, decision) & ~np.eye(len(Q), dtype=bool)] = 0.0
-    Q[np.diag_indices_from(Q)] += 2 * groups.sums(G[:, x0 == 1].sum(axis=1))
+    Q[np.diag_indices_from(Q)] += 2 * variables.sums(G[:, x0 == 1].sum(axis=1))
 
-    costs, limits = _resources(problem)
     pinned = x0.reshape(matrix.n_layers, matrix.n_bits).astype(np.int64)
-    return Program(
+    program = Program(
         Q=(Q + Q.T) / 2,
         constant=float(x0 @ G @ x0),
         offsets=offsets,
         bits=np.array([b for _, menu in free for b in menu], dtype=np.int64),
-        costs=groups.sums(costs.T).T,
-        limits=limits - costs @ x0.astype(np.int64),
+        costs=np.zeros((0, len(Q)), dtype=np.int64),
+        limits=np.zeros(0, dtype=np.int64),
         members=members,
         fixed_bits=tuple((pinned @ np.array(matrix.bit_widths)).tolist()),
     )
+    return program, variables, x0
 
 
 @dataclass(frozen=True, slots=True)
-class _Groups:
+class _Variables:
     """P as the candidates that stand for each variable: ``rows[t]`` belongs to ``variables[t]``."""
 
     rows: npt.NDArray[np.int64]
@@ -147,12 +162,11 @@ class _Groups:
 
 
 def _substitution(
-    problem: AllocationProblem,
-) -> tuple[_Groups, npt.NDArray[np.float64], list[tuple[tuple[int, ...], BitWidths]]]:
+    matrix: SensitivityMatrix, groups: Groups
+) -> tuple[_Variables, npt.NDArray[np.float64], list[tuple[tuple[int, ...], BitWidths]]]:
     """P, x₀ and the groups that still have a choice."""
-    matrix = problem.matrix
-    free = [(layers, menu) for layers, menu in problem.groups() if len(menu) > 1]
-    pinned = [(layers, menu) for layers, menu in problem.groups() if len(menu) == 1]
+    free = [(layers, menu) for layers, menu in groups if len(menu) > 1]
+    pinned = [(layers, menu) for layers, menu in groups if len(menu) == 1]
 
     def candidates(layers: tuple[int, ...], bits: int) -> list[int]:
         return [i * matrix.n_bits + matrix.bit_widths.index(bits) for i in layers]
@@ -163,7 +177,7 @@ def _substitution(
     x0 = np.zeros(len(matrix.G))
     for layers, menu in pinned:
         x0[candidates(layers, menu[0])] = 1.0
-    return _Groups(rows, columns), x0, free
+    return _Variables(rows, columns), x0, free
 
 
 def _resources(problem: AllocationProblem) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
