@@ -13,7 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import start_server, stop_server
 
 STEPS, VISITORS, STEPS_EACH = 150, 20, 25
+PROOF_S = 0.5
 THROTTLE_S, BUSY_S, RESTS = 0.06, 0.08, 2
 """As the slider: it reports at most this often, and after an answer that took longer than the
 second it rests ``RESTS`` times as long (dashboard/components/live_slider.js)."""
@@ -32,6 +34,7 @@ TARGETS = {
     "work_ms": (25, 50),
     "chart_kb": (60, 60),
     "crowd_step_ms": (None, 150),
+    "crowd_while_proving_ms": (None, 150),
     "memory_per_session_mb": (30, 30),
     "key_to_pixels_ms": (200, 350),
     "finger_to_pixels_ms": (200, 400),
@@ -72,6 +75,8 @@ def server_side(model: str, scratch: Path) -> dict[str, list[float]]:
         cpu_ms = 1000 * (cpu_seconds(process.pid) - cpu) / STEPS
         before = resident_mb(process.pid)
         crowd, after = crowd_steps(address, query, process.pid)
+        with proving(address, query) as proofs:
+            beside, _ = crowd_steps(address, query, process.pid, seed=VISITORS)
         one.close()
     finally:
         stop_server(process)
@@ -82,6 +87,8 @@ def server_side(model: str, scratch: Path) -> dict[str, list[float]]:
         "chart_kb": [s.chart_bytes / 1000 for s in steps],
         "payload_kb": [s.sent_bytes / 1000 for s in steps],
         "crowd_step_ms": [1000 * s.seconds for s in crowd],
+        "crowd_while_proving_ms": [1000 * s.seconds for s in beside],
+        "proofs_asked_meanwhile": [float(len(proofs))],
         "memory_per_session_mb": [(after - before) / VISITORS],
     }
 
@@ -119,7 +126,9 @@ def drag(visitor: SocketVisitor, count: int, *, seed: int) -> list[Step]:
     return steps
 
 
-def crowd_steps(address: str, query: dict[str, str], pid: int) -> tuple[list[Step], float]:
+def crowd_steps(
+    address: str, query: dict[str, str], pid: int, *, seed: int = 0
+) -> tuple[list[Step], float]:
     """Steps of many visitors dragging at once, and the server's memory then in MB."""
     visitors = [SocketVisitor(address, query) for _ in range(VISITORS)]
     for visitor in visitors:
@@ -127,7 +136,7 @@ def crowd_steps(address: str, query: dict[str, str], pid: int) -> tuple[list[Ste
     steps: list[Step] = []
     threads = [
         threading.Thread(target=lambda v=v, i=i: steps.extend(drag(v, STEPS_EACH, seed=i)))
-        for i, v in enumerate(visitors)
+        for i, v in enumerate(visitors, start=seed)
     ]
     for thread in threads:
         thread.start()
@@ -137,6 +146,27 @@ def crowd_steps(address: str, query: dict[str, str], pid: int) -> tuple[list[Ste
     for visitor in visitors:
         visitor.close()
     return steps, memory
+
+
+@contextmanager
+def proving(address: str, query: dict[str, str]) -> Iterator[list[float]]:
+    """Meanwhile others open the page, one after another, at budgets that want an exact solve."""
+    asked: list[float] = []
+    done, rng = threading.Event(), random.Random(2)
+
+    def ask() -> None:
+        while not done.is_set():
+            asked.append(rng.uniform(2.2, 7.8))
+            visitor = SocketVisitor(address, query | {"mode": "Exact", "avg_bits": f"{asked[-1]}"})
+            visitor.open()
+            done.wait(PROOF_S)
+            visitor.close()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    yield asked
+    done.set()
+    thread.join()
 
 
 def cpu_seconds(pid: int) -> float:
