@@ -1,4 +1,4 @@
-"""What the server does beside running the pages: it starts warm, sends at once, serves Plotly.
+"""What the server does beside running the pages: it starts warm and quick, and opens a browser.
 
 Streamlit runs the script only when a browser has loaded its own code; what can be done before is
 done here while that happens.
@@ -12,15 +12,18 @@ import os
 import socket
 import stat
 import threading
+import webbrowser
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import plotly
+import streamlit as st
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.web.server.server_util import get_url
 
 from dashboard.components import PLOTLY_ADDRESS, SERVED
 
@@ -42,6 +45,11 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     """Around the life of the server."""
     send_at_once()
     SERVED.set()
+    if not st.get_option("server.headless"):
+        # Streamlit does so itself for plain scripts only; a thread, as some browsers keep waiting.
+        opening = threading.Thread(target=webbrowser.open, args=(get_url("localhost"),))
+        opening.daemon = True
+        opening.start()
     threading.Thread(target=_warm, name="warm", daemon=True).start()
     yield
 

@@ -52,20 +52,30 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(artifacts: str, log: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """``streamlit run dashboard/app.py`` from the root, without PYTHONPATH; and its address."""
+def start_server(
+    artifacts: str, log: Path, *, browser: str | None = None
+) -> tuple[subprocess.Popen[bytes], str]:
+    """``streamlit run dashboard/app.py`` from the root, without PYTHONPATH; and its address.
+
+    Args:
+        artifacts: The folder of them, or "" for the shipped ones.
+        log: Where its output goes.
+        browser: A command that it opens the page with; headless where None.
+    """
     port = free_port()
     environment = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": os.environ.get("HOME", "/tmp"),
         "CLADO_ARTIFACTS": artifacts,
         "XDG_DATA_HOME": str(log.parent / "data"),
+        "BROWSER": browser or "",
     }
     options = {
         "server.port": str(port),
         "server.address": "127.0.0.1",
-        "server.headless": "true",
+        "server.headless": "false" if browser else "true",
         "server.fileWatcherType": "none",
+        "server.showEmailPrompt": "false",
     }
     flags = [part for key, value in options.items() for part in (f"--{key}", value)]
     with log.open("wb") as output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import plotly
 import pytest
 
 from dashboard.components import PLOTLY_ADDRESS
+from tests.e2e.conftest import start_server, stop_server
 
 pytestmark = pytest.mark.e2e
 
@@ -25,3 +27,19 @@ def test_plotly_comes_from_the_installed_package(server: str) -> None:
 def test_pages_announce_plotly(server: str, path: str) -> None:
     with urllib.request.urlopen(server + path) as answer:
         assert PLOTLY_ADDRESS in answer.headers["Link"]
+
+
+def test_the_page_opens_in_the_browser(tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    process, address = start_server("", tmp_path / "log", browser=f"{browser} %s")
+    try:
+        end = time.monotonic() + 20
+        while not opened.is_file() or not opened.read_text():
+            assert time.monotonic() < end, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+    finally:
+        stop_server(process)
+    assert opened.read_text().strip() == address.replace("127.0.0.1", "localhost")
