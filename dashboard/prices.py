@@ -19,7 +19,7 @@ from dashboard.jobs import SolveRequest
 from dashboard.rules import Rules
 from dashboard.view_state import ViewState
 
-SEARCH = LocalSearchSolver(n_walks=1)
+SEARCH = LocalSearchSolver(n_walks=8)
 TIME_LIMIT_S = 2.0
 MAX_ATTEMPTS = 3
 Key = tuple[str, Rules, int]

@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 import clado_core as cc
+from clado_core.builtin import BUILTIN_NETWORKS, BuiltinNetwork
 from clado_core.errors import CladoError
 from clado_core.store import SUFFIX
 from dashboard import artifacts, view_state
@@ -27,20 +28,14 @@ def network_card(names: list[str], /) -> None:
     model = st.selectbox("Network to measure", [*names, OTHER], key="measure_model")
     if model == OTHER:
         model = st.text_input("File and function", placeholder="nets.py:build", key="measure_file")
-    own_data = ":" in model or not model
-    data = st.text_input(
-        "Data",
-        key="measure_data",
-        placeholder="an .npz file with x and y, or a folder of images per class"
-        if own_data
-        else "digits, as the network was trained on",
-    )
+    known = BUILTIN_NETWORKS.get(model)
+    data = st.text_input("Data", key="measure_data", placeholder=_data_hint(known))
     weights = st.text_input(
         "Weights",
         key="measure_weights",
-        placeholder="a checkpoint, a torchvision name such as DEFAULT, or none"
-        if own_data
-        else "the shipped ones",
+        placeholder="the shipped ones"
+        if known
+        else "a checkpoint, a torchvision name such as DEFAULT, or none",
     )
     bits = st.pills(
         "Bit-widths", BITS, selection_mode="multi", default=DEFAULT_BITS, key="measure_bits"
@@ -52,6 +47,14 @@ def network_card(names: list[str], /) -> None:
     out = artifacts.own_folder() / f"{name}{SUFFIX}"
     wish = Wish(model, data, weights, tuple(sorted(bits)), int(samples), str(out))
     _start_row(wish, name)
+
+
+def _data_hint(known: BuiltinNetwork | None) -> str:
+    if known is None:
+        return "an .npz file with x and y, or a folder of images per class"
+    if known.data == "cifar10":
+        return "cifar10:FOLDER, where CIFAR-10 is (the network was trained on it)"
+    return f"{known.data}, as the network was trained on"
 
 
 def _start_row(wish: Wish, name: str) -> None:
