@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clado_core.evidence import Evidence, Outcome, load_evidence
 from clado_core.evidence.record import SUFFIX
-from clado_core.evidence.summary import gains, mean_points, tight_budgets
+from clado_core.evidence.summary import gains, mean_points, significant, tight_budgets
 
 SHOWN_BUDGETS = (2.25, 2.5, 3.0, 3.5, 4.0, 5.0)
 COLUMNS = {
@@ -57,11 +57,7 @@ def sentences(several: list[Evidence], /) -> str:
 def _cell(outcome: Outcome | None) -> str:
     if outcome is None:
         return "–"
-    paired = outcome.against_clado
-    mark = ""
-    if paired is not None and paired.p < 0.05:
-        mark = "▼" if paired.gained > paired.lost else "▲"
-    return f"{outcome.top1:.1%}{mark}"
+    return f"{outcome.top1:.1%}" + {1: "▼", 0: "", -1: "▲"}[significant(outcome)]
 
 
 def _sentence(evidence: Evidence) -> str:

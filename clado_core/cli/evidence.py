@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.evidence import Choice, Evidence, choose, load_evidence, save_evidence
+from clado_core.evidence.choices import CLADO
 from clado_core.evidence.gather import certified, evaluated, measured, refined
 from clado_core.evidence.record import SUFFIX as EVIDENCE_SUFFIX
 from clado_core.matrix import SensitivityMatrix
@@ -105,7 +106,7 @@ def show(result: dict[str, Any]) -> str:
         f"{'predicted increase':>18}  against clado",
     ]
     for outcome in result["outcomes"]:
-        choice, paired = outcome["choice"], outcome["against_clado"]
+        choice, paired = outcome["choice"], outcome["paired"].get(CLADO)
         against = (
             ""
             if paired is None

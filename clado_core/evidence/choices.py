@@ -18,6 +18,8 @@ from clado_core.solvers.certificate import Certificate
 from clado_core.solvers.tiered import TieredSolver
 
 CLADO, REFINED, UNIFORM = "clado", "clado-refined", "uniform"
+REFERENCES = (CLADO, REFINED)
+"""Methods that every other is compared with, image by image."""
 METHODS = (
     CLADO,
     REFINED,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import clado_core
 from clado_core.companions import load_certificate, save_certificate
-from clado_core.evidence.choices import CLADO, REFINED, Choice, choice_of
+from clado_core.evidence.choices import REFERENCES, REFINED, Choice, choice_of
 from clado_core.evidence.record import Evidence, Outcome
 from clado_core.evidence.significance import mcnemar
 from clado_core.matrix import SensitivityMatrix
@@ -179,13 +179,15 @@ def _run_all(
 def _outcomes(choices: Sequence[Choice], evaluator: Evaluator) -> list[Outcome]:
     from clado_core.evaluate import wilson_interval
 
-    clado = {choice.budget: choice.bits for choice in choices if choice.method == CLADO}
+    references = {(c.method, c.budget): c.bits for c in choices if c.method in REFERENCES}
     found = []
     for choice in sorted(choices, key=lambda each: each.budget):
         outcomes = evaluator.outcomes(choice.bits)
-        paired = None
-        if choice.method != CLADO and choice.budget in clado:
-            paired = mcnemar(evaluator.outcomes(clado[choice.budget]).right, outcomes.right)
+        paired = {
+            method: mcnemar(evaluator.outcomes(bits).right, outcomes.right)
+            for (method, budget), bits in references.items()
+            if budget == choice.budget and method != choice.method
+        }
         interval = wilson_interval(int(outcomes.right.sum()), len(outcomes.right))
         found.append(Outcome(choice, outcomes.top1, interval, outcomes.loss, paired))
     return found

@@ -12,7 +12,7 @@ from clado_core.evidence.choices import CLADO, Choice
 from clado_core.evidence.significance import PairedComparison, rank_correlation
 from clado_core.store import write_atomically
 
-SCHEMA, SCHEMA_VERSION = "clado-evidence", 1
+SCHEMA, SCHEMA_VERSION = "clado-evidence", 2
 SUFFIX = ".evidence.json"
 
 
@@ -25,15 +25,15 @@ class Outcome:
         top1: Fraction of held-out images classified right.
         ci95: Its 95 % Wilson interval.
         loss: Mean cross-entropy on them.
-        against_clado: clado's choice within the same budget against this one (gained: images
-            that only clado's classifies right); None for clado itself, and where it has none.
+        paired: For each of ``REFERENCES`` but its own method, that method's choice within the same
+            budget against this one (gained: images that only that method's classifies right).
     """
 
     choice: Choice
     top1: float
     ci95: tuple[float, float]
     loss: float
-    against_clado: PairedComparison | None
+    paired: dict[str, PairedComparison]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,10 @@ def load_evidence(path: str | Path, /) -> Evidence:
 
 def _outcome(values: dict[str, Any]) -> Outcome:
     choice = Choice(**values["choice"] | {"bits": tuple(values["choice"]["bits"])})
-    paired = values["against_clado"]
     return Outcome(
         choice,
         values["top1"],
         tuple(values["ci95"]),
         values["loss"],
-        None if paired is None else PairedComparison(**paired),
+        {name: PairedComparison(**paired) for name, paired in values["paired"].items()},
     )

@@ -19,6 +19,7 @@ class Gain:
     """A method against another over the tight budgets.
 
     Args:
+        method: One of ``REFERENCES``.
         against: The other method.
         budgets: The tight budgets at which both have a choice, average bits.
         points: Mean difference of top-1 accuracy, as a fraction; positive where the method is
@@ -27,6 +28,7 @@ class Gain:
         losses: Budgets where it is significantly worse.
     """
 
+    method: str
     against: str
     budgets: tuple[float, ...]
     points: float | None
@@ -49,10 +51,10 @@ def tight_budgets(evidence: Evidence, /) -> tuple[float, ...]:
     )
 
 
-def gains(evidence: Evidence, /) -> tuple[Gain, ...]:
-    """clado against every other method that was evaluated, in the order of ``METHODS``."""
-    others = [name for name in METHODS if name != CLADO and evidence.of(name)]
-    return tuple(_gain(evidence, name) for name in others)
+def gains(evidence: Evidence, method: str = CLADO, /) -> tuple[Gain, ...]:
+    """A method against every other that was evaluated, in the order of ``METHODS``."""
+    others = [name for name in METHODS if name != method and evidence.of(name)]
+    return tuple(_gain(evidence, method, name) for name in others)
 
 
 def mean_points(evidence: Evidence, method: str, against: str, /) -> float | None:
@@ -63,29 +65,29 @@ def mean_points(evidence: Evidence, method: str, against: str, /) -> float | Non
     return float(np.mean([ours[b] - theirs[b] for b in both])) if both else None
 
 
-def mean_gain(several: list[Evidence], against: str, /) -> float | None:
-    """Mean over networks of clado's gain at their tight budgets; None where there is none."""
-    found = [_gain(evidence, against).points for evidence in several]
+def mean_gain(several: list[Evidence], method: str, against: str, /) -> float | None:
+    """Mean over networks of a method's gain at their tight budgets; None where there is none."""
+    found = [mean_points(evidence, method, against) for evidence in several]
     known = [points for points in found if points is not None]
     return float(np.mean(known)) if known else None
 
 
-def _gain(evidence: Evidence, against: str) -> Gain:
-    clado = {each.choice.budget for each in evidence.of(CLADO)}
-    others = [each for each in evidence.of(against) if each.choice.budget in clado]
+def _gain(evidence: Evidence, method: str, against: str) -> Gain:
+    others = [each for each in evidence.of(against) if method in each.paired]
     budgets = {each.choice.budget for each in others}
     return Gain(
+        method,
         against,
         tuple(budget for budget in tight_budgets(evidence) if budget in budgets),
-        mean_points(evidence, CLADO, against),
-        sum(_significant(each) > 0 for each in others),
-        sum(_significant(each) < 0 for each in others),
+        mean_points(evidence, method, against),
+        sum(significant(each, method) > 0 for each in others),
+        sum(significant(each, method) < 0 for each in others),
     )
 
 
-def _significant(other: Outcome) -> int:
-    """1 where clado is significantly better than this outcome, −1 where worse, else 0."""
-    paired = other.against_clado
+def significant(other: Outcome, method: str = CLADO, /) -> int:
+    """1 where a method is significantly better than this outcome, −1 where worse, else 0."""
+    paired = other.paired.get(method)
     if paired is None or paired.p >= SIGNIFICANT:
         return 0
     return 1 if paired.gained > paired.lost else -1

@@ -132,8 +132,9 @@ def test_the_command_stores_evidence_and_reproduces_a_row(tmp_path, capsys):
     assert len(stored.outcomes) == 2 * 9 + 2
     for outcome in stored.of("diagonal"):
         clado = next(c for c in stored.of("clado") if c.choice.budget == outcome.choice.budget)
-        paired = outcome.against_clado
+        paired = outcome.paired["clado"]
         assert paired.gained - paired.lost == round(539 * (clado.top1 - outcome.top1))
+        assert set(outcome.paired) == {"clado", "clado-refined"}
         assert outcome.ci95[0] < outcome.top1 < outcome.ci95[1]
     assert result["rank_correlation"]["all"] == stored.rank_correlation(None)
     code, redone, _ = call(capsys, *args, "--reproduce", "3")
@@ -155,7 +156,7 @@ def test_evidence_that_cannot_be_read_is_one_sentence(tmp_path):
         ("{", ArtifactCorruptError, "is not JSON"),
         ("{}", ArtifactCorruptError, "holds no evidence"),
         ('{"schema": "clado-evidence", "schema_version": 9}', ArtifactVersionError, "upgrade"),
-        ('{"schema": "clado-evidence", "schema_version": 1}', ArtifactCorruptError, "a field"),
+        ('{"schema": "clado-evidence", "schema_version": 2}', ArtifactCorruptError, "a field"),
     ):
         file.write_text(content)
         with pytest.raises(error, match=sentence):

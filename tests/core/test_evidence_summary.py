@@ -10,7 +10,13 @@ from clado_core.evidence.summary import gains, mean_gain, tight_budgets
 
 def outcome(method, budget, top1, paired=None):
     choice = Choice(method, budget, (2, int(budget)), budget, 100, 1.0 - top1, "optimal")
-    return Outcome(choice, top1, (top1 - 0.01, top1 + 0.01), 1 - top1, paired)
+    return Outcome(
+        choice,
+        top1,
+        (top1 - 0.01, top1 + 0.01),
+        1 - top1,
+        {} if paired is None else {"clado": paired},
+    )
 
 
 EVIDENCE = Evidence(
@@ -49,5 +55,6 @@ def test_gains_average_tight_budgets_and_count_significance_everywhere():
 
 
 def test_mean_gain_is_over_networks():
-    assert mean_gain([EVIDENCE, EVIDENCE], "diagonal") == pytest.approx(0.04)
-    assert mean_gain([EVIDENCE], "uniform") is None and mean_gain([], "diagonal") is None
+    assert mean_gain([EVIDENCE, EVIDENCE], "clado", "diagonal") == pytest.approx(0.04)
+    assert mean_gain([EVIDENCE], "clado", "uniform") is None
+    assert mean_gain([], "clado", "diagonal") is None
