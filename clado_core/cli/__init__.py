@@ -35,6 +35,9 @@ COMMANDS = (
 )
 """In the order of a user's work; ``import`` lives in the module ``import_``."""
 
+CONTINUED = ("train", "measure", "evidence")
+"""They keep what they have done, and go on from there when they are started again."""
+
 EXIT_OK, EXIT_OUR_FAULT, EXIT_INPUT = 0, 1, 2
 
 
@@ -60,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{problem}\n")
         return EXIT_INPUT
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped. What was measured so far is kept; the same command continues.\n")
+        kept = " What was done so far is kept; the same command continues."
+        sys.stderr.write(f"Stopped.{kept if arguments.command in CONTINUED else ''}\n")
         return 130
     _print_result(arguments, result)
     return EXIT_OK

@@ -5,6 +5,7 @@ measure: the estimators against the naive loops. dashboard: what a person at the
 
 Example:
   python -m clado_core bench solve
+  python -m clado_core bench --json measure -- --parts timing
 """
 
 from __future__ import annotations

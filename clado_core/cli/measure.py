@@ -46,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", help="a built-in name, torchvision:NAME, or path/to/file.py:factory")
     add("--weights", help="checkpoint file, name of torchvision weights, or none for random ones")
-    add("--data", help="digits, an .npz file with x and y, or a folder of images per class")
+    add(
+        "--data",
+        help="digits, cifar10:FOLDER, torchvision:NAME:FOLDER, an .npz file with x and y, or a "
+        "folder of images per class",
+    )
     add("--split", choices=("train", "held-out", "all"), default="train", help="default: train")
     add("--bits", default="2,4,8", help="bit-width menu (default: 2,4,8)")
     add("--samples", type=int, help=f"size of the sensitivity set (default: {DEFAULT_SAMPLES})")

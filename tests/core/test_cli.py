@@ -257,3 +257,21 @@ def test_every_command_has_help_with_an_example(
         main([command, "--help"])
     assert stopped.value.code == 0
     assert f"python -m clado_core {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"), [(["info", "a.clado"], False), (["measure", "digits-vit"], True)]
+)
+def test_ctrl_c_says_whether_the_command_goes_on_where_it_was(
+    words: list[str],
+    kept: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"clado_core.cli.{words[0]}.run", interrupted)
+    assert main(words) == 130
+    sentence = _sentence(capsys)
+    assert sentence.startswith("Stopped.") and ("same command continues" in sentence) == kept
