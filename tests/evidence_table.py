@@ -5,21 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 from clado_core.evidence import Evidence, Outcome, load_evidence
+from clado_core.evidence.choices import CLADO, REFINED
 from clado_core.evidence.record import SUFFIX
-from clado_core.evidence.summary import gains, mean_points, significant, tight_budgets
+from clado_core.evidence.summary import gains, mean_gain, significant, tight_budgets
 
-SHOWN_BUDGETS = (2.25, 2.5, 3.0, 3.5, 4.0, 5.0)
+SHOWN_BUDGETS = (2.1, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0)
 COLUMNS = {
-    "clado": "CLADO",
+    REFINED: "refined",
+    CLADO: "CLADO",
+    "clado-psd": "PSD (paper)",
+    "logit-gram": "logit-gram",
     "diagonal": "diagonal",
     "block": "block",
     "hawq": "HAWQ",
     "mpqco": "MPQCO",
-    "logit-gram": "logit-gram",
-    "clado-psd": "PSD (paper)",
-    "clado-refined": "refined",
     "uniform": "uniform",
 }
+COMPARED = (
+    (REFINED, "diagonal"),
+    (CLADO, "diagonal"),
+    (CLADO, "block"),
+    (CLADO, "hawq"),
+    (CLADO, "mpqco"),
+    (CLADO, "clado-psd"),
+    (CLADO, "logit-gram"),
+)
+"""(method, what it is compared with) of the summary."""
 
 
 def stored_evidence(folder: Path, /) -> list[Evidence]:
@@ -27,11 +38,27 @@ def stored_evidence(folder: Path, /) -> list[Evidence]:
     return [load_evidence(path) for path in sorted(folder.glob(f"cifar10-*{SUFFIX}"))]
 
 
+def summary_table(several: list[Evidence], /) -> str:
+    """Mean differences at the tight budgets, one row per network and setting, as Markdown."""
+    heads = [f"{COLUMNS[method]} − {COLUMNS[against]}" for method, against in COMPARED]
+    lines = [
+        f"| network, quantizer, menu | float | tight budgets | {' | '.join(heads)} | predicted ~ "
+        "measured |",
+        "|---" * (len(COMPARED) + 4) + "|",
+        *(_summary_row(evidence) for evidence in several),
+    ]
+    if len(several) > 1:
+        means = [mean_gain(several, *pair) for pair in COMPARED]
+        cells = ["–" if mean is None else f"**{100 * mean:+.1f}**" for mean in means]
+        lines.append(f"| mean of the rows | | | {' | '.join(cells)} | |")
+    return "\n".join(lines)
+
+
 def accuracy_table(several: list[Evidence], /) -> str:
     """Measured top-1 of every method at some budgets, as Markdown."""
     lines = [
-        "| network, quantizer and menu | float | bits | " + " | ".join(COLUMNS.values()) + " |",
-        "|---" * (len(COLUMNS) + 3) + "|",
+        "| network, quantizer, menu | bits | " + " | ".join(COLUMNS.values()) + " |",
+        "|---" * (len(COLUMNS) + 2) + "|",
     ]
     for evidence in several:
         for budget in SHOWN_BUDGETS:
@@ -41,39 +68,31 @@ def accuracy_table(several: list[Evidence], /) -> str:
                 if each.choice.budget == budget
             }
             cells = [_cell(found.get(method)) for method in COLUMNS]
-            lines.append(
-                f"| {evidence.name} | {evidence.float_top1:.1%} | {budget:g} | "
-                + " | ".join(cells)
-                + " |"
-            )
+            lines.append(f"| {label(evidence)} | {budget:g} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def sentences(several: list[Evidence], /) -> str:
-    """What follows from each network's evidence, as a Markdown list."""
-    return "\n".join(_sentence(evidence) for evidence in several)
+def label(evidence: Evidence, /) -> str:
+    """Network, quantizer and menu as people write them, from the artifact's name."""
+    *network, _, granularity, menu = evidence.name.split("-")
+    return f"{' '.join(network[1:])}, per {granularity}, {'/'.join(menu)}"
+
+
+def _summary_row(evidence: Evidence) -> str:
+    cells = []
+    for method, against in COMPARED:
+        gain = next((g for g in gains(evidence, method) if g.against == against), None)
+        known = gain is not None and gain.points is not None
+        cells.append(f"{100 * gain.points:+.1f} ({gain.wins}:{gain.losses})" if known else "–")
+    correlation = evidence.rank_correlation()
+    along = "–" if correlation is None else f"{correlation:.3f}"
+    return (
+        f"| {label(evidence)} | {evidence.float_top1:.1%} | {len(tight_budgets(evidence))} | "
+        f"{' | '.join(cells)} | {along} |"
+    )
 
 
 def _cell(outcome: Outcome | None) -> str:
     if outcome is None:
         return "–"
     return f"{outcome.top1:.1%}" + {1: "▼", 0: "", -1: "▲"}[significant(outcome)]
-
-
-def _sentence(evidence: Evidence) -> str:
-    parts = [
-        f"{100 * gain.points:+.1f} over {COLUMNS[gain.against]} "
-        f"({gain.wins} better, {gain.losses} worse)"
-        for gain in gains(evidence)
-        if gain.against in COLUMNS and gain.points is not None
-    ]
-    refined = mean_points(evidence, "clado-refined", "diagonal")
-    also = "" if refined is None else f" Refined: {100 * refined:+.1f} over diagonal."
-    correlation = evidence.rank_correlation()
-    along = "not enough points" if correlation is None else f"{correlation:.3f}"
-    return (
-        f"- **{evidence.name}**: mean top-1 points of CLADO at the {len(tight_budgets(evidence))} "
-        "budgets where diagonal or uniform loses 2 points or more (in brackets: at how many of all "
-        f"budgets significantly): {', '.join(parts) or 'nothing to compare'}.{also} Rank "
-        f"correlation of predicted and measured loss along CLADO's frontier: {along}."
-    )
