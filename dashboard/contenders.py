@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
 from clado_core import SensitivityMatrix, Solution
 from dashboard import artifacts, baselines, view_state
 from dashboard.artifacts import Artifact, Catalog
+from dashboard.figures.accuracy import CLADO, NAMES, Run
 from dashboard.figures.compare import Side, side
+from dashboard.figures.compare_measured import MeasuredSide, measured_side
 from dashboard.figures.series import METHOD_NAMES, UNIFORM
+from dashboard.measured import measured
 from dashboard.rules import Rules
 from dashboard.scale import budget_bits
 from dashboard.view_state import MODEL, ViewState
 
 VIEW, A, B = "view", "a", "b"
 NETWORKS, CHOICES = "Networks", "Choices"
-CLADO = "CLADO"
 PIN = "Pin "
 
 
@@ -31,6 +33,9 @@ class Contender:
         reference: The network's best choices over all sizes, which loss is normalised by.
         front: This side's choices over all sizes.
         here: Its choice at the current budget, or the pinned one.
+        runs: Its choices that were run, in order of size.
+        top1: Measured share classified correctly by ``here``, or None.
+        float_top1: Likewise by the float network.
     """
 
     name: str
@@ -38,6 +43,9 @@ class Contender:
     reference: tuple[Solution, ...]
     front: tuple[Solution, ...]
     here: Solution
+    runs: tuple[Run, ...] = ()
+    top1: float | None = None
+    float_top1: float | None = None
 
 
 def controls(catalog: Catalog, /) -> None:
@@ -102,12 +110,19 @@ def normalised(own: Contender, /) -> Side:
     )
 
 
+def measured_of(own: Contender, /) -> MeasuredSide | None:
+    """Its measured accuracy over sizes, where there is any."""
+    if not own.runs or own.float_top1 is None:
+        return None
+    return measured_side(own.name, own.matrix, own.runs, own.float_top1)
+
+
 def _network(artifact: Artifact, rules: Rules, avg_bits: float) -> Contender:
     known = artifacts.answers(artifact, rules)
     asked = budget_bits(known.matrix, avg_bits)
     here = known.quick(max(known.least_bits, min(asked, known.most_bits)), thorough=True)
     front = known.front()
-    return Contender(artifact.name, known.matrix, front, front, here)
+    return _with_runs(Contender(artifact.name, known.matrix, front, front, here), artifact, CLADO)
 
 
 def _choice(state: ViewState, method: str) -> Contender:
@@ -123,7 +138,23 @@ def _choice(state: ViewState, method: str) -> Contender:
         here = _largest_within(front, bits)
     elif method.startswith(PIN):
         here = state.pins[int(method.removeprefix(PIN)) - 1]
-    return Contender(method, state.matrix, reference, front, here)
+    return _with_runs(Contender(method, state.matrix, reference, front, here), artifact, method)
+
+
+def _with_runs(own: Contender, artifact: Artifact, method: str) -> Contender:
+    """What was measured of it; its choice at this budget may have been run for another method."""
+    found = measured(artifact)
+    same = [run.top1 for run in found if run.assignment.bits == own.here.assignment.bits]
+    return replace(
+        own,
+        runs=tuple(
+            Run(run.assignment, run.method, run.top1, run.ci95)
+            for run in found
+            if NAMES.get(run.method) == method
+        ),
+        top1=same[0] if same else None,
+        float_top1=found[0].float_top1 if found else None,
+    )
 
 
 def _largest_within(front: tuple[Solution, ...], bits: int) -> Solution:

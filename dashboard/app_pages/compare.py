@@ -17,6 +17,7 @@ from dashboard.figures.compare import (
     fronts_rows,
     paired_bits_figure,
 )
+from dashboard.figures.compare_measured import measured_alt, measured_figure, measured_rows
 from dashboard.scale import Metric, size_scale
 from dashboard.theme import megabytes, number, signed
 
@@ -35,6 +36,7 @@ def kpi_rows(a: Contender, b: Contender) -> list[dict[str, str]]:
     average = [c.here.assignment.avg_bits for c in (a, b)]
     times = [smaller(c) for c in (a, b)]
     rows = [
+        *accuracy_rows(a, b),
         ("Predicted loss increase", *map(signed, loss), signed(loss[1] - loss[0])),
         ("File size", *map(megabytes, size), f"{signed((size[1] - size[0]) / 1e6)} MB"),
         (
@@ -49,6 +51,16 @@ def kpi_rows(a: Contender, b: Contender) -> list[dict[str, str]]:
         changed = len(b.here.assignment.changes_from(a.here.assignment))
         rows.append(("Layers that differ", "", "", str(changed)))
     return [{"": w, "A": x, "B": y, "B − A": d} for w, x, y, d in rows]
+
+
+def accuracy_rows(a: Contender, b: Contender) -> list[tuple[str, str, str, str]]:
+    """Measured accuracy of both choices, where one of them was run."""
+    known = [c.top1 for c in (a, b)]
+    if known == [None, None]:
+        return []
+    shown = ["not measured" if top1 is None else f"{100 * top1:.1f} %" for top1 in known]
+    difference = "" if None in known else f"{100 * (known[1] - known[0]):+.1f} points"
+    return [("Measured top-1", *shown, difference.replace("-", "−"))]
 
 
 state = view_state.current()
@@ -93,6 +105,21 @@ with left, st.container(border=True, key="card-fronts"):
     draw_chart(fronts, height=HEIGHT)
 with right, st.container(border=True, key="card-depths"):
     draw_chart(depths, height=HEIGHT)
-with st.container(border=True, key="card-numbers"):
+sides = [contenders.measured_of(c) for c in (first, second)]
+shown = [s for s in sides if s is not None]
+left, right = st.columns([52, 48]) if shown else (None, st.container())
+if left is not None:
+    accuracy = Chart(
+        title="Measured accuracy",
+        key="compare_measured",
+        figure=lambda: measured_figure(*sides, state.mode),
+        alt=measured_alt(shown),
+        rows=lambda: measured_rows(shown),
+        help="The quantized networks were run on held-out samples; bars are 95 % intervals, dotted "
+        "lines the float networks.",
+    )
+    with left, st.container(border=True, key="card-measured"):
+        draw_chart(accuracy, height=HEIGHT)
+with right, st.container(border=True, key="card-numbers"):
     st.markdown("**In numbers**")
     st.table(kpi_rows(first, second), hide_index=True)

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clado_core import Assignment
-from dashboard.figures.series import DIAGONAL, FRONT, HAWQ, HERE, MPQCO, PSD, UNIFORM, series_style
+from dashboard.figures.series import (
+    DIAGONAL,
+    FRONT,
+    HAWQ,
+    HERE,
+    MPQCO,
+    PSD,
+    REFINED,
+    UNIFORM,
+    series_style,
+)
 from dashboard.figures.spec import Spec
 from dashboard.scale import SizeScale, round_up
 from dashboard.theme import Mode, number, palette, template
@@ -15,6 +25,7 @@ CLADO = "CLADO"
 NAMES = {
     "": CLADO,
     "clado": CLADO,
+    "clado-refined": REFINED,
     "diagonal": DIAGONAL,
     "hawq": HAWQ,
     "mpqco": MPQCO,

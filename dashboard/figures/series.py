@@ -13,6 +13,7 @@ from dashboard.theme import Mode, number, palette, signed
 
 FRONT, HERE, PINNED = "Front", "You are here", "Pinned"
 DIAGONAL, HAWQ, MPQCO = "Diagonal only", "HAWQ", "MPQCO"
+REFINED = "Refined"
 PSD, UNIFORM, MEASURED = "PSD (paper)", "Uniform", "Measured"
 METHOD_NAMES = {"diagonal": DIAGONAL, "hawq": HAWQ, "mpqco": MPQCO, "psd": PSD}
 """What else can be minimized, and how it is called."""
@@ -95,6 +96,7 @@ def series_style(name: str, mode: Mode, /) -> dict[str, Any]:
 
 LINES = {
     FRONT: ("front", "solid", "circle", False),
+    REFINED: ("accent", "solid", "diamond", False),
     DIAGONAL: ("baseline", "dash", "triangle-up", False),
     HAWQ: ("third", "dashdot", "triangle-down", False),
     MPQCO: ("fourth", "longdash", "pentagon", False),

@@ -17,6 +17,7 @@ from dashboard.figures import (
     accuracy,
     bits,
     compare,
+    compare_measured,
     convergence,
     interaction,
     parallel,
@@ -50,6 +51,7 @@ TRACE = convergence.convergence_info([(0.1, 2.0, -np.inf), (0.4, 1.5, 1.0)])
 ROWS = parallel.parallel_info([("front", s) for s in FRONT])
 RUNS = [accuracy.Run(s.assignment, m, 0.9, (0.8, 0.95)) for s in FRONT for m in ("clado", "hawq")]
 ACCURACY = accuracy.accuracy_info(RUNS, 0.95, 1000, HERE.assignment, SCALE)
+SIDES = [compare_measured.measured_side(n, MATRIX, RUNS[:4], 0.95) for n in ("one", "other")]
 TRUST = trust.TrustInfo(("a", "b", "c"), (True, False, True), (0.1, 0.2, 0.4), (0.1, 0.3, 0.3), 0.9)
 
 CHARTS: dict[str, Callable[[Mode], Spec]] = {
@@ -61,6 +63,7 @@ CHARTS: dict[str, Callable[[Mode], Spec]] = {
     "mini": lambda mode: interaction.mini_figure(CELLS, mode),
     "fronts": lambda mode: compare.fronts_figure(COMPARED, mode),
     "paired": lambda mode: compare.paired_bits_figure(COMPARED, mode),
+    "compared": lambda mode: compare_measured.measured_figure(SIDES[0], SIDES[1], mode),
     "bounds": lambda mode: convergence.convergence_figure(TRACE, mode),
     "candidates": lambda mode: parallel.parallel_figure(ROWS, mode),
     "trust": lambda mode: trust.trust_figure(TRUST, mode),
@@ -74,6 +77,7 @@ TABLES = {
     "heat": interaction_rows(CELLS),
     "fronts": compare.fronts_rows(COMPARED),
     "paired": compare.bits_rows(COMPARED),
+    "compared": compare_measured.measured_rows(SIDES),
     "bounds": convergence.convergence_rows(TRACE),
     "candidates": parallel.parallel_rows(ROWS),
     "trust": trust.trust_rows(TRUST),

@@ -70,7 +70,7 @@ def evidence(matrix: cc.SensitivityMatrix, digest: str) -> Evidence:
             matrix.predicted_loss_increase(chosen.bits),
             "optimal",
         )
-        outcomes.append(Outcome(choice, 0.8 + bits / 100, (0.7, 0.9), 0.6 - bits / 100, None))
+        outcomes.append(Outcome(choice, 0.8 + bits / 100, (0.7, 0.9), 0.6 - bits / 100, {}))
     digests = {"matrix": digest}
     return Evidence("alpha", "toy", digests, 1000, 0.95, 0.5, tuple(outcomes), {})
 
@@ -93,6 +93,21 @@ def test_evidence_is_read_and_drawn_by_method(open_page: OpenPage, own_artifacts
     method = open_page("method", model="alpha")
     assert not method.exception
     assert "rank correlation" in texts(method)
+
+
+def test_compare_shows_what_was_measured(open_page: OpenPage, own_artifacts: Path) -> None:
+    artifact = artifacts.find().artifacts["alpha"]
+    stored = evidence(artifacts.matrix(artifact), artifact.digest)
+    save_evidence(stored, own_artifacts / "alpha.evidence.json")
+    app = open_page("compare", model="alpha", avg_bits="8", view="Choices", a="Uniform", b="HAWQ")
+    assert not app.exception
+    rows = app.table[0].value
+    assert list(rows.iloc[0])[1:] == ["88.0 %", "88.0 %", "+0.0 points"]
+    alone = open_page("compare", model="beta", b="alpha", view="Networks")
+    assert not alone.exception
+    assert "Measured top-1" not in str(alone.table[0].value), "neither choice here was run"
+    charts = [each.proto.alt for each in alone.get("plotly_chart")]
+    assert any("Measured top-1 accuracy: alpha from 84.0 %" in alt for alt in charts)
 
 
 def test_evidence_of_another_measurement_is_ignored(

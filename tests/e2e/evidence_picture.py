@@ -21,7 +21,6 @@ from tests.e2e.conftest import FLAGS, chromium
 from tests.evidence_table import stored_evidence
 
 DRAWN = ("clado-refined", "clado", "diagonal", "hawq", "mpqco", "uniform")
-LABELS = NAMES | {"clado-refined": "CLADO, refined"}
 PANEL_PX = (460, 330)
 COLUMNS = 2
 
@@ -66,7 +65,7 @@ def figure(several: list[Evidence], mode: Mode, /) -> go.Figure:
                     "thickness": 1,
                     "width": 2,
                 },
-                name=LABELS[method],
+                name=NAMES[method],
                 legendgroup=method,
                 showlegend=k == 0,
                 mode="markers" if method == "uniform" else "lines+markers",
