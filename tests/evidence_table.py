@@ -74,8 +74,9 @@ def accuracy_table(several: list[Evidence], /) -> str:
 
 def label(evidence: Evidence, /) -> str:
     """Network, quantizer and menu as people write them, from the artifact's name."""
-    *network, _, granularity, menu = evidence.name.split("-")
-    return f"{' '.join(network[1:])}, per {granularity}, {'/'.join(menu)}"
+    network, _, setting = evidence.name.removeprefix("cifar10-").partition("-per-")
+    granularity, menu, *others = setting.split("-")
+    return ", ".join([network, f"per {granularity}", "/".join(menu), *others])
 
 
 def _summary_row(evidence: Evidence) -> str:

@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--refine", type=int, default=0, metavar="K", help="also choose by measured loss, of K best"
     )
     add("--act-bits", type=int, choices=(8, 4), help="quantize layers' inputs too (the paper: 8)")
+    add("--loss", choices=("ce", "kl"), default="ce", help="what is measured, and predicted")
     add("--layers", choices=("all", "paper"), default="all", help="paper: not the first and last")
     add("--time-limit", type=float, default=60.0, metavar="S", help="of each solve")
     add("--out", type=Path, required=True, help="folder of artifacts and evidence")
@@ -162,6 +163,7 @@ def _settings(arguments: argparse.Namespace) -> MeasurementSettings:
     return MeasurementSettings(
         parse_bit_menu(arguments.bits),
         QuantizationScheme(arguments.granularity, act_bits=arguments.act_bits),
+        loss=arguments.loss,
         batch_size=arguments.batch_size,
         baselines=("hawq", "mpqco"),
     )
@@ -171,6 +173,7 @@ def _name(arguments: argparse.Namespace, model: LoadedModel, settings: Measureme
     """Of the files: network, granularity, menu, and what is not the default."""
     parts = [model.name, arguments.granularity, "".join(map(str, settings.bit_widths))]
     parts += [] if arguments.act_bits is None else [f"a{arguments.act_bits}"]
+    parts += [] if arguments.loss == "ce" else [arguments.loss]
     parts += [] if arguments.layers == "all" else [f"{arguments.layers}-layers"]
     return "-".join(parts)
 

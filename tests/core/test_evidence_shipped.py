@@ -56,6 +56,7 @@ def test_one_command_reproduces_a_row(path, capsys):
         *("evidence", evidence.network, "--data", f"cifar10:{data}"),
         *("--granularity", matrix.scheme.granularity),
         *("--bits", ",".join(map(str, matrix.bit_widths))),
+        *("--loss", matrix.provenance.loss),
         *("--out", str(path.parent), "--reproduce", "4"),
     )
     assert code == 0 and result["matches"]
