@@ -22,6 +22,7 @@ from clado_core.store import SUFFIX, artifact_digest
 from dashboard.answers import Answers
 from dashboard.jobs import SolveService
 from dashboard.measuring import MeasureService
+from dashboard.refining import RefineService
 from dashboard.rules import NO_RULES, Rules
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -139,6 +140,12 @@ def is_answered(artifact: Artifact, rules: Rules = NO_RULES, /) -> bool:
 def measure_service() -> MeasureService:
     """The server's one measurement."""
     return MeasureService()
+
+
+@st.cache_resource(show_spinner=False)
+def refine_service() -> RefineService:
+    """The server's one choice by measured loss."""
+    return RefineService()
 
 
 @st.cache_resource(show_spinner=False)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
 
+from clado_core import Solution
+from clado_core.errors import CladoError
 from dashboard import rules, view_state
+from dashboard.refining import (
+    REFINED_METHOD,
+    bits_from_text,
+    bits_to_text,
+    refined_choice,
+)
 from dashboard.scale import budget_bits, round_up
 from dashboard.view_state import AVG_BITS, MODEL, ViewState
 
 PINS_IN_LINK = "pins"
+HELD_IN_LINK = "shown"
+"""Which of the pins is shown, counted from 1."""
 
 
 def link(state: ViewState, /) -> str:
@@ -21,7 +32,9 @@ def link(state: ViewState, /) -> str:
     parts[AVG_BITS] = f"{state.avg_bits:g}"
     parts |= state.rules.to_query()
     if state.pins:
-        parts[PINS_IN_LINK] = ",".join(f"{round_up(p.assignment.avg_bits):g}" for p in state.pins)
+        parts[PINS_IN_LINK] = ",".join(map(_pin_to_text, state.pins))
+    if state.held in state.pins:
+        parts[HELD_IN_LINK] = state.pins.index(state.held) + 1
     split = urlsplit(st.context.url or "http://localhost:8501/")
     query = urlencode(parts, safe=",:+")
     return urlunsplit((split.scheme, split.netloc, split.path, query, ""))
@@ -36,6 +49,7 @@ def join_url() -> None:
     elif AVG_BITS in st.session_state:
         view_state.write_url(st.session_state[AVG_BITS])
     _pins_from_url(state)
+    _held_from_url()
 
 
 def _adopt_budget(state: ViewState, asked: str) -> None:
@@ -77,9 +91,27 @@ def _pins_from_url(state: ViewState) -> None:
     del st.query_params[PINS_IN_LINK]
     low, high = view_state.avg_range(state)
     for part in asked.split(",")[: view_state.MAX_PINS]:
-        try:
-            avg_bits = min(max(float(part), low), high)
-        except ValueError:
-            continue
-        bits = budget_bits(state.matrix, avg_bits)
-        view_state.pin(state.answers.quick(bits, thorough=True), state.artifact.digest)
+        with contextlib.suppress(ValueError, CladoError):
+            if "-" in part:
+                pinned = refined_choice(state.matrix, bits_from_text(part))
+            else:
+                bits = budget_bits(state.matrix, min(max(float(part), low), high))
+                pinned = state.answers.quick(bits, thorough=True)
+            view_state.pin(pinned, state.artifact.digest)
+
+
+def _held_from_url() -> None:
+    if HELD_IN_LINK not in st.query_params:
+        return
+    asked = st.query_params[HELD_IN_LINK]
+    del st.query_params[HELD_IN_LINK]
+    state = view_state.current()
+    if asked.isdigit() and 1 <= int(asked) <= len(state.pins):
+        view_state.hold(state, state.pins[int(asked) - 1], state.avg_bits)
+
+
+def _pin_to_text(pinned: Solution) -> str:
+    """Its size, where it is the best choice of that size; a refined one layer by layer."""
+    if pinned.method == REFINED_METHOD:
+        return bits_to_text(pinned.assignment.bits)
+    return f"{round_up(pinned.assignment.avg_bits):g}"

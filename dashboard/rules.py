@@ -67,6 +67,14 @@ class Rules(NamedTuple):
             ),
         ]
 
+    def options(self) -> list[str]:
+        """As options of the command line."""
+        return [
+            *(part for name, b in self.locks for part in ("--pin", f"{name}={b}")),
+            *(part for group in self.ties for part in ("--tie", ",".join(group))),
+            *(part for name, b in self.least for part in ("--min-bits", f"{name}={b}")),
+        ]
+
     def to_query(self) -> dict[str, str]:
         """As query parameters: ``locks=conv1:8,fc:4``, ``ties=a+b``, ``least=head:4``."""
         parts = {

@@ -16,6 +16,7 @@ from clado_core.errors import CladoError
 from dashboard import artifacts
 from dashboard.answers import Answers
 from dashboard.artifacts import Artifact, Catalog
+from dashboard.refining import REFINED_METHOD
 from dashboard.rules import NO_RULES, Rules
 from dashboard.scale import Metric, SizeScale, budget_bits, metrics_of, round_up, size_scale
 from dashboard.theme import Mode
@@ -28,6 +29,8 @@ OPENED = "clado_opened"
 
 WRITTEN, NOTE, DRAGGING = "clado_written", "clado_note", "clado_dragging"
 CATALOG, OPEN = "clado_catalog", "clado_open"
+HELD = "clado_held"
+"""((artifact's digest, rules, average bits), pin): where a pin is shown, not the best choice."""
 EXPLORE = "explore"
 """Key of the Explore page's fragment."""
 
@@ -58,6 +61,7 @@ class ViewState:
         answers: What is known under these rules.
         pins: Pinned choices, oldest first.
         mode: Light or dark.
+        held: A refined pin that was gone back to, shown instead of the best choice.
     """
 
     artifact: Artifact
@@ -69,6 +73,7 @@ class ViewState:
     answers: Answers = field(repr=False)
     pins: tuple[Solution, ...] = field(repr=False)
     mode: Mode
+    held: Solution | None = field(default=None, repr=False)
 
     @property
     def scale(self) -> SizeScale:
@@ -79,6 +84,12 @@ class ViewState:
     def budget_bits(self) -> int:
         """The budget as solvers take it."""
         return budget_bits(self.matrix, self.avg_bits)
+
+    def answer(self, *, thorough: bool) -> Solution:
+        """The choice on the screen: the best one known, unless a refined pin was gone back to."""
+        if self.held is not None:
+            return self.held
+        return self.answers.quick(self.budget_bits, thorough=thorough)
 
     @property
     def reference(self) -> Assignment | None:
@@ -164,7 +175,10 @@ def current() -> ViewState:
     )
     low, high = avg_range(state)
     wanted = state.avg_bits or round(low + DEFAULT_SHARE * (high - low), 1)
-    return replace(state, avg_bits=min(max(wanted, low), high))
+    shown = min(max(wanted, low), high)
+    where, held = st.session_state.get(HELD, (None, None))
+    here = where == (artifact.digest, rules, shown)
+    return replace(state, avg_bits=shown, held=held if here else None)
 
 
 def _opened(artifact: Artifact, rules: Rules) -> tuple[SensitivityMatrix, Answers]:
@@ -230,6 +244,20 @@ def pin(solution: Solution, digest: str, /) -> None:
     pins = st.session_state[PINS].setdefault(digest, [])
     if not any(kept.assignment == solution.assignment for kept in pins):
         st.session_state[PINS][digest] = [*pins, solution][-MAX_PINS:]
+
+
+def go_back(state: ViewState, pinned: Solution, /) -> None:
+    """Go to a pin's size; a refined pin is not the best predicted there, and is itself shown."""
+    avg_bits = round_up(pinned.assignment.avg_bits)
+    set_avg_bits(avg_bits, move_thumb=True)
+    hold(state, pinned, avg_bits)
+
+
+def hold(state: ViewState, pinned: Solution, avg_bits: float, /) -> None:
+    """Show a refined pin at this budget, where the rules allow it, until either changes."""
+    allowed = state.rules.problem(state.matrix).is_feasible(pinned.assignment)
+    if pinned.method == REFINED_METHOD and allowed:
+        st.session_state[HELD] = (state.artifact.digest, state.rules, avg_bits), pinned
 
 
 def clear_pins(digest: str, /) -> None:

@@ -9,12 +9,14 @@ from dashboard.cards.changes import changes_card
 from dashboard.cards.follow import Places, answer_now, follow
 from dashboard.cards.front import front_card
 from dashboard.cards.layers import layers_card
+from dashboard.cards.refine import take_result
 
 
 @st.fragment(key=view_state.EXPLORE)
 def explore() -> None:
     """The page, once for every choice that is made; a drag runs ``follow`` alone."""
     view_state.end_drag()
+    take_result()
     state = view_state.current()
     answer = answer_now(state)
     with st.container(
@@ -26,7 +28,7 @@ def explore() -> None:
     ):
         slider = st.container(width="stretch")
         readout = st.container(width=440)
-        with st.container(width=300):
+        with st.container(width=350):
             actions(state, answer)
     tiles = st.container(key="card-tiles")
     front_column, layers_column = st.columns([58, 42])

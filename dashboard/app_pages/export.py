@@ -19,7 +19,7 @@ from dashboard.scale import Metric
 from dashboard.theme import megabytes, signed
 
 state = view_state.current()
-answer = state.answers.quick(state.budget_bits, thorough=True)
+answer = state.answer(thorough=True)
 path = state.artifact.path
 configuration = Configuration(
     matrix=state.matrix,
@@ -70,10 +70,7 @@ with left, st.container(border=True):
     )
 with left, st.container(border=True):
     st.markdown("**Repeat it on the command line**")
-    rules = state.rules
-    wishes = "".join(f" --pin {layer}={bits}" for layer, bits in rules.locks)
-    wishes += "".join(f" --tie {','.join(group)}" for group in rules.ties)
-    wishes += "".join(f" --min-bits {layer}={bits}" for layer, bits in rules.least)
+    wishes = "".join(f" {part}" for part in state.rules.options())
     st.code(commands(path, state.avg_bits, wishes, target, job), language=None, wrap_lines=True)
     st.markdown("**Or in Python**")
     json_file = file_name(configuration, FORMATS["json"])

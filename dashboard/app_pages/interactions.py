@@ -12,7 +12,7 @@ from dashboard.theme import percent, signed
 
 state = view_state.current()
 names = state.matrix.layers.names
-answer = state.answers.quick(state.budget_bits, thorough=True)
+answer = state.answer(thorough=True)
 chosen = answer.assignment
 
 

@@ -6,7 +6,9 @@ import streamlit as st
 
 from clado_core import Solution
 from dashboard import links, view_state
+from dashboard.cards.refine import refine_popover
 from dashboard.components.copy_link import copy_link
+from dashboard.refining import REFINED_METHOD
 from dashboard.scale import round_up
 from dashboard.view_state import ViewState
 
@@ -28,10 +30,11 @@ KEYS = """
 def actions(state: ViewState, answer: Solution, /) -> None:
     """Two rows of buttons with their keys."""
     smaller, larger = neighbours(state, answer)
-    rows = [st.columns(2, gap="small") for _ in range(2)]
-    _step(rows[0][0], "Smaller", "Left", smaller)
-    _step(rows[0][1], "Larger", "Right", larger)
-    rows[1][0].button(
+    left, right = st.columns(2, gap="small")
+    _step(left, "Smaller", "Left", smaller)
+    _step(right, "Larger", "Right", larger)
+    left, middle, right = st.columns([27, 36, 37], gap="small")
+    left.button(
         "Pin",
         key="pin",
         icon=":material/keep:",
@@ -41,7 +44,9 @@ def actions(state: ViewState, answer: Solution, /) -> None:
         on_click=view_state.pin,
         args=(answer, state.artifact.digest),
     )
-    with rows[1][1]:
+    with middle:
+        refine_popover(state)
+    with right:
         copy_link(links.link(state), key="copy-link")
 
 
@@ -71,15 +76,16 @@ def recall(state: ViewState, /) -> None:
     """One button per pin."""
     for i, pin in enumerate(state.pins):
         avg_bits = pin.assignment.avg_bits
+        refined = pin.method == REFINED_METHOD
         st.button(
             f"{avg_bits:.2f}",
             key=f"recall-{i}",
             type="tertiary",
-            icon=":material/keep:",
+            icon=f":material/{'labs' if refined else 'keep'}:",
             shortcut=str(i + 1),
-            help=f"Go back to pin {i + 1}",
-            on_click=_go,
-            args=(round_up(avg_bits),),
+            help=f"Go back to pin {i + 1}{', chosen by measured loss' if refined else ''}",
+            on_click=view_state.go_back,
+            args=(state, pin),
         )
 
 

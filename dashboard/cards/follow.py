@@ -57,4 +57,4 @@ def _draw(places: Places, state: ViewState, /, *, dragging: bool) -> None:
 
 def answer_now(state: ViewState, /, *, dragging: bool = False) -> Solution:
     """The best answer that the moment allows."""
-    return state.answers.quick(state.budget_bits, thorough=not dragging)
+    return state.answer(thorough=not dragging)

@@ -171,6 +171,9 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
     if dragging:
         _say(status_info(answer, None, state.exact, now=0.0))
         return
+    if state.held is not None:
+        _say(StatusInfo("Refined", "blue", "labs", "of least measured loss among those run"))
+        return
     job = ask_for_proof(state, answer)
     active = job is not None and job.active
     refining = state.exact and refine_front(state)

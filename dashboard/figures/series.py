@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clado_core import Assignment, Solution
+from dashboard.refining import REFINED_METHOD, REFINED_SENTENCE
 from dashboard.scale import SizeScale, round_up
 from dashboard.theme import Mode, number, palette, signed
 
@@ -107,10 +108,12 @@ LINES = {
 
 def _hover(name: str, solution: Solution) -> str:
     chosen = solution.assignment
+    refined = solution.method == REFINED_METHOD
+    told = REFINED_SENTENCE if refined else solution.status.value
     counts = Counter(chosen.bits)
     histogram = " · ".join(f"{n} at {b}" for b, n in sorted(counts.items()))
     return (
         f"<b>{name}</b><br>predicted loss {signed(solution.predicted_loss_increase)}"
         f"<br>{chosen.avg_bits:.2f} avg bits · {number(chosen.size_bytes / 1e6)} MB"
-        f"<br>layers: {histogram} bits<br>{solution.status.value}"
+        f"<br>layers: {histogram} bits<br>{told}"
     )

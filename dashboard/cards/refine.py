@@ -1,0 +1,223 @@
+"""Refine by running: the best predicted choices are run, and the best of those is pinned."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from clado_core import SensitivityMatrix
+from clado_core.builtin import BUILTIN_NETWORKS
+from clado_core.provenance import Provenance
+from dashboard import artifacts, view_state
+from dashboard.artifacts import Artifact
+from dashboard.refining import Refined, RefineState, RefineWish, refined_from
+from dashboard.theme import number, signed
+from dashboard.view_state import ViewState
+
+POLL_S = 0.5
+WIDTH = 460
+COUNTS, DEFAULT_COUNT = (4, 8, 16, 32), 8
+OPEN, MINE, KEPT = "clado_refine_open", "clado_refine_mine", "clado_refine_kept"
+"""Whether the popover is open; the wish of this session whose result will be pinned; what was typed
+for each network, which Streamlit forgets while the popover is closed."""
+ABOUT = (
+    "A prediction chose these bits. Here the K best predicted choices, what other methods choose, "
+    "and their neighbours are quantized for real and run on the sensitivity set; the one of least "
+    "measured loss is kept as a pin."
+)
+
+
+def take_result() -> None:
+    """Pin what this session's run has found; called before the page is drawn."""
+    state, mine = artifacts.refine_service().state, st.session_state.get(MINE)
+    if mine is None or state is None or state.wish is not mine or state.running:
+        return
+    st.session_state[MINE] = None
+    if state.result is None:
+        return
+    found = refined_from(_matrix(state.wish), state.result)
+    if found.improved:
+        _pin(found, state.wish.digest)
+    if not st.session_state.get(OPEN):
+        st.toast(_outcome(found), icon=":material/labs:")
+
+
+def refine_popover(state: ViewState, /) -> None:
+    """The button; what is in it is drawn only while it is open, its run is followed always."""
+    service = artifacts.refine_service()
+    now = service.state
+    running = now is not None and now.running
+    # The label stays the same, because a popover whose label changes closes.
+    popover = st.popover(
+        "Refine",
+        key=OPEN,
+        on_change="rerun",
+        icon=":material/labs:",
+        width="stretch",
+        help="Refine by running: choose by measured loss instead of predicted",
+    )
+
+    @st.fragment(run_every=POLL_S if running else None)
+    def follow() -> None:
+        latest = service.state
+        if running != (latest is not None and latest.running):
+            st.rerun()  # begun or ended: how often to look changes, and there may be a new pin
+        if popover.open:
+            _contents(state, latest)
+
+    with popover.container(width=WIDTH):
+        follow()
+
+
+def _contents(state: ViewState, latest: RefineState | None) -> None:
+    st.markdown("**Refine by running**")
+    st.caption(ABOUT)
+    if latest is not None and latest.running:
+        _progress(latest)
+        return
+    if latest is not None and latest.wish.digest == state.artifact.digest:
+        _ended(state, latest)
+    _form(state, latest)
+
+
+def _progress(latest: RefineState) -> None:
+    wish = latest.wish
+    share = min(1.0, latest.done / latest.total) if latest.total else 0.0
+    left = f", {latest.left} left" if latest.left else ""
+    counted = f"{latest.done}/{latest.total} assignments{left}" if latest.total else "starting"
+    st.progress(share, f"{_about(wish)}: {counted}")
+    st.button(
+        "Cancel",
+        key="refine-cancel",
+        icon=":material/stop:",
+        on_click=artifacts.refine_service().cancel,
+    )
+    st.caption(
+        "Often fewer are needed. One run at a time on this server; reload or leave this page as "
+        "you like."
+    )
+
+
+def _ended(state: ViewState, latest: RefineState) -> None:
+    if latest.cancelled:
+        st.caption(f"{_about(latest.wish)} was stopped after {latest.done} assignments.")
+    elif latest.result is None:
+        st.warning(latest.problem, icon=":material/error:")
+    else:
+        _result(state, latest.wish, refined_from(state.matrix, latest.result))
+
+
+def _result(state: ViewState, wish: RefineWish, found: Refined) -> None:
+    st.markdown(f"{_about(wish)}: {_outcome(found)}")
+    if found.improved:
+        st.table(_rows(found), hide_index=True)
+    images = state.matrix.provenance.n_samples
+    st.caption(
+        f"Measured on the {images:,} images of the sensitivity set; {found.evaluated} assignments "
+        "were run."
+    )
+    pinned = [pin.assignment for pin in state.pins]
+    if not found.improved or found.chosen.assignment in pinned:
+        return
+    if st.button("Pin it", key="refine-pin", icon=":material/keep:"):
+        _pin(found, wish.digest)
+        st.rerun()
+
+
+def _rows(found: Refined) -> list[dict[str, str]]:
+    rows = [
+        ("Predicted best", found.predicted_best_loss, found.predicted_best_increase),
+        ("Refined", found.loss, found.chosen.predicted_loss_increase),
+    ]
+    return [
+        {"": name, "Measured loss": number(loss, 4), "Predicted increase": signed(increase)}
+        for name, loss, increase in rows
+    ]
+
+
+def _outcome(found: Refined) -> str:
+    if not found.improved:
+        return (
+            "the predicted best is also the best of those run, with a measured loss of "
+            f"**{number(found.loss, 4)}**; nothing is pinned."
+        )
+    return (
+        f"measured loss **{number(found.loss, 4)}**, against "
+        f"{number(found.predicted_best_loss, 4)} of the predicted best."
+    )
+
+
+def _form(state: ViewState, latest: RefineState | None) -> None:
+    about = state.matrix.provenance
+    if about.n_samples is None:
+        st.caption(
+            "This artifact does not say which images it was measured on, so nothing can be run: "
+            "measure the network here (Measure) instead."
+        )
+        return
+    typed = {name: _field(state.artifact, name, hint) for name, hint in _fields(about, latest)}
+    k = st.segmented_control(
+        "How many of the best (K)",
+        COUNTS,
+        default=DEFAULT_COUNT,
+        required=True,
+        key="refine_k",
+    )
+    wish = RefineWish(
+        name=state.artifact.name,
+        artifact=state.artifact.path,
+        digest=state.artifact.digest,
+        avg_bits=state.avg_bits,
+        rules=state.rules,
+        k=k,
+        **{name.lower(): text.strip() for name, text in typed.items()},
+    )
+    st.button(
+        f"Start at {state.avg_bits:.2f} bits",
+        key="refine-start",
+        icon=":material/play_arrow:",
+        on_click=_start,
+        args=(wish,),
+    )
+
+
+def _fields(about: Provenance, latest: RefineState | None) -> list[tuple[str, str]]:
+    """What has to be, or may be, said: (name of the field, what to type)."""
+    fields: dict[str, str] = {}
+    if about.model is None:
+        fields["Model"] = "a built-in name, torchvision:NAME, or path/to/file.py:factory"
+    if about.data is None:
+        fields["Data"] = "an .npz file, a folder of images per class, or cifar10:FOLDER"
+    elif about.data == "cifar10":
+        fields["Data"] = "cifar10:FOLDER, where CIFAR-10 is"
+    elif about.data != "digits":
+        fields["Data"] = f"{about.data}, as measured, unless it has moved"
+    asked = latest is not None and "--weights" in latest.problem
+    if about.model not in BUILTIN_NETWORKS or asked:
+        fields["Weights"] = "the default ones; else the checkpoint it was measured with"
+    return list(fields.items())
+
+
+def _field(artifact: Artifact, name: str, hint: str) -> str:
+    kept: dict[str, str] = st.session_state.setdefault(KEPT, {})
+    key = f"refine_{name.lower()}_{artifact.digest[:8]}"
+    kept[key] = st.text_input(name, kept.get(key, ""), key=key, placeholder=hint)
+    return kept[key]
+
+
+def _start(wish: RefineWish) -> None:
+    if artifacts.refine_service().start(wish):
+        st.session_state[MINE] = wish
+
+
+def _pin(found: Refined, digest: str) -> None:
+    view_state.pin(found.chosen, digest)
+
+
+def _about(wish: RefineWish) -> str:
+    count = wish.rules.count
+    rules = "" if not count else ", 1 rule" if count == 1 else f", {count} rules"
+    return f"{wish.name} at {wish.avg_bits:.2f} bits{rules}"
+
+
+def _matrix(wish: RefineWish) -> SensitivityMatrix:
+    return artifacts.matrix(Artifact(wish.name, wish.artifact, wish.digest))
