@@ -10,6 +10,7 @@ import numpy as np
 from clado_core.baselines import MEASURED_ALONG, allocate
 from clado_core.datasets import load_data
 from clado_core.errors import InputError
+from clado_core.inference import choose_device, place
 from clado_core.matrix import SensitivityMatrix
 from clado_core.models import load_model, require_weights
 from clado_core.outcomes import Evaluator
@@ -120,6 +121,7 @@ def sensitivity_evaluator(
         )
     loaded = load_model(spec, weights)
     require_weights(loaded, matrix)
+    place(loaded.module, choose_device("cpu"), channels_last=True)
     samples = load_data(source).sensitivity_set(about.n_samples, seed=about.seed or 0)
     if about.data_sha256 not in (None, samples.digest):
         raise InputError(

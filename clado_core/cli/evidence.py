@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
 DEFAULT_SAMPLES = 1024
-DEFAULT_BATCH_SIZE = 128
+DEFAULT_BATCH_SIZE = 64
 GRAM = "-logit-gram"
 LOSS_TOLERANCE = 1e-4
 """Sums of floats may differ in their last digits on another processor."""
@@ -148,9 +148,11 @@ def _stored_budget(stored: Evidence, budget: float) -> list[float]:
 
 def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSource]:
     from clado_core.datasets import load_data
+    from clado_core.inference import choose_device, place
     from clado_core.models import load_model
 
     model = load_model(arguments.model, arguments.weights)
+    place(model.module, choose_device("cpu"), channels_last=True)
     spec = arguments.data or model.data
     if spec is None:
         raise InputError(f"Say which data to evaluate {arguments.model} on with --data.")

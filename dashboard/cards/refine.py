@@ -111,12 +111,14 @@ def _result(state: ViewState, wish: RefineWish, found: Refined) -> None:
     if found.improved:
         st.table(_rows(found), hide_index=True)
     images = state.matrix.provenance.n_samples
+    pinned = [pin.assignment for pin in state.pins]
+    kept = found.improved and found.chosen.assignment in pinned
+    where = f" It is pin {pinned.index(found.chosen.assignment) + 1}." if kept else ""
     st.caption(
         f"Measured on the {images:,} images of the sensitivity set; {found.evaluated} assignments "
-        "were run."
+        f"were run.{where}"
     )
-    pinned = [pin.assignment for pin in state.pins]
-    if not found.improved or found.chosen.assignment in pinned:
+    if kept or not found.improved:
         return
     if st.button("Pin it", key="refine-pin", icon=":material/keep:"):
         _pin(found, wish.digest)
