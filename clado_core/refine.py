@@ -121,7 +121,7 @@ def sensitivity_evaluator(
         )
     loaded = load_model(spec, weights)
     require_weights(loaded, matrix)
-    place(loaded.module, choose_device("cpu"), channels_last=True)
+    place(loaded.module, choose_device("cpu"))
     samples = load_data(source).sensitivity_set(about.n_samples, seed=about.seed or 0)
     if about.data_sha256 not in (None, samples.digest):
         raise InputError(

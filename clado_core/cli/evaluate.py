@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", help="the weights it was measured with, where they are not the default ones")
     add("--data", help="default: the data it was measured on")
     add("--split", choices=("train", "held-out", "all"), default="held-out")
-    add("--batch-size", type=int, default=256)
+    add("--batch-size", type=int, help="samples per forward (default: as of measure)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         )
     from clado_core.datasets import load_data
     from clado_core.evaluate import evaluate
-    from clado_core.inference import choose_device, place
+    from clado_core.inference import choose_device, default_batch_size, place
     from clado_core.models import load_model, require_weights
 
     device = choose_device(arguments.device)
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             model.module,
             assignment,
             samples,
-            batch_size=arguments.batch_size,
+            batch_size=arguments.batch_size or default_batch_size(device),
             matrix=matrix,
             on_progress=line.update,
         )

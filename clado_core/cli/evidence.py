@@ -152,7 +152,7 @@ def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSou
     from clado_core.models import load_model
 
     model = load_model(arguments.model, arguments.weights)
-    place(model.module, choose_device("cpu"), channels_last=True)
+    place(model.module, choose_device("cpu"))
     spec = arguments.data or model.data
     if spec is None:
         raise InputError(f"Say which data to evaluate {arguments.model} on with --data.")

@@ -31,6 +31,8 @@ from clado_core.solution import Assignment
 from clado_core.store import save_matrix
 
 if TYPE_CHECKING:
+    import torch
+
     from clado_core.datasets import Samples
     from clado_core.models import LoadedModel
     from clado_core.sensitivity import MeasurementSettings
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 ESTIMATORS = ("pairwise", "adaptive", "calibrated", "logit-gram", "block", "hvp")
 BASELINES = ("hawq", "mpqco")
 DEFAULT_SAMPLES = 1024
-DEFAULT_BATCH_SIZE = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,13 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for each layer beside its weight",
     )
     add("--loss", choices=("ce", "kl"), default="ce", help="kl needs no labels")
-    add("--batch-size", type=int, default=DEFAULT_BATCH_SIZE)
+    add("--batch-size", type=int, help="samples per forward (default: 64 on a CPU, 256 on a GPU)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add(
         "--memory-format",
-        choices=("auto", "channels-first", "channels-last"),
-        default="auto",
-        help="of activations (default: channels-last on a GPU)",
+        choices=("channels-last", "channels-first"),
+        default="channels-last",
+        help="of activations; channels-last is faster",
     )
     add("--group-bits", action="store_true", help="run a layer's bit-widths as one batch")
     add("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
@@ -95,19 +96,21 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure and store, or describe the measurement."""
     menu, scheme = _menu(arguments)
     _check_out(arguments)
+    from clado_core.inference import choose_device, default_batch_size
     from clado_core.sensitivity import MeasurementSettings
 
+    device = choose_device(arguments.device)
     settings = MeasurementSettings(
         menu,
         scheme,
         arguments.loss,
-        arguments.batch_size,
+        default_batch_size(device) if arguments.batch_size is None else arguments.batch_size,
         arguments.estimator,
         tuple(name for name in arguments.baselines.split(",") if name),
         None if arguments.memory_mb is None else int(arguments.memory_mb * 1e6),
         group_bits=arguments.group_bits,
     )
-    model = _model(arguments)
+    model = _model(arguments, device)
     samples = _samples(arguments, model)
     layers = _layers(arguments, model, samples)
     if arguments.dry_run:
@@ -136,17 +139,15 @@ def _check_out(arguments: argparse.Namespace) -> None:
         raise InputError(f"The folder of --out {arguments.out} does not exist; create it first.")
 
 
-def _model(arguments: argparse.Namespace) -> LoadedModel:
-    from clado_core.inference import choose_device, place
+def _model(arguments: argparse.Namespace, device: torch.device) -> LoadedModel:
+    from clado_core.inference import place
     from clado_core.models import RANDOM_WEIGHTS, TORCHVISION, load_model
 
-    device = choose_device(arguments.device)
     weights = arguments.weights
     if arguments.dry_run and weights is None and arguments.model.startswith(TORCHVISION):
         weights = RANDOM_WEIGHTS  # sizes and times do not depend on them: spare the download
     model = load_model(arguments.model, weights)
-    formats = {"auto": None, "channels-last": True, "channels-first": False}
-    place(model.module, device, channels_last=formats[arguments.memory_format])
+    place(model.module, device, channels_last=arguments.memory_format == "channels-last")
     return model
 
 

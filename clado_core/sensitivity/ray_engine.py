@@ -219,7 +219,7 @@ class _Kept:
     def _make(cls, job: Job, model: nn.Module, samples: Samples) -> Workbench:
         # What Ray hands out is shared memory and cannot be written, and weights are swapped.
         model, last = copy.deepcopy(model), is_channels_last(model)
-        place(model, choose_device("auto"), channels_last=last or None)
+        place(model, choose_device("auto"), channels_last=last)
         menu, scheme = job.settings.bit_widths, job.settings.scheme
         cls._open.enter_context(measuring(model))
         inputs = cls._open.enter_context(
