@@ -30,11 +30,11 @@ KEYS = """
 def actions(state: ViewState, answer: Solution, /) -> None:
     """Two rows of buttons with their keys."""
     smaller, larger = neighbours(state, answer)
-    left, right = st.columns(2, gap="small")
-    _step(left, "Smaller", "Left", smaller)
-    _step(right, "Larger", "Right", larger)
-    left, middle, right = st.columns([27, 36, 37], gap="small")
-    left.button(
+    row = st.container(horizontal=True, gap="small")
+    _step(row, "Smaller", "Left", smaller)
+    _step(row, "Larger", "Right", larger)
+    row = st.container(horizontal=True, gap="small")
+    row.button(
         "Pin",
         key="pin",
         icon=":material/keep:",
@@ -44,9 +44,8 @@ def actions(state: ViewState, answer: Solution, /) -> None:
         on_click=view_state.pin,
         args=(answer, state.artifact.digest),
     )
-    with middle:
+    with row:
         refine_popover(state)
-    with right:
         copy_link(links.link(state), key="copy-link")
 
 

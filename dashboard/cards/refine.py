@@ -20,9 +20,8 @@ OPEN, MINE, KEPT = "clado_refine_open", "clado_refine_mine", "clado_refine_kept"
 """Whether the popover is open; the wish of this session whose result will be pinned; what was typed
 for each network, which Streamlit forgets while the popover is closed."""
 ABOUT = (
-    "A prediction chose these bits. Here the K best predicted choices, what other methods choose, "
-    "and their neighbours are quantized for real and run on the sensitivity set; the one of least "
-    "measured loss is kept as a pin."
+    "The K best predicted choices, what other methods choose, and their neighbours are quantized "
+    "for real and run on the sensitivity set; the one of least measured loss is kept as a pin."
 )
 
 
@@ -131,7 +130,7 @@ def _rows(found: Refined) -> list[dict[str, str]]:
         ("Refined", found.loss, found.chosen.predicted_loss_increase),
     ]
     return [
-        {"": name, "Measured loss": number(loss, 4), "Predicted increase": signed(increase)}
+        {"": name, "Measured loss": number(loss, 4), "Predicted loss increase": signed(increase)}
         for name, loss, increase in rows
     ]
 
