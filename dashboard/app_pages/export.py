@@ -10,6 +10,7 @@ from dashboard.cards.export import (
     choose_target,
     commands,
     contents_card,
+    export_command,
     file_card,
 )
 from dashboard.cards.front import front_background
@@ -70,10 +71,15 @@ with left, st.container(border=True):
     )
 with left, st.container(border=True):
     st.markdown("**Repeat it on the command line**")
-    wishes = "".join(f" {part}" for part in state.rules.options())
-    st.code(commands(path, state.avg_bits, wishes, target, job), language=None, wrap_lines=True)
-    st.markdown("**Or in Python**")
     json_file = file_name(configuration, FORMATS["json"])
+    wishes = "".join(f" {part}" for part in state.rules.options())
+    if state.held is None:
+        lines = commands(path, state.avg_bits, wishes, target, job)
+    else:
+        st.caption("A refined choice starts from its own file: download it as JSON first.")
+        lines = export_command(path, json_file, target, job)
+    st.code(lines, language=None, wrap_lines=True)
+    st.markdown("**Or in Python**")
     st.code(apply_code(path, json_file), language=None, wrap_lines=True)
 with right, st.container(border=True):
     capability_card(target, target.capability(job))

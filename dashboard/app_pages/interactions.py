@@ -12,8 +12,8 @@ from dashboard.theme import percent, signed
 
 state = view_state.current()
 names = state.matrix.layers.names
-answer = state.answer(thorough=True)
-chosen = answer.assignment
+answer = state.answers.quick(state.budget_bits, thorough=True)
+chosen = state.answer(thorough=True).assignment
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -27,7 +27,7 @@ def headline() -> str:
     additive = baselines.choice_of(
         baselines.DIAGONAL, state.artifact, state.budget_bits, state.rules
     )
-    changed = len(chosen.changes_from(additive.assignment))
+    changed = len(answer.assignment.changes_from(additive.assignment))
     cost = additive.predicted_loss_increase - answer.predicted_loss_increase
     share = cross_share(state.artifact.path, state.artifact.digest)
     return (

@@ -167,12 +167,19 @@ def _receipt(receipt: dict[str, Any]) -> None:
 
 def commands(artifact: str, avg_bits: float, wishes: str, format: Format, job: ExportJob, /) -> str:
     """The same on the command line."""
-    upcast = " --upcast" if job.upcast else ""
     return (
         f"python -m clado_core solve {artifact} \\\n"
         f"    --avg-bits {avg_bits:g}{wishes} --json > chosen.json\n"
+        + export_command(artifact, "chosen.json", format, job)
+    )
+
+
+def export_command(artifact: str, assignment: str, format: Format, job: ExportJob, /) -> str:
+    """The file from one that holds the choice."""
+    upcast = " --upcast" if job.upcast else ""
+    return (
         f"python -m clado_core export {artifact} \\\n"
-        f"    --assignment chosen.json --format {format.name}{upcast} \\\n"
+        f"    --assignment {assignment} --format {format.name}{upcast} \\\n"
         f"    --out {file_name(job.configuration, format)}"
     )
 

@@ -37,7 +37,7 @@ def take_result() -> None:
     if found.improved:
         _pin(found, state.wish.digest)
     if not st.session_state.get(OPEN):
-        st.toast(_outcome(found), icon=":material/labs:")
+        st.toast(f"{_about(state.wish)}: {_outcome(found)}", icon=":material/labs:")
 
 
 def refine_popover(state: ViewState, /) -> None:

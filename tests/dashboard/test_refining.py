@@ -168,6 +168,11 @@ def test_a_better_choice_is_pinned_shown_and_linked(
     shown = json.loads(next(c.value for c in app.code if c.value.startswith("{")))
     assert tuple(layer["bits"] for layer in shown["layers"]) == SMALL
     assert shown["solver"]["method"] == REFINED_METHOD
+    assert not any("clado_core solve" in code.value for code in app.code)
+    repeated = next(code.value for code in app.code if "clado_core export" in code.value)
+    assert "--assignment toy_" in repeated and "chosen.json" not in repeated
+    app.switch_page("app_pages/interactions.py").run()
+    assert not app.exception
     app.switch_page("app_pages/explore.py").run()
     assert "least measured loss" in texts(app)
     app.slider[0].set_value(6.0).run()
@@ -192,7 +197,11 @@ def test_the_predicted_best_itself_is_not_pinned(
     app = open_page(avg_bits="4")
     start(app)
     wait_for(lambda: ended(service))
+    app.session_state[card.OPEN] = False
+    app.run()
+    assert "is also the best of those run" in app.toast[0].value
     with_popover_open(app)
+    assert not app.toast
     assert "the predicted best is also the best of those run" in texts(app)
     assert pins_of(app) == []
 
