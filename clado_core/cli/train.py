@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="where its data set is, such as cifar10:FOLDER")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
     parser.add_argument("--epochs", type=int, default=None, help="passes over the training split")
+    parser.add_argument(
+        "--from",
+        dest="finished",
+        type=Path,
+        metavar="FILE",
+        help="go on from these weights of a finished training; --epochs counts those behind them",
+    )
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
 
 
@@ -53,6 +60,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             data=arguments.data,
             recipe=recipe_for(network, epochs=arguments.epochs),
             state=state,
+            finished=arguments.finished,
             on_epoch=line.update,
         )
     save_weights(model, network, result, arguments.out)

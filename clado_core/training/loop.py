@@ -23,7 +23,7 @@ from clado_core.errors import InputError
 from clado_core.store import write_atomically
 from clado_core.training.precision import bfloat16_steps
 from clado_core.training.recipes import RECIPES, Recipe, augment, learning_rate_factor
-from clado_core.training.state import Schedule, load_state, save_state, with_leg
+from clado_core.training.state import Schedule, load_finished, load_state, save_state, with_leg
 
 SGD_MOMENTUM = 0.9
 SCORE_BATCH = 500
@@ -63,6 +63,7 @@ def train(
     data: str | None = None,
     recipe: Recipe | None = None,
     state: Path | None = None,
+    finished: Path | None = None,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> tuple[nn.Module, TrainingResult]:
     """Train a built-in network from scratch; equal seeds give equal weights on one machine.
@@ -74,6 +75,8 @@ def train(
         recipe: Hyperparameters; ``recipe_for(network)`` where None.
         state: File that keeps a stopped training; where it is there, training continues from it.
             The recipe must be the same but for its epochs: the rest is planned anew then.
+        finished: Weights of a finished training to go on from, for more epochs; a stopped
+            training comes before it.
         on_epoch: Called with (epochs done, epochs in all), once before the first.
 
     Returns:
@@ -88,8 +91,10 @@ def train(
         how = {name: value for name, value in asdict(recipe).items() if name != "epochs"}
         run = json.dumps([network.name, training.digest, how, seed])
         progress = _Progress(state, run, on_epoch)
-        generator = torch.Generator().manual_seed(seed)
-        schedule = _fit(model, training, recipe, generator, progress)
+        before: Schedule = () if finished is None else load_finished(finished, model)
+        # Further passes draw other orders than the first ones did.
+        generator = torch.Generator().manual_seed(seed + (before[-1][0] if before else 0))
+        schedule = _fit(model, training, recipe, generator, progress, before)
         accuracy, loss = _score(model.eval(), held_out)
     return model, TrainingResult(accuracy, loss, recipe.epochs, seed, schedule)
 
@@ -128,12 +133,13 @@ def _fit(
     recipe: Recipe,
     generator: torch.Generator,
     progress: _Progress,
+    schedule: Schedule,
 ) -> Schedule:
     steps_per_epoch = math.ceil(len(data) / recipe.batch_size)
     optimizer = _optimizer(model, recipe)
-    schedule: Schedule = ()
     if progress.state:
-        schedule = load_state(progress.state, model, optimizer, generator, run=progress.run)
+        stopped = load_state(progress.state, model, optimizer, generator, run=progress.run)
+        schedule = stopped or schedule
     done = schedule[-1][0] if schedule else 0
     if done > recipe.epochs:
         raise InputError(f"{done} epochs are done already; ask for {done} or more.")

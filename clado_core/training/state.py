@@ -90,6 +90,24 @@ def load_state(
     return tuple((int(done), int(planned)) for done, planned in about["schedule"])
 
 
+def load_finished(path: Path, model: nn.Module, /) -> Schedule:
+    """Load the weights that a finished training wrote, in place; the optimizer starts anew.
+
+    Returns:
+        Passes behind them.
+
+    Raises:
+        InputError: The file is not of this network, or does not say how it was trained.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["training"])
+            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        return tuple((int(done), int(planned)) for done, planned in about["schedule"])
+    except (SafetensorError, OSError, RuntimeError, TypeError, KeyError, ValueError):
+        raise InputError(f"{path} holds no finished training of this network.") from None
+
+
 def with_leg(schedule: Schedule, done: int, planned: int, /) -> Schedule:
     """The schedule after more passes under a plan; a plan that is kept stays one leg."""
     kept = schedule[:-1] if schedule and schedule[-1][1] == planned else schedule

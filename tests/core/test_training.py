@@ -55,6 +55,22 @@ def test_a_stopped_training_can_be_planned_anew(tmp_path):
         train(RESNET, seed=1, recipe=dataclasses.replace(SHORT, epochs=1), state=state)
 
 
+def test_finished_weights_can_be_trained_further(tmp_path):
+    weights, recipe = tmp_path / "net.safetensors", dataclasses.replace(SHORT, epochs=2)
+    model, first = train(RESNET, seed=1, recipe=recipe)
+    save_weights(model, RESNET, first, weights)
+    seen = []
+    _, more = train(
+        RESNET, seed=1, recipe=SHORT, finished=weights, on_epoch=lambda *at: seen.append(at)
+    )
+    assert seen == [(2, 3), (3, 3)] and more.schedule == ((2, 2), (3, 3))
+    _, none = train(RESNET, seed=1, recipe=recipe, finished=weights)
+    assert none.held_out_accuracy == first.held_out_accuracy, "it starts from those very weights"
+    weights.write_bytes(b"no weights")
+    with pytest.raises(InputError, match="holds no finished training"):
+        train(RESNET, seed=1, recipe=SHORT, finished=weights)
+
+
 def test_ten_epochs_learn_most_digits():
     recipe = recipe_for(RESNET, epochs=10)
     _, result = train(RESNET, seed=0, recipe=recipe)
