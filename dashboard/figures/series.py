@@ -97,7 +97,7 @@ def series_style(name: str, mode: Mode, /) -> dict[str, Any]:
 
 LINES = {
     FRONT: ("front", "solid", "circle", False),
-    REFINED: ("accent", "solid", "diamond", False),
+    REFINED: ("text", "solid", "diamond", False),
     DIAGONAL: ("baseline", "dash", "triangle-up", False),
     HAWQ: ("third", "dashdot", "triangle-down", False),
     MPQCO: ("fourth", "longdash", "pentagon", False),
