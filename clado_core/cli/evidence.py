@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
 DEFAULT_SAMPLES = 1024
 DEFAULT_BATCH_SIZE = 64
+DEFAULT_REFINE = 8
 GRAM = "-logit-gram"
-LOSS_TOLERANCE = 1e-4
-"""Sums of floats may differ in their last digits on another processor."""
+LOSS_TOLERANCE, TOP1_TOLERANCE = 1e-4, 5e-4
+"""Sums of floats may differ in their last digits on another processor, and few images with them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="draws the sensitivity set")
     add("--budgets", default=BUDGETS, help=f"average bits per weight (default: {BUDGETS})")
     add(
-        "--refine", type=int, default=0, metavar="K", help="also choose by measured loss, of K best"
+        "--refine",
+        type=int,
+        default=DEFAULT_REFINE,
+        metavar="K",
+        help=f"also choose by measured loss, of the K best (default: {DEFAULT_REFINE}; 0: do not)",
     )
     add("--act-bits", type=int, choices=(8, 4), help="quantize layers' inputs too (the paper: 8)")
     add("--loss", choices=("ce", "kl"), default="ce", help="what is measured, and predicted")
@@ -243,6 +248,8 @@ def _matches(evidence: Evidence, stored: Evidence) -> bool:
     before = {(each.choice.method, each.choice.budget): each for each in stored.outcomes}
     pairs = [(each, before[each.choice.method, each.choice.budget]) for each in evidence.outcomes]
     return evidence.digests == stored.digests and all(
-        (a.choice.bits, a.top1) == (b.choice.bits, b.top1) and abs(a.loss - b.loss) < LOSS_TOLERANCE
+        a.choice.bits == b.choice.bits
+        and abs(a.top1 - b.top1) <= TOP1_TOLERANCE
+        and abs(a.loss - b.loss) < LOSS_TOLERANCE
         for a, b in pairs
     )

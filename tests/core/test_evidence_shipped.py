@@ -39,7 +39,16 @@ def test_evidence_belongs_to_the_shipped_weights_and_artifacts(path):
 @pytest.mark.parametrize("path", STORED, ids=names)
 def test_every_method_has_ten_budgets(path):
     evidence = load_evidence(path)
-    methods = ("clado", "clado-psd", "diagonal", "block", "hawq", "mpqco", "logit-gram")
+    methods = (
+        "clado",
+        "clado-refined",
+        "clado-psd",
+        "diagonal",
+        "block",
+        "hawq",
+        "mpqco",
+        "logit-gram",
+    )
     assert all(len(evidence.of(method)) >= 10 for method in methods)
     menu = cc.load(path.with_name(f"{evidence.name}.clado")).bit_widths
     assert [each.choice.budget for each in evidence.of("uniform")] == list(menu)
@@ -57,6 +66,6 @@ def test_one_command_reproduces_a_row(path, capsys):
         *("--granularity", matrix.scheme.granularity),
         *("--bits", ",".join(map(str, matrix.bit_widths))),
         *("--loss", matrix.provenance.loss),
-        *("--out", str(path.parent), "--reproduce", "4"),
+        *("--out", str(path.parent), "--reproduce", "4", "--refine", "0"),
     )
     assert code == 0 and result["matches"]
