@@ -54,6 +54,20 @@ def summary_table(several: list[Evidence], /) -> str:
     return "\n".join(lines)
 
 
+def verdict(several: list[Evidence], /) -> str:
+    """What the refined choices and the predicted optima gain over diagonal, in one sentence."""
+    parts = []
+    for method in (REFINED, CLADO):
+        mean = mean_gain(several, method, "diagonal")
+        won = [g for e in several for g in gains(e, method) if g.against == "diagonal"]
+        if mean is not None:
+            parts.append(
+                f"{COLUMNS[method]} {100 * mean:+.1f} points, significantly better at "
+                f"{sum(g.wins for g in won)} budgets and worse at {sum(g.losses for g in won)}"
+            )
+    return f"Over diagonal, mean of the rows: {'; '.join(parts)}."
+
+
 def accuracy_table(several: list[Evidence], /) -> str:
     """Measured top-1 of every method at some budgets, as Markdown."""
     lines = [

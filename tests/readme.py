@@ -13,7 +13,7 @@ from pathlib import Path
 import clado_core as cc
 from clado_core.builtin import BUILTIN_NETWORKS
 from clado_core.problem import bits_for_average
-from tests.evidence_table import accuracy_table, stored_evidence, summary_table
+from tests.evidence_table import accuracy_table, stored_evidence, summary_table, verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
@@ -105,7 +105,17 @@ def evidence() -> str:
     several = stored_evidence(ASSETS)
     folded = "<details><summary>Measured top-1 of every method, budget by budget</summary>"
     return "\n".join(
-        [summary_table(several), "", folded, "", accuracy_table(several), "", "</details>"]
+        [
+            summary_table(several),
+            "",
+            verdict(several),
+            "",
+            folded,
+            "",
+            accuracy_table(several),
+            "",
+            "</details>",
+        ]
     )
 
 

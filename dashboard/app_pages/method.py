@@ -158,7 +158,8 @@ with right:
         st.markdown("**Limits**")
         st.markdown(
             "- A quadratic model from pairs does not see three layers interacting.\n"
-            "- At 2 bits the errors are large and the prediction is at its weakest.\n"
+            "- At 2 bits the errors are large and the prediction is at its weakest: **Refine**, on "
+            "Explore, runs the best candidates and keeps the one of least measured loss.\n"
             "- Size is counted, speed is not: kernels decide whether fewer bits are faster.\n"
             "- MB means 10⁶ bytes, and counts weights, scales and all that stays float32."
         )
