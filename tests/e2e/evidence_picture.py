@@ -18,7 +18,7 @@ from dashboard.figures.accuracy import NAMES
 from dashboard.theme import Mode, palette, template
 from tests.conftest import ROOT
 from tests.e2e.conftest import FLAGS, chromium
-from tests.evidence_table import stored_evidence
+from tests.evidence_table import label, stored_evidence
 
 DRAWN = ("clado-refined", "clado", "diagonal", "hawq", "mpqco", "uniform")
 PANEL_PX = (460, 330)
@@ -47,7 +47,7 @@ def figure(several: list[Evidence], mode: Mode, /) -> go.Figure:
     drawn = make_subplots(
         rows,
         columns,
-        subplot_titles=[f"{e.name} (float {e.float_top1:.1%})" for e in several],
+        subplot_titles=[f"{label(e)} (float {e.float_top1:.1%})" for e in several],
         horizontal_spacing=0.08,
         vertical_spacing=0.3 / max(rows, 2),
     )
