@@ -23,6 +23,7 @@ from typing import IO, Any, Generic, Protocol, TypeVar
 ROOT = Path(__file__).resolve().parent.parent
 PROGRESS = re.compile(r"([\d,]+)/([\d,]+) \w+(?:, ([^\r\n]+?) left)?")
 TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+COMMAND = (sys.executable, "-m", "clado_core")
 KEPT_TEXT = 8000
 """Characters of what a command said that are kept: enough for its last sentence."""
 
@@ -70,7 +71,7 @@ class CommandService(Generic[W]):
     """
 
     def __init__(self, command: tuple[str, ...] | None = None) -> None:
-        self._command = command or (sys.executable, "-m", "clado_core")
+        self.command = command or COMMAND
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._state: CommandState[W] | None = None
@@ -94,7 +95,7 @@ class CommandService(Generic[W]):
             # Unlike a pipe it never fills up; the thread that follows closes it.
             output = tempfile.TemporaryFile()  # noqa: SIM115
             process = self._process = subprocess.Popen(
-                [*self._command, *wish.arguments()],
+                [*self.command, *wish.arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=end,  # a terminal, so that the line of progress is redrawn at once
@@ -117,33 +118,6 @@ class CommandService(Generic[W]):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=3)
         process.kill()
-
-    def ask(self, arguments: Sequence[str], /, *, limit_s: float) -> dict[str, Any] | str:
-        """Wait for a short command: what it printed, or one sentence why it failed.
-
-        Args:
-            arguments: The command line after ``python -m clado_core``; asks for ``--json``.
-            limit_s: Wall time.
-
-        Raises:
-            TimeoutError: It took longer.
-        """
-        try:
-            done = subprocess.run(
-                [*self._command, *arguments],
-                capture_output=True,
-                text=True,
-                env=_environment(),
-                cwd=ROOT,
-                timeout=limit_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise TimeoutError from None
-        if done.returncode:
-            return last_sentence(done.stderr)
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
 
     def _follow(
         self, wish: W, process: subprocess.Popen[bytes], terminal: int, output: IO[bytes]
@@ -173,6 +147,37 @@ class CommandService(Generic[W]):
             if found:
                 done, total = (int(n.replace(",", "")) for n in found[-1][:2])
                 self._state = CommandState(wish, done=done, total=total, left=found[-1][2])
+
+
+def ask(
+    arguments: Sequence[str], /, *, limit_s: float, command: Sequence[str] = COMMAND
+) -> dict[str, Any] | str:
+    """Wait for a short command: what it printed, or one sentence why it failed.
+
+    Args:
+        arguments: The command line after ``python -m clado_core``; asks for ``--json``.
+        limit_s: Wall time.
+        command: Runs ``clado_core``.
+
+    Raises:
+        TimeoutError: It took longer.
+    """
+    try:
+        done = subprocess.run(
+            [*command, *arguments],
+            capture_output=True,
+            text=True,
+            env=_environment(),
+            cwd=ROOT,
+            timeout=limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    if done.returncode:
+        return last_sentence(done.stderr)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def last_sentence(text: str, /) -> str:

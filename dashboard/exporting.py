@@ -7,8 +7,6 @@ command line, because the same command writes it.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,8 @@ from typing import Any
 
 from clado_core.export import Configuration, Format
 from clado_core.export.choice_file import choice_contents
+from dashboard.commands import ask
 
-ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 300.0
 
 
@@ -52,17 +50,9 @@ def export_file(
         options = ["--assignment", str(choice), "--format", format.name, "--out", str(file)]
         options += ["--upcast"] if upcast else []
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "clado_core", "export", source, *options, "--json"],
-                capture_output=True,
-                text=True,
-                cwd=ROOT,  # where Python finds the package
-                timeout=LIMIT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+            done = ask(["export", source, *options, "--json"], limit_s=LIMIT_S)
+        except TimeoutError:
             return f"The export took longer than {LIMIT_S:g} s; try it on the command line."
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
-            return lines[-1] if lines else "The export stopped without a word."
-        return ExportedFile(file.read_bytes(), json.loads(done.stdout)["receipt"])
+        if isinstance(done, str):
+            return done
+        return ExportedFile(file.read_bytes(), done["receipt"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from clado_core.store import SUFFIX
-from dashboard.commands import CommandService, CommandState
+from dashboard.commands import CommandService, CommandState, ask
 
 ESTIMATE_LIMIT_S = 120.0
 
@@ -77,7 +77,11 @@ class MeasureService:
     def estimate(self, wish: Wish, /) -> dict[str, Any] | str:
         """What the measurement would take, or one sentence why it cannot be done."""
         try:
-            return self._runs.ask(wish.arguments(dry_run=True), limit_s=ESTIMATE_LIMIT_S)
+            return ask(
+                wish.arguments(dry_run=True),
+                limit_s=ESTIMATE_LIMIT_S,
+                command=self._runs.command,
+            )
         except TimeoutError:
             return f"The estimate took longer than {ESTIMATE_LIMIT_S:g} s; use fewer samples."
 

@@ -116,7 +116,7 @@ if {printed is None}:
     time.sleep(60)
 print({json.dumps(printed)!r})
 """
-    service._command = (sys.executable, "-c", code)
+    service.command = (sys.executable, "-c", code)
 
 
 def with_popover_open(app: AppTest) -> AppTest:
