@@ -22,7 +22,7 @@ from tests.evidence_table import label, stored_evidence
 
 DRAWN = ("clado-refined", "clado", "diagonal", "hawq", "mpqco", "uniform")
 PANEL_PX = (460, 330)
-COLUMNS = 2
+COLUMNS = 3
 
 
 def figure(several: list[Evidence], mode: Mode, /) -> go.Figure:
