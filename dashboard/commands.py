@@ -62,6 +62,11 @@ class CommandState(Generic[W]):
     cancelled: bool = False
     result: dict[str, Any] | None = None
 
+    @property
+    def share(self) -> float:
+        """Of the work that is done, 0 to 1."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
 
 class CommandService(Generic[W]):
     """One run at a time: starts the command, reads its progress line, and stops it.

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clado_core.baselines import MEASURED_ALONG
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.evidence import Choice, Evidence, choose, load_evidence, save_evidence
@@ -172,7 +173,7 @@ def _settings(arguments: argparse.Namespace) -> MeasurementSettings:
         QuantizationScheme(arguments.granularity, act_bits=arguments.act_bits),
         loss=arguments.loss,
         batch_size=arguments.batch_size,
-        baselines=("hawq", "mpqco"),
+        baselines=MEASURED_ALONG,
     )
 
 

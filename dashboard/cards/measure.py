@@ -116,11 +116,10 @@ def _show(state: MeasureState | None) -> None:
         st.caption("Nothing is being measured.")
         return
     model = state.wish.model
-    share = min(1.0, state.done / state.total) if state.total else 0.0
     if state.running:
         left = f", {state.left} left" if state.left else ""
         counted = f"{state.done:,} of {state.total:,} losses{left}" if state.total else "starting"
-        st.progress(share, f"{model}: {counted}")
+        st.progress(state.share, f"{model}: {counted}")
         st.button(
             "Cancel",
             key="measure-cancel",

@@ -80,10 +80,9 @@ def _contents(state: ViewState, latest: RefineState | None) -> None:
 
 def _progress(latest: RefineState) -> None:
     wish = latest.wish
-    share = min(1.0, latest.done / latest.total) if latest.total else 0.0
     left = f", {latest.left} left" if latest.left else ""
     counted = f"{latest.done}/{latest.total} assignments{left}" if latest.total else "starting"
-    st.progress(share, f"{_about(wish)}: {counted}")
+    st.progress(latest.share, f"{_about(wish)}: {counted}")
     st.button(
         "Cancel",
         key="refine-cancel",

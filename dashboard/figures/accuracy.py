@@ -119,11 +119,18 @@ def _series(name: str, runs: Sequence[Run], scale: SizeScale) -> AccuracySeries:
     return AccuracySeries(
         name=name,
         sizes=tuple(scale.of_assignment(run.assignment) for run in runs),
-        top1=tuple(100 * run.top1 for run in runs),
-        below=tuple(100 * (run.top1 - run.ci95[0]) for run in runs),
-        above=tuple(100 * (run.ci95[1] - run.top1) for run in runs),
+        **percentages(runs),
         avg_bits=tuple(round_up(run.assignment.avg_bits) for run in runs),
     )
+
+
+def percentages(runs: Sequence[Run], /) -> dict[str, tuple[float, ...]]:
+    """Percent right of each run ("top1"), and down and up to its interval ("below", "above")."""
+    return {
+        "top1": tuple(100 * run.top1 for run in runs),
+        "below": tuple(100 * (run.top1 - run.ci95[0]) for run in runs),
+        "above": tuple(100 * (run.ci95[1] - run.top1) for run in runs),
+    }
 
 
 def accuracy_alt(info: AccuracyInfo, /) -> str:

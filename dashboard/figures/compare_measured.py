@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clado_core import SensitivityMatrix
-from dashboard.figures.accuracy import Run
+from dashboard.figures.accuracy import Run, percentages
 from dashboard.figures.spec import Spec
 from dashboard.theme import Mode, palette, template
 
@@ -47,9 +47,7 @@ def measured_side(
     return MeasuredSide(
         name=name,
         sizes=tuple(run.assignment.size_bits / full for run in runs),
-        top1=tuple(100 * run.top1 for run in runs),
-        below=tuple(100 * (run.top1 - run.ci95[0]) for run in runs),
-        above=tuple(100 * (run.ci95[1] - run.top1) for run in runs),
+        **percentages(runs),
         float_top1=100 * float_top1,
     )
 
