@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -80,13 +82,21 @@ class Evaluator:
         batch_size: int = 64,
     ) -> None:
         self._model, self._matrix = model, matrix
-        self._batches = make_batches(model, samples, batch_size)
-        ranges = b"" if matrix.input_ranges is None else matrix.input_ranges.tobytes()
-        about = [state_digest(model), samples.digest, repr(matrix.scheme), *matrix.layers.names]
-        about += [repr(matrix.bit_widths), ranges.hex()]
-        self._identity = hashlib.sha256("\n".join(about).encode()).hexdigest()
-        self._cache = cache
+        self._batch_size, self._cache = batch_size, cache
         self._known = {} if cache is None else _read(cache)
+        self._swap = WeightSwap(model, matrix.layers, matrix.scheme)
+        self._take(samples)
+
+    def on_first(self, n: int, /) -> Self:
+        """The same on the first n images (all where there are fewer)."""
+        part = copy.copy(self)  # shares the quantized weights and what is known
+        samples = self._samples
+        part._take(Samples(samples.x[:n], samples.y[:n], samples.name))
+        return part
+
+    def __len__(self) -> int:
+        """Images that an assignment is run on."""
+        return len(self._samples)
 
     def is_known(self, bits: BitWidths | None, /) -> bool:
         """Whether an assignment need not be run again."""
@@ -107,14 +117,24 @@ class Evaluator:
                 _append(self._cache, key, found)
         return self._known[key]
 
+    def _take(self, samples: Samples) -> None:
+        matrix = self._matrix
+        ranges = b"" if matrix.input_ranges is None else matrix.input_ranges.tobytes()
+        about = [state_digest(self._model), samples.digest, repr(matrix.scheme)]
+        about += [*matrix.layers.names, repr(matrix.bit_widths), ranges.hex()]
+        self._identity = hashlib.sha256("\n".join(about).encode()).hexdigest()
+        self._samples = samples
+        self._batches = make_batches(self._model, samples, self._batch_size)
+
     def _run(self, bits: BitWidths | None) -> ImageOutcomes:
         matrix = self._matrix
         inside = (self._model, matrix.layers, matrix.bit_widths, matrix.scheme)
         with (
             measuring(self._model),
             quantizing_inputs(*inside, ranges=matrix.input_ranges) as inputs,
-            WeightSwap(self._model, matrix.layers, matrix.scheme, inputs=inputs) as swap,
+            self._swap as swap,
         ):
+            swap.inputs = inputs
             if bits is None:
                 logits = reference_outputs(self._model, self._batches)
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,12 @@ from clado_core.solution import Assignment
 from clado_core.solvers.certificate import Certificate
 from clado_core.solvers.k_best import k_best, neighbours
 
-MAX_ROUNDS = 4
+MAX_ROUNDS = 12
 """Times that the search may move on to a better neighbour's neighbours."""
+SCREENED = 12
+"""For each neighbour that is run, so many are run on a part of the images."""
+SCREEN_SHARE, SCREEN_LEAST = 8, 64
+"""That part: one in so many of the images, and no fewer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class Refinement:
         loss: Its mean loss on the images it was chosen by.
         predicted_best: The assignment of least predicted loss, where the search started.
         predicted_best_loss: Measured likewise.
-        evaluated: How many assignments were run.
+        evaluated: How many assignments were run on all images.
+        screened: How many were run on a part of them, to say which deserve all.
     """
 
     assignment: Assignment
@@ -42,6 +47,7 @@ class Refinement:
     predicted_best: Assignment
     predicted_best_loss: float
     evaluated: int
+    screened: int
 
 
 def refine(
@@ -56,38 +62,48 @@ def refine(
     """Run the k best assignments and what other methods choose; then neighbours of the best.
 
     Other methods are those that need no more than the matrix. Neighbours are one move or one swap
-    away, within the budgets, ranked by predicted loss; the k best are run, and so on from a better
-    one.
+    away, within the budgets. The best of them by predicted loss are run on a part of the images,
+    and the k best of these on all; so on from a better one, until there is none.
 
     Args:
         problem: Its budgets and wishes hold for everything that is run.
         evaluator: Of the measured network, on the sensitivity set.
-        k: How many of the best, and of each one's neighbours, are run.
+        k: How many of the best, and of each one's neighbours, are run on all images.
         certificate: As for DaqpSolver.
-        on_progress: Called with (assignments run, most that may be).
+        on_progress: Called with (assignments run, of so many so far; a better one adds its
+            neighbours).
     """
     ranked = [each.assignment.bits for each in k_best(problem, k=k, certificate=certificate)]
     rivals = list(_rivals(problem))
-    most = len(rivals) + k * (1 + MAX_ROUNDS)
+    screen = evaluator.on_first(max(SCREEN_LEAST, len(evaluator) // SCREEN_SHARE))
     measured: dict[BitWidths, float] = {}
+    screened: dict[BitWidths, float] = {}
 
-    def run(candidates: Iterator[BitWidths] | list[BitWidths]) -> BitWidths:
-        for bits in candidates:
-            if bits not in measured:
-                measured[bits] = evaluator.outcomes(bits).loss
-                if on_progress is not None:
-                    on_progress(len(measured), most)
-        return min(measured, key=lambda bits: measured[bits])
+    def run(
+        candidates: Sequence[BitWidths], by: Evaluator, losses: dict[BitWidths, float]
+    ) -> list[BitWidths]:
+        left = [bits for bits in dict.fromkeys(candidates) if bits not in losses]
+        total = len(measured) + len(screened) + len(left)
+        for bits in left:
+            losses[bits] = by.outcomes(bits).loss
+            if on_progress is not None:
+                on_progress(len(measured) + len(screened), total)
+        return sorted(candidates, key=lambda bits: losses[bits])
 
-    before, best, rounds = None, run(ranked + rivals), 0
-    while best != before and rounds < MAX_ROUNDS:
-        before, best, rounds = best, run(_around(problem, best, k)), rounds + 1
+    best = run(ranked + rivals, evaluator, measured)[0]
+    for _ in range(MAX_ROUNDS):
+        around = [b for b in _around(problem, best, SCREENED * k) if b not in measured]
+        deserving = run(around, screen, screened)[:k]
+        before, best = best, run([best, *deserving], evaluator, measured)[0]
+        if best == before:
+            break
     return Refinement(
         problem.assignment(best),
         measured[best],
         problem.assignment(ranked[0]),
         measured[ranked[0]],
         len(measured),
+        len(screened),
     )
 
 

@@ -69,7 +69,8 @@ class Refined:
         loss: Its mean loss over the sensitivity set.
         predicted_best_increase: Predicted loss increase of the predicted optimum.
         predicted_best_loss: Its mean loss over the sensitivity set.
-        evaluated: How many were run.
+        evaluated: How many were run on all of it.
+        screened: How many were run on a part of it, to say which deserve all.
     """
 
     chosen: Solution
@@ -77,6 +78,7 @@ class Refined:
     predicted_best_increase: float
     predicted_best_loss: float
     evaluated: int
+    screened: int
 
     @property
     def improved(self) -> bool:
@@ -97,6 +99,7 @@ def refined_from(matrix: SensitivityMatrix, result: Mapping[str, Any], /) -> Ref
         predicted_best_increase=float(result["predicted_loss_increase"]),
         predicted_best_loss=float(found["predicted_best_loss"]),
         evaluated=int(found["evaluated"]),
+        screened=int(found["screened"]),
     )
 
 

@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         evidence = evaluated(
             model,
             matrix,
-            data.split("held-out"),
+            (samples, data.split("held-out")),
             [each for each in choices if stored is None or each.budget in budgets],
             digests={
                 "matrix": artifact_digest(arguments.out / f"{name}{SUFFIX}"),
@@ -252,5 +252,6 @@ def _matches(evidence: Evidence, stored: Evidence) -> bool:
         a.choice.bits == b.choice.bits
         and abs(a.top1 - b.top1) <= TOP1_TOLERANCE
         and abs(a.loss - b.loss) < LOSS_TOLERANCE
+        and abs(a.sensitivity_loss - b.sensitivity_loss) < LOSS_TOLERANCE
         for a, b in pairs
     )

@@ -176,14 +176,16 @@ def _refined(
         "size_bytes": chosen.size_bytes,
         "avg_bits": chosen.avg_bits,
         "evaluated": found.evaluated,
+        "screened": found.screened,
     }
 
 
 def _refined_lines(refined: dict[str, Any]) -> list[str]:
     bits = " ".join(map(str, refined["assignment"].values()))
     return [
-        f"Of {refined['evaluated']} assignments run on the sensitivity set, the least measured "
-        f"loss is {refined['loss']:.4f} ({refined['predicted_best_loss']:.4f} for the one above):",
+        f"Of {refined['evaluated']} assignments run on the sensitivity set ({refined['screened']} "
+        f"more on a part of it), the least measured loss is {refined['loss']:.4f} "
+        f"({refined['predicted_best_loss']:.4f} for the one above):",
         f"  {bits}",
     ]
 

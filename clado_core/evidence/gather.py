@@ -14,6 +14,7 @@ from clado_core.evidence.significance import mcnemar
 from clado_core.matrix import SensitivityMatrix
 from clado_core.problem import AllocationProblem, bits_for_average
 from clado_core.provenance import Provenance
+from clado_core.scheme import BitWidths
 from clado_core.solution import SolveStatus
 from clado_core.solvers.certificate import Certificate, certify
 from clado_core.store import load, save_matrix
@@ -125,7 +126,7 @@ def refined(
 def evaluated(
     model: LoadedModel,
     matrix: SensitivityMatrix,
-    held_out: Samples,
+    images: tuple[Samples, Samples],
     choices: Sequence[Choice],
     /,
     *,
@@ -138,7 +139,7 @@ def evaluated(
     Args:
         model: The network that was measured.
         matrix: What predicts losses.
-        held_out: Images neither trained nor measured on.
+        images: The sensitivity set, and images neither trained nor measured on.
         choices: Equal assignments are run once.
         digests: Of the artifacts, by what they are.
         cache: As for ``Evaluator``.
@@ -148,9 +149,11 @@ def evaluated(
 
     from clado_core.outcomes import Evaluator
 
+    samples, held_out = images
     evaluator = Evaluator(model.module, matrix, held_out, cache=cache)
+    seen = Evaluator(model.module, matrix, samples, cache=cache)
     reference = evaluator.outcomes(None)
-    _run_all(evaluator, choices, on_progress)
+    _run_all((evaluator, seen), choices, on_progress)
     return Evidence(
         name=matrix.name,
         network=model.spec,
@@ -158,25 +161,29 @@ def evaluated(
         n=len(held_out),
         float_top1=reference.top1,
         float_loss=reference.loss,
-        outcomes=tuple(_outcomes(choices, evaluator)),
+        outcomes=tuple(_outcomes(choices, evaluator, seen)),
         versions={"clado_core": clado_core.__version__, "torch": torch.__version__},
     )
 
 
 def _run_all(
-    evaluator: Evaluator, choices: Sequence[Choice], on_progress: OnProgress | None
+    evaluators: tuple[Evaluator, ...], choices: Sequence[Choice], on_progress: OnProgress | None
 ) -> None:
+    def is_known(bits: BitWidths) -> bool:
+        return all(evaluator.is_known(bits) for evaluator in evaluators)
+
     wanted = list(dict.fromkeys(choice.bits for choice in choices))
-    wanted.sort(key=evaluator.is_known, reverse=True)
+    wanted.sort(key=is_known, reverse=True)
     if on_progress is not None:
-        on_progress(sum(map(evaluator.is_known, wanted)), len(wanted))
+        on_progress(sum(map(is_known, wanted)), len(wanted))
     for k, bits in enumerate(wanted):
-        evaluator.outcomes(bits)
+        for evaluator in evaluators:
+            evaluator.outcomes(bits)
         if on_progress is not None:
             on_progress(k + 1, len(wanted))
 
 
-def _outcomes(choices: Sequence[Choice], evaluator: Evaluator) -> list[Outcome]:
+def _outcomes(choices: Sequence[Choice], evaluator: Evaluator, seen: Evaluator) -> list[Outcome]:
     from clado_core.evaluate import wilson_interval
 
     references = {(c.method, c.budget): c.bits for c in choices if c.method in REFERENCES}
@@ -189,5 +196,6 @@ def _outcomes(choices: Sequence[Choice], evaluator: Evaluator) -> list[Outcome]:
             if budget == choice.budget and method != choice.method
         }
         interval = wilson_interval(int(outcomes.right.sum()), len(outcomes.right))
-        found.append(Outcome(choice, outcomes.top1, interval, outcomes.loss, paired))
+        seen_loss = seen.outcomes(choice.bits).loss
+        found.append(Outcome(choice, outcomes.top1, interval, outcomes.loss, seen_loss, paired))
     return found

@@ -12,7 +12,7 @@ from clado_core.evidence.choices import CLADO, Choice
 from clado_core.evidence.significance import PairedComparison, rank_correlation
 from clado_core.store import write_atomically
 
-SCHEMA, SCHEMA_VERSION = "clado-evidence", 2
+SCHEMA, SCHEMA_VERSION = "clado-evidence", 3
 SUFFIX = ".evidence.json"
 
 
@@ -25,6 +25,7 @@ class Outcome:
         top1: Fraction of held-out images classified right.
         ci95: Its 95 % Wilson interval.
         loss: Mean cross-entropy on them.
+        sensitivity_loss: Mean cross-entropy on the sensitivity set, whose loss was predicted.
         paired: For each of ``REFERENCES`` but its own method, that method's choice within the same
             budget against this one (gained: images that only that method's classifies right).
     """
@@ -33,6 +34,7 @@ class Outcome:
     top1: float
     ci95: tuple[float, float]
     loss: float
+    sensitivity_loss: float
     paired: dict[str, PairedComparison]
 
 
@@ -68,13 +70,21 @@ class Evidence:
         """Measured loss above the float network's, on held-out images."""
         return outcome.loss - self.float_loss
 
-    def rank_correlation(self, method: str | None = CLADO, /) -> float | None:
-        """Spearman's, of predicted and measured loss increase; over all methods where None."""
+    def rank_correlation(
+        self, method: str | None = CLADO, /, *, held_out: bool = True
+    ) -> float | None:
+        """Spearman's, of predicted loss increase and measured loss.
+
+        Args:
+            method: Whose choices; those of all methods where None.
+            held_out: Measured on the held-out images; otherwise on the sensitivity set, which
+                leaves out how the network's errors carry over to other images.
+        """
         some = self.outcomes if method is None else self.of(method)
         distinct = list({each.choice.bits: each for each in some}.values())
         return rank_correlation(
             [each.choice.predicted_loss_increase for each in distinct],
-            [self.loss_increase(each) for each in distinct],
+            [each.loss if held_out else each.sensitivity_loss for each in distinct],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -86,6 +96,7 @@ class Evidence:
             "rank_correlation": {
                 CLADO: self.rank_correlation(),
                 "all": self.rank_correlation(None),
+                f"{CLADO}, sensitivity set": self.rank_correlation(held_out=False),
             },
         }
 
@@ -133,5 +144,6 @@ def _outcome(values: dict[str, Any]) -> Outcome:
         values["top1"],
         tuple(values["ci95"]),
         values["loss"],
+        values["sensitivity_loss"],
         {name: PairedComparison(**paired) for name, paired in values["paired"].items()},
     )

@@ -114,7 +114,7 @@ def _result(state: ViewState, wish: RefineWish, found: Refined) -> None:
     where = f" It is pin {pinned.index(found.chosen.assignment) + 1}." if kept else ""
     st.caption(
         f"Measured on the {images:,} images of the sensitivity set; {found.evaluated} assignments "
-        f"were run.{where}"
+        f"were run, and {found.screened} on a part of them.{where}"
     )
     if kept or not found.improved:
         return

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import clado_core as cc
-from clado_core.datasets import load_data
+from clado_core.datasets import Samples, load_data
 from clado_core.errors import ArtifactCorruptError, ArtifactVersionError, InputError
 from clado_core.evaluate import evaluate
 from clado_core.evidence import METHODS, choose, load_evidence
@@ -122,6 +122,23 @@ def test_the_evaluator_agrees_with_evaluate_and_remembers(tmp_path, monkeypatch)
     monkeypatch.undo()
     again.outcomes(bits[::-1])
     assert Evaluator(*args, cache=cache).is_known(bits[::-1])
+    assert state_digest(model.module) == before
+
+
+def test_the_first_images_alone_can_be_run():
+    matrix, model = cc.load(VIT), load_model("digits-vit")
+    samples = load_data("digits").split("held-out")
+    whole = Evaluator(model.module, matrix, samples, batch_size=100)
+    part, bits = whole.on_first(150), (4,) * matrix.n_layers
+    assert (len(whole), len(part), len(whole.on_first(10_000))) == (539, 150, 539)
+    whole.outcomes(bits)
+    assert not part.is_known(bits), "other images, other outcomes"
+    assert (part.outcomes(bits).right == whole.outcomes(bits).right[:150]).all()
+    few = Samples(samples.x[:150], samples.y[:150], "few")
+    assert (
+        part.outcomes(bits).loss
+        == Evaluator(model.module, matrix, few, batch_size=100).outcomes(bits).loss
+    )
 
 
 def test_the_command_stores_evidence_and_reproduces_a_row(tmp_path, capsys):
@@ -156,7 +173,7 @@ def test_evidence_that_cannot_be_read_is_one_sentence(tmp_path):
         ("{", ArtifactCorruptError, "is not JSON"),
         ("{}", ArtifactCorruptError, "holds no evidence"),
         ('{"schema": "clado-evidence", "schema_version": 9}', ArtifactVersionError, "upgrade"),
-        ('{"schema": "clado-evidence", "schema_version": 2}', ArtifactCorruptError, "a field"),
+        ('{"schema": "clado-evidence", "schema_version": 3}', ArtifactCorruptError, "a field"),
     ):
         file.write_text(content)
         with pytest.raises(error, match=sentence):

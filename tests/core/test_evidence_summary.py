@@ -15,6 +15,7 @@ def outcome(method, budget, top1, paired=None):
         top1,
         (top1 - 0.01, top1 + 0.01),
         1 - top1,
+        top1,
         {} if paired is None else {"clado": paired},
     )
 
@@ -52,6 +53,11 @@ def test_gains_average_tight_budgets_and_count_significance_everywhere():
     assert (diagonal.wins, diagonal.losses, diagonal.budgets) == (2, 1, (2.5, 3.0))
     assert block.points == pytest.approx(-0.005) and (block.wins, block.losses) == (0, 0)
     assert uniform.points is None, "clado has no choice at exactly two bits"
+
+
+def test_predictions_are_ranked_against_either_set_of_images():
+    assert EVIDENCE.rank_correlation(None) == pytest.approx(1)
+    assert EVIDENCE.rank_correlation(None, held_out=False) == pytest.approx(-1)
 
 
 def test_mean_gain_is_over_networks():

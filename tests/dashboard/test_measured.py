@@ -70,7 +70,7 @@ def evidence(matrix: cc.SensitivityMatrix, digest: str) -> Evidence:
             matrix.predicted_loss_increase(chosen.bits),
             "optimal",
         )
-        outcomes.append(Outcome(choice, 0.8 + bits / 100, (0.7, 0.9), 0.6 - bits / 100, {}))
+        outcomes.append(Outcome(choice, 0.8 + bits / 100, (0.7, 0.9), 0.6 - bits / 100, 0.5, {}))
     digests = {"matrix": digest}
     return Evidence("alpha", "toy", digests, 1000, 0.95, 0.5, tuple(outcomes), {})
 

@@ -55,6 +55,7 @@ def result(matrix: cc.SensitivityMatrix, bits: tuple[int, ...], loss: float) -> 
             "loss": loss,
             "predicted_best_loss": 1.0,
             "evaluated": 12,
+            "screened": 96,
         },
     }
 
