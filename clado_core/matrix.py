@@ -48,7 +48,8 @@ class SensitivityMatrix(Portable):
         provenance: Where the numbers come from.
         diagonals: Other methods' sensitivities on the same quantizer, such as "hawq" and "mpqco",
             each of shape (L, B); only their ratios mean something.
-        part_G: G measured on each of K parts of the sensitivity set, shape (K, n, n), or None.
+        part_G: G measured on each of K parts of the sensitivity set, shape (K, n, n), or None;
+            rounded to float32, which their scatter is far above.
         part_weights: Share of the samples in each part, shape (K,); sums to 1.
         input_ranges: Lowest and highest value of each layer's quantized input at each bit-width
             of ``act_widths``, shape (L, A, 2); None where inputs stay float.
@@ -79,7 +80,7 @@ class SensitivityMatrix(Portable):
         object.__setattr__(self, "diagonals", MappingProxyType(checked))
         if self.part_G is not None and self.part_weights is not None:
             parts = (len(self.part_weights), *self.G.shape)
-            object.__setattr__(self, "part_G", _checked_array("part_G", self.part_G, parts))
+            object.__setattr__(self, "part_G", _checked_parts(self.part_G, parts))
             weights = _checked_array("part_weights", self.part_weights, parts[:1])
             object.__setattr__(self, "part_weights", weights)
         if self.input_ranges is not None:
@@ -193,6 +194,14 @@ def _checked_array(
         raise InputError(f"'{name}' has shape {values.shape}; expected {shape} and finite numbers.")
     values.flags.writeable = False
     return values
+
+
+def _checked_parts(
+    values: npt.NDArray[np.float64], shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    values = _checked_array("part_G", values, shape)
+    symmetric = (values + values.transpose(0, 2, 1)) / 2
+    return _checked_array("part_G", symmetric.astype(np.float32).astype(np.float64), shape)
 
 
 def _checked_matrix(

@@ -137,7 +137,7 @@ def sensitivity_evaluator(
         )
     loaded = load_model(spec, weights)
     require_weights(loaded, matrix)
-    place(loaded.module, choose_device("cpu"))
+    place(loaded.module, choose_device("auto"))
     samples = load_data(source).sensitivity_set(about.n_samples, seed=about.seed or 0)
     if about.data_sha256 not in (None, samples.digest):
         raise InputError(

@@ -28,10 +28,12 @@ from clado_core.provenance import Provenance
 from clado_core.scheme import QuantizationScheme
 
 SCHEMA = "clado-sensitivity"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SUFFIX = ".clado"
 DIAGONAL = "diagonal."
 """Prefix of the optional arrays of other methods' sensitivities."""
+PARTS = "part_G_upper"
+"""Upper triangles of the parts' matrices, float32: most of a file's bytes."""
 
 
 def save_matrix(matrix: SensitivityMatrix, path: str | Path, /) -> str:
@@ -58,9 +60,13 @@ def save_matrix(matrix: SensitivityMatrix, path: str | Path, /) -> str:
         "layers": [asdict(layer) for layer in matrix.layers.layers],
         "other_bytes": matrix.layers.other_bytes,
     }
-    arrays = {"G": matrix.G} | {DIAGONAL + k: v for k, v in matrix.diagonals.items()}
+    arrays: dict[str, npt.NDArray[Any]] = {"G": matrix.G} | {
+        DIAGONAL + k: v for k, v in matrix.diagonals.items()
+    }
     if matrix.part_G is not None and matrix.part_weights is not None:
-        arrays |= {"part_G": matrix.part_G, "part_weights": matrix.part_weights}
+        rows, columns = np.triu_indices(len(matrix.G))
+        arrays[PARTS] = np.ascontiguousarray(matrix.part_G[:, rows, columns], dtype=np.float32)
+        arrays["part_weights"] = matrix.part_weights
     if matrix.input_ranges is not None:
         arrays["input_ranges"] = matrix.input_ranges
     text = json.dumps(header, sort_keys=True)
@@ -108,7 +114,7 @@ def load(path: str | Path, /) -> SensitivityMatrix:
                 for name, array in arrays.items()
                 if name.startswith(DIAGONAL)
             },
-            part_G=arrays.get("part_G"),
+            part_G=_parts(arrays),
             part_weights=arrays.get("part_weights"),
             input_ranges=arrays.get("input_ranges"),
         )
@@ -193,7 +199,17 @@ def _parsed_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     return dict(header)
 
 
-def _digest(header: str, arrays: Mapping[str, npt.NDArray[np.float64]]) -> str:
+def _parts(arrays: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64] | None:
+    if PARTS not in arrays:
+        return arrays.get("part_G")  # schema version 1 kept them whole
+    upper, n = arrays[PARTS], len(arrays["G"])
+    rows, columns = np.triu_indices(n)
+    parts = np.zeros((len(upper), n, n))
+    parts[:, rows, columns] = parts[:, columns, rows] = upper
+    return parts
+
+
+def _digest(header: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     digest = hashlib.sha256(header.encode())
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clado_core.assignment_file import read_assignment
+from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.store import load
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", help="the weights it was measured with, where they are not the default ones")
     add("--data", help="default: the data it was measured on")
     add("--split", choices=("train", "held-out", "all"), default="held-out")
-    add("--batch-size", type=int, help="samples per forward (default: as of measure)")
+    add("--batch-size", type=positive_count, help="samples per forward (default: as of measure)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 

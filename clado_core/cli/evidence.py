@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clado_core.baselines import MEASURED_ALONG
+from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.evidence import Choice, Evidence, choose, load_evidence, save_evidence
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
 DEFAULT_SAMPLES = 1024
-DEFAULT_BATCH_SIZE = 64
 DEFAULT_REFINE = 8
 GRAM = "-logit-gram"
 LOSS_TOLERANCE, TOP1_TOLERANCE = 1e-4, 5e-4
@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--granularity", choices=("per-channel", "per-tensor"), default="per-channel")
     add("--bits", default="2,4,8", help="bit-width menu (default: 2,4,8)")
     add("--samples", type=int, default=DEFAULT_SAMPLES, help="size of the sensitivity set")
-    add("--batch-size", type=int, default=DEFAULT_BATCH_SIZE, help="of measuring")
+    add("--batch-size", type=positive_count, help="samples per forward (default: as of measure)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--seed", type=int, default=0, help="draws the sensitivity set")
     add("--budgets", default=BUDGETS, help=f"average bits per weight (default: {BUDGETS})")
     add(
@@ -158,7 +159,7 @@ def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSou
     from clado_core.models import load_model
 
     model = load_model(arguments.model, arguments.weights)
-    place(model.module, choose_device("cpu"))
+    place(model.module, choose_device(arguments.device))
     spec = arguments.data or model.data
     if spec is None:
         raise InputError(f"Say which data to evaluate {arguments.model} on with --data.")
@@ -166,13 +167,15 @@ def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSou
 
 
 def _settings(arguments: argparse.Namespace) -> MeasurementSettings:
+    from clado_core.inference import choose_device, default_batch_size
     from clado_core.sensitivity import MeasurementSettings
 
+    batch_size = arguments.batch_size or default_batch_size(choose_device(arguments.device))
     return MeasurementSettings(
         parse_bit_menu(arguments.bits),
         QuantizationScheme(arguments.granularity, act_bits=arguments.act_bits),
         loss=arguments.loss,
-        batch_size=arguments.batch_size,
+        batch_size=batch_size,
         baselines=MEASURED_ALONG,
     )
 

@@ -159,6 +159,14 @@ def test_evaluate_the_shipped_artifact(capsys, eight_bits):
     assert result["ci95"][0] < result["top1"] < result["ci95"][1]
 
 
+@pytest.mark.parametrize("size", ["0", "-5", "many"])
+def test_a_batch_of_no_images_is_refused(capsys, eight_bits, size):
+    artifact = str(ROOT / "assets/digits-resnet.clado")
+    words = ("evaluate", artifact, "--assignment", str(eight_bits), "--batch-size", size)
+    code, _, error = call(capsys, *words)
+    assert code == 2 and f"'{size}' is not a whole number of 1 or more" in error
+
+
 def test_other_weights_are_refused_naming_the_field(tmp_path, capsys, eight_bits):
     from safetensors.torch import load_file, save_file
 

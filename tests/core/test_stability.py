@@ -5,8 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import clado_core as cc
+from clado_core import store
 from clado_core.cli import main
 from clado_core.errors import InputError
 from clado_core.stability import bootstrap_choices
@@ -66,6 +69,20 @@ def test_parts_and_diagonals_survive_the_file_and_old_files_have_none(tmp_path):
     with pytest.raises(InputError, match="'mpqco' has shape"):
         dataclasses.replace(matrix, diagonals={"mpqco": np.ones(3)})
     assert matrix.diagonal_only().part_G is None
+
+
+def test_files_that_kept_whole_parts_are_read(tmp_path):
+    matrix = in_parts(1.0)
+    save_matrix(matrix, tmp_path / "a.clado")
+    with safe_open(tmp_path / "a.clado", framework="np") as file:
+        header = file.metadata()["header"].replace('"schema_version": 2', '"schema_version": 1')
+    arrays = {"G": matrix.G, "part_G": matrix.part_G, "part_weights": matrix.part_weights}
+    metadata = {"header": header, "sha256": store._digest(header, arrays)}
+    save_file(arrays, tmp_path / "old.clado", metadata)
+    assert np.array_equal(load(tmp_path / "old.clado").part_G, matrix.part_G)
+    small, large = (tmp_path / f"{name}.clado" for name in ("a", "old"))
+    saved = large.stat().st_size - small.stat().st_size
+    assert saved == pytest.approx(6 * (12 * 12 * 8 - 12 * 13 // 2 * 4), abs=64)
 
 
 def test_solve_says_how_often_layers_keep_their_bits(tmp_path, capsys):

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 import clado_core as cc
 from clado_core.errors import ArtifactCorruptError, ArtifactError, ArtifactVersionError
-from clado_core.store import artifact_digest
+from clado_core.store import SCHEMA_VERSION, artifact_digest
 from tests.conftest import make_matrix
 
 
@@ -63,7 +63,7 @@ def test_a_newer_schema_is_refused_by_name(stored: Path) -> None:
     _rewrite(stored, schema_version=99)
     with pytest.raises(ArtifactVersionError, match="schema_version") as caught:
         cc.load(stored)
-    assert (caught.value.found, caught.value.expected) == (99, 1)
+    assert (caught.value.found, caught.value.expected) == (99, SCHEMA_VERSION)
 
 
 def test_a_changed_header_is_refused_by_name(stored: Path) -> None:
