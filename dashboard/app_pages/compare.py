@@ -76,12 +76,17 @@ st.slider(
     disabled=high <= low,
     on_change=lambda: view_state.set_avg_bits(st.session_state.compare_budget, move_thumb=True),
 )
-if first.matrix.provenance.loss != second.matrix.provenance.loss or first.matrix.name != (
-    second.matrix.name
-):
+measured_once = (first.matrix.name, first.matrix.provenance.loss) == (
+    second.matrix.name,
+    second.matrix.provenance.loss,
+)
+if not measured_once:
+    weights = {each.matrix.provenance.weights_sha256 for each in (first, second)}
+    one_network = len(weights) == 1 and None not in weights
+    about = "Two measurements of one network" if one_network else "Different networks"
     st.caption(
-        "Different networks: each loss is shown as a fraction of its own range, each size as a "
-        "fraction of its own largest, so shapes compare and levels do not."
+        f"{about}: each loss is shown as a fraction of its own range, each size as a fraction of "
+        "its own largest, so shapes compare and levels do not."
     )
 info = CompareInfo(contenders.normalised(first), contenders.normalised(second))
 fronts = Chart(

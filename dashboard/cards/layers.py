@@ -68,15 +68,13 @@ def layers_card(state: ViewState, answer: Solution, /) -> DeltaGenerator:
                 height=HEIGHT,
                 on_click=select,
             )
+        lock_row(state)
         if state.matrix.n_layers < 2:
-            lock_row(state)
             return st.container()
         left, right = st.columns([72, 28], vertical_alignment="center")
         with right:
             _mini(state)
-        with left:
-            lock_row(state)
-            return st.container()
+        return left.container()
 
 
 def _mini(state: ViewState) -> None:

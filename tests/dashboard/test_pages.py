@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -144,8 +145,11 @@ def test_a_file_of_a_newer_program_says_which_versions_and_what_to_do(
     app = open_page(model="alpha")
     assert not app.exception
     (sentence,) = [w.value for w in app.warning]
-    assert "newer.clado" in sentence and "7" in sentence and "1" in sentence
-    assert "upgrade" in sentence
+    assert (
+        "newer.clado" in sentence
+        and "7" in sentence
+        and f"up to {store.SCHEMA_VERSION}" in sentence
+    )
 
 
 def test_frames_stand_while_a_network_is_looked_at_first(
@@ -229,6 +233,23 @@ def test_compare_swaps_networks(open_page: OpenPage) -> None:
     next(b for b in app.button if b.label == "Swap").click().run()
     assert not app.exception
     assert (app.selectbox(key="model").value, app.selectbox(key="b").value) == ("beta", "alpha")
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_compare_says_whether_it_is_one_network(
+    open_page: OpenPage, own_artifacts: Path, same: bool
+) -> None:
+    for name in ("alpha", "beta"):
+        matrix = cc.load(own_artifacts / f"{name}.clado")
+        weights = "0" * 64 if same else name
+        about = dataclasses.replace(matrix.provenance, weights_sha256=weights)
+        measured = dataclasses.replace(matrix, name=name, provenance=about)
+        cc.save_matrix(measured, own_artifacts / f"{name}.clado")
+    app = open_page("compare", model="alpha")
+    assert not app.exception
+    said = " ".join(caption.value for caption in app.caption)
+    assert ("Two measurements of one network: each loss" in said) is same
+    assert ("Different networks: each loss" in said) is not same
 
 
 @pytest.mark.parametrize("method", ["Diagonal only", "PSD (paper)", "Uniform", "Pin 1"])
