@@ -18,7 +18,7 @@ from dashboard.figures.cells import View, interaction_alt
 from dashboard.figures.interaction import mini_figure
 from dashboard.view_state import ViewState
 
-HEIGHT, MINI = 224, 122
+HEIGHT, MINI = 224, 98
 CHART, WIDE = "bits_plot", "bits_wide"
 
 
