@@ -40,6 +40,7 @@ class Measured:
         ci95: Its 95 % interval.
         n: Samples.
         loss_increase: Measured loss less that of the float network, or NaN.
+        sensitivity_loss: Measured loss on the sensitivity set, or NaN.
         float_top1: As ``top1``, of the float network.
         method: Who chose the bit-widths: "clado", "diagonal", ..., or "" where nobody says.
     """
@@ -49,6 +50,7 @@ class Measured:
     ci95: tuple[float, float]
     n: int
     loss_increase: float
+    sensitivity_loss: float
     float_top1: float
     method: str
 
@@ -118,6 +120,7 @@ def _measured(assignment: Assignment, values: dict[str, Any]) -> Measured:
         n=int(values["n"]),
         loss_increase=float(values.get("loss", math.nan))
         - float(values.get("float_loss", math.nan)),
+        sensitivity_loss=float(values.get("sensitivity_loss", math.nan)),
         float_top1=float(values["float_top1"]),
         method=str(values.get("method", "")),
     )

@@ -13,7 +13,7 @@ from clado_core.errors import InputError
 from clado_core.matrix import SensitivityMatrix
 from clado_core.problem import AllocationProblem, bits_for_average
 from clado_core.scheme import BitWidths
-from clado_core.solution import Assignment, SolveStatus
+from clado_core.solution import SolveStatus
 from clado_core.solvers.certificate import Certificate
 from clado_core.solvers.tiered import TieredSolver
 
@@ -85,17 +85,12 @@ def choose(
     """
     minimized = surrogates(matrix, gram)
     chosen = list(_uniform(matrix))
-    warm: dict[str, Assignment] = {}
     for k, budget in enumerate(sorted(budgets)):
         limit = bits_for_average(budget, matrix.layers)
         for method, surrogate in minimized.items():
             solver = TieredSolver(certificate if method == CLADO else None)
-            solved = solver.solve(
-                AllocationProblem(surrogate, budget_bits=limit),
-                warm_start=warm.get(method),
-                time_limit_s=time_limit_s,
-            )
-            warm[method] = solved.assignment
+            problem = AllocationProblem(surrogate, budget_bits=limit)
+            solved = solver.solve(problem, time_limit_s=time_limit_s)
             chosen.append(choice_of(matrix, method, budget, solved.assignment.bits, solved.status))
         if on_progress is not None:
             on_progress(k + 1, len(budgets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -70,7 +71,9 @@ def evidence(matrix: cc.SensitivityMatrix, digest: str) -> Evidence:
             matrix.predicted_loss_increase(chosen.bits),
             "optimal",
         )
-        outcomes.append(Outcome(choice, 0.8 + bits / 100, (0.7, 0.9), 0.6 - bits / 100, 0.5, {}))
+        seen_loss = 1.0 + choice.predicted_loss_increase
+        top1, loss = 0.8 + bits / 100, 0.6 - bits / 100
+        outcomes.append(Outcome(choice, top1, (0.7, 0.9), loss, seen_loss, {}))
     digests = {"matrix": digest}
     return Evidence("alpha", "toy", digests, 1000, 0.95, 0.5, tuple(outcomes), {})
 
@@ -93,6 +96,17 @@ def test_evidence_is_read_and_drawn_by_method(open_page: OpenPage, own_artifacts
     method = open_page("method", model="alpha")
     assert not method.exception
     assert "rank correlation" in texts(method)
+    assert "On the sensitivity set, whose loss is predicted: 1.000." in texts(method)
+    assert "divergences" not in texts(method)
+
+
+def test_divergences_are_not_taken_for_losses(open_page: OpenPage, own_artifacts: Path) -> None:
+    matrix = cc.load(own_artifacts / "alpha.clado")
+    about = dataclasses.replace(matrix.provenance, loss="kl")
+    matrix = dataclasses.replace(matrix, provenance=about)
+    digest = cc.save_matrix(matrix, own_artifacts / "alpha.clado")
+    save_evidence(evidence(matrix, digest), own_artifacts / "alpha.evidence.json")
+    assert "Predicted are divergences" in texts(open_page("method", model="alpha"))
 
 
 def test_compare_shows_what_was_measured(open_page: OpenPage, own_artifacts: Path) -> None:
