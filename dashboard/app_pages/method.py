@@ -61,14 +61,15 @@ def checks() -> None:
     """What a reader should know before trusting an allocation."""
     found = diagnosis(state.artifact.digest)
     n = len(matrix.G)
+    cause = " Each is noise of the measurement or a layer that quantization regularizes."
     st.markdown(
         f"- **Cross-layer terms**: {percent(found.cross_layer_share)} of the total magnitude.\n"
         f"- **Eigenvalues of G**: from {number(found.smallest_eigenvalue)} to "
         f"{number(found.largest_eigenvalue)}; {found.negative_eigenvalues} of {n} are negative."
         f" Negative ones are kept: clipping them would change the optimum.\n"
         f"- **More bits, larger loss**: {len(found.non_monotone)} of "
-        f"{matrix.n_layers * (matrix.n_bits - 1)} steps. Each is noise of the measurement or a "
-        "layer that quantization regularizes."
+        f"{matrix.n_layers * (matrix.n_bits - 1)} steps."
+        f"{cause if found.non_monotone else ''}"
     )
     if found.non_monotone:
         with st.expander("The layers where more bits measured a larger loss"):
