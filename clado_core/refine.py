@@ -23,6 +23,8 @@ from clado_core.solvers.k_best import k_best, neighbours
 
 MAX_ROUNDS = 12
 """Times that the search may move on to a better neighbour's neighbours."""
+TIME_LIMIT_S = 10.0
+"""Of each solve: what is not proven by then is run all the same."""
 SCREENED = 12
 """For each neighbour that is run, so many are run on a part of the images."""
 SCREEN_SHARE, SCREEN_LEAST = 8, 64
@@ -57,6 +59,7 @@ def refine(
     *,
     k: int,
     certificate: Certificate | None = None,
+    time_limit_s: float = TIME_LIMIT_S,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Refinement:
     """Run the k best assignments and what other methods choose; then neighbours of the best.
@@ -70,11 +73,15 @@ def refine(
         evaluator: Of the measured network, on the sensitivity set.
         k: How many of the best, and of each one's neighbours, are run on all images.
         certificate: As for DaqpSolver.
+        time_limit_s: Of finding the k best by prediction, and of each other method; where the k
+            are not proven within it, neighbours of the best known take their place.
         on_progress: Called with (assignments run, of so many so far; a better one adds its
             neighbours).
     """
-    ranked = [each.assignment.bits for each in k_best(problem, k=k, certificate=certificate)]
-    rivals = list(_rivals(problem))
+    best_known = k_best(problem, k=k, certificate=certificate, time_limit_s=time_limit_s)
+    ranked = [each.assignment.bits for each in best_known]
+    ranked += [] if len(ranked) == k else list(_around(problem, ranked[0], k - len(ranked)))
+    rivals = list(_rivals(problem, time_limit_s))
     screen = evaluator.on_first(max(SCREEN_LEAST, len(evaluator) // SCREEN_SHARE))
     measured: dict[BitWidths, float] = {}
     screened: dict[BitWidths, float] = {}
@@ -147,12 +154,12 @@ def sensitivity_evaluator(
     return Evaluator(loaded.module, matrix, samples)
 
 
-def _rivals(problem: AllocationProblem) -> Iterator[BitWidths]:
+def _rivals(problem: AllocationProblem, time_limit_s: float) -> Iterator[BitWidths]:
     """What the other methods choose that this matrix was measured for."""
     measured_along = [name for name in MEASURED_ALONG if name in problem.matrix.diagonals]
     for method in ("diagonal", "block", *measured_along):
-        yield allocate(problem, method=method).assignment.bits
-    yield allocate(problem, psd=True).assignment.bits
+        yield allocate(problem, method=method, time_limit_s=time_limit_s).assignment.bits
+    yield allocate(problem, psd=True, time_limit_s=time_limit_s).assignment.bits
 
 
 def _around(problem: AllocationProblem, bits: BitWidths, k: int) -> Iterator[BitWidths]:

@@ -110,7 +110,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.prices:
         result["prices"] = _prices(problem, solver)
     if arguments.k_best > 1:
-        ranked = k_best(problem, k=arguments.k_best, certificate=certificate)
+        ranked = k_best(
+            problem,
+            k=arguments.k_best,
+            certificate=certificate,
+            time_limit_s=arguments.time_limit,
+        )
         result["k_best"] = [each.to_json() for each in ranked]
     if arguments.bootstrap:
         result["kept"] = _kept(problem, arguments.bootstrap)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from clado_core.problem import AllocationProblem
 from clado_core.program import Program
 from clado_core.solution import Solution, SolveStatus
 from clado_core.solvers.certificate import Certificate, convexify_for
-from clado_core.solvers.daqp import INFEASIBLE, Tree
+from clado_core.solvers.daqp import INFEASIBLE, TIME_LIMIT, Tree
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.neighbourhood import Neighbourhood
 from clado_core.solvers.protocol import Solver
@@ -30,6 +31,7 @@ def k_best(
     k: int = 5,
     within: float = math.inf,
     certificate: Certificate | None = None,
+    time_limit_s: float | None = None,
 ) -> tuple[Solution, ...]:
     """The k best assignments, best first, each proven to follow the one before.
 
@@ -42,18 +44,22 @@ def k_best(
         within: Stop at the first whose x'Gx exceeds the best one's by more than this share of its
             magnitude.
         certificate: As for DaqpSolver.
+        time_limit_s: Of the whole search; the best alone is returned where it cannot be proven
+            within it.
 
     Returns:
         At least the best; the bound of all is the best one's, so a gap says how far behind one is.
     """
     if k < 1:
         raise InputError(f"At least one assignment must be asked for, not {k}.")
-    first = TieredSolver(certificate).solve(problem)
+    first = TieredSolver(certificate).solve(problem, time_limit_s=time_limit_s)
     incumbent = Incumbent(problem, warm_start=first.assignment)
-    if incumbent.is_settled:
+    if incumbent.is_settled or first.status is not SolveStatus.OPTIMAL:
         return (first,)
     limit = first.objective + within * abs(first.objective)
-    followers = itertools.islice(_followers(incumbent, certificate, limit, k), k - 1)
+    left_s = None if time_limit_s is None else max(time_limit_s - first.runtime_s, 0.0)
+    stops_at = None if left_s is None else time.perf_counter() + left_s
+    followers = itertools.islice(_followers(incumbent, certificate, limit, k, stops_at), k - 1)
     return (first, *(_as_solution(incumbent, choice, first) for choice in followers))
 
 
@@ -104,7 +110,11 @@ def price_of_pin(
 
 
 def _followers(
-    incumbent: Incumbent, certificate: Certificate | None, limit: float, k: int
+    incumbent: Incumbent,
+    certificate: Certificate | None,
+    limit: float,
+    k: int,
+    stops_at: float | None,
 ) -> Iterator[Choices]:
     """The choices that follow the incumbent's, best first, up to an objective."""
     program, choice = incumbent.program, incumbent.choice
@@ -116,19 +126,26 @@ def _followers(
         tree.forbid(choice)
         known |= neighbours(program, choice, k)
         known = {other: value for other, value in known.items() if other not in seen}
-        choice = _next_best(tree, program, known, limit)
+        choice = _next_best(tree, program, known, limit, stops_at)
         if choice is not None:
             yield choice
 
 
 def _next_best(
-    tree: Tree, program: Program, known: dict[tuple[int, ...], float], limit: float
+    tree: Tree,
+    program: Program,
+    known: dict[tuple[int, ...], float],
+    limit: float,
+    stops_at: float | None,
 ) -> Choices | None:
-    """The best choice not forbidden, None where none is within the limit."""
+    """The best choice not forbidden, None where none is within the limit or the time is over."""
     best_known = min(known, key=lambda other: known[other], default=None)
     target = limit if best_known is None else min(known[best_known], limit)
     while True:
-        flag, choice = tree.search(target, None)
+        left_s = None if stops_at is None else max(stops_at - time.perf_counter(), 0.0)
+        flag, choice = tree.search(target, left_s)
+        if flag in TIME_LIMIT:
+            return None
         if flag != INFEASIBLE and program.is_feasible(choice):
             return choice
         if flag == INFEASIBLE:
