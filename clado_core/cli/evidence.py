@@ -27,6 +27,7 @@ from clado_core.evidence.gather import certified, evaluated, measured, refined
 from clado_core.evidence.record import SUFFIX as EVIDENCE_SUFFIX
 from clado_core.matrix import SensitivityMatrix
 from clado_core.scheme import QuantizationScheme, parse_bit_menu
+from clado_core.solution import SolveStatus
 from clado_core.store import SUFFIX, artifact_digest
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     samples = data.sensitivity_set(arguments.samples, seed=arguments.seed)
     matrix, gram = _artifacts(arguments, name, model, samples, settings)
     choices = _choices(arguments, (matrix, gram), budgets, (model, samples, cache))
+    choices = choices if stored is None else _with_unproven(choices, stored)
     with ProgressLine(f"Evaluating {name}", "assignments") as line:
         evidence = evaluated(
             model,
@@ -245,6 +247,16 @@ def _choices(
                 on_progress=line.update,
             )
     return choices
+
+
+def _with_unproven(choices: list[Choice], stored: Evidence) -> list[Choice]:
+    """Choices as they were stored where time ran out: solving again may take another as good."""
+    unproven = {
+        (each.choice.method, each.choice.budget): each.choice
+        for each in stored.outcomes
+        if each.choice.status in (SolveStatus.TIME_LIMIT.code, SolveStatus.GAP_LIMIT.code)
+    }
+    return [unproven.get((each.method, each.budget), each) for each in choices]
 
 
 def _matches(evidence: Evidence, stored: Evidence) -> bool:

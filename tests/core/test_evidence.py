@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,6 +166,24 @@ def test_the_command_stores_evidence_and_reproduces_a_row(tmp_path, capsys):
     assert code == 0 and not redone["matches"]
     code, _, error = call(capsys, *args, "--reproduce", "3.3")
     assert code == 2 and "choose one of 2, 2.5, 3, 4" in error
+
+
+def test_a_choice_that_ran_out_of_time_is_not_solved_again(tmp_path, capsys):
+    args = (*COMMAND, "--out", str(tmp_path), "--budgets", "3", "--refine", "0")
+    code, result, _ = call(capsys, *args, "--time-limit", "0")
+    assert code == 0
+    path = Path(result["path"])
+    content = json.loads(path.read_text())
+    at = {
+        (each["choice"]["method"], each["choice"]["budget"]): each for each in content["outcomes"]
+    }
+    clado, uniform = at["clado", 3.0], at["uniform", 2.0]
+    assert clado["choice"]["status"] == "time_limit" and uniform["choice"]["status"] == "optimal"
+    clado["choice"]["bits"] = uniform["choice"]["bits"]
+    clado |= {key: uniform[key] for key in ("top1", "loss", "sensitivity_loss")}
+    path.write_text(json.dumps(content))
+    code, redone, _ = call(capsys, *args, "--reproduce", "3")
+    assert code == 0 and redone["matches"]
 
 
 def test_evidence_that_cannot_be_read_is_one_sentence(tmp_path):

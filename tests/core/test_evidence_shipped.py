@@ -67,5 +67,6 @@ def test_one_command_reproduces_a_row(path, capsys):
         *("--bits", ",".join(map(str, matrix.bit_widths))),
         *("--loss", matrix.provenance.loss),
         *("--out", str(path.parent), "--reproduce", "4", "--refine", "0"),
+        *("--time-limit", "5"),
     )
     assert code == 0 and result["matches"]

@@ -74,3 +74,11 @@ def test_solve_refine(capsys):
     assert refined["predicted_loss_increase"] >= result["predicted_loss_increase"] - 1e-12
     code, _, error = call(capsys, *words, "--method", "diagonal")
     assert code == 2 and "--refine are for the method clado" in error
+
+
+def test_without_time_to_prove_as_many_are_run(found):
+    problem, evaluator, _, _ = found
+    hurried = refine(problem, evaluator, k=5, time_limit_s=0.0)
+    assert problem.is_feasible(hurried.assignment) and problem.is_feasible(hurried.predicted_best)
+    assert hurried.evaluated >= 5 and hurried.screened > 0
+    assert hurried.loss <= hurried.predicted_best_loss

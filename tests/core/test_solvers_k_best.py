@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clado_core import AllocationProblem
+from clado_core import AllocationProblem, SolveStatus
 from clado_core.errors import InputError
 from clado_core.program import compile_program
 from clado_core.solvers.k_best import k_best, price_of_pin
+from tests.conftest import make_matrix
 from tests.core.instances import random_problem, worked_example
 
 
@@ -44,6 +45,14 @@ def test_k_best_stops_at_the_tolerance() -> None:
 def test_k_best_wants_one_at_least() -> None:
     with pytest.raises(InputError, match="At least one"):
         k_best(AllocationProblem(worked_example()), k=0)
+
+
+def test_without_time_to_prove_there_is_the_best_known_alone() -> None:
+    matrix = make_matrix(8, seed=3)
+    problem = AllocationProblem(matrix, budget_bits=4 * matrix.layers.total_weights)
+    (only,) = k_best(problem, k=6, time_limit_s=0.0)
+    assert problem.is_feasible(only.assignment) and only.status is not SolveStatus.OPTIMAL
+    assert len(k_best(problem, k=6)) == 6
 
 
 def test_price_of_a_pin_by_hand() -> None:
