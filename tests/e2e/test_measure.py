@@ -33,9 +33,16 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     assert "Traceback" not in (tmp_path / "server.log").read_text()
 
 
-def test_start_cancel_resume_and_open(page: Page, tmp_path: Path) -> None:
+def fill_samples(page: Page) -> None:
+    """Set the number of samples; a button clicked before the page has run is replaced under it."""
     page.get_by_label("Samples").fill("256")
     page.get_by_label("Samples").press("Enter")
+    page.wait_for_timeout(500)
+    page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
+
+
+def test_start_cancel_resume_and_open(page: Page, tmp_path: Path) -> None:
+    fill_samples(page)
     page.get_by_role("button", name="Start").click()
     page.get_by_text("losses").first.wait_for(timeout=LONG)
     # The first losses are shown a moment before they are kept; cancelled then, none would be.
@@ -45,8 +52,7 @@ def test_start_cancel_resume_and_open(page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("was stopped at").wait_for(timeout=60_000)
     assert list(tmp_path.glob("*.partial"))
-    page.get_by_label("Samples").fill("256")
-    page.get_by_label("Samples").press("Enter")
+    fill_samples(page)
     page.get_by_role("button", name="Resume").click()
     page.get_by_text(re.compile(r"is measured: \d+ layers")).wait_for(timeout=LONG)
     assert (tmp_path / "digits-resnet-own.clado").is_file()
