@@ -87,14 +87,19 @@ class Evaluator:
         self._cache = cache
         self._known = {} if cache is None else _read(cache)
         self._swap = WeightSwap(model, matrix.layers, matrix.scheme)
+        self._weights_digest = state_digest(model)
         self._take(samples)
+
+    def on(self, samples: Samples, /) -> Self:
+        """The same on other images; what is known and the quantized weights are shared."""
+        other = copy.copy(self)
+        other._take(samples)
+        return other
 
     def on_first(self, n: int, /) -> Self:
         """The same on the first n images (all where there are fewer)."""
-        part = copy.copy(self)  # shares the quantized weights and what is known
         samples = self._samples
-        part._take(Samples(samples.x[:n], samples.y[:n], samples.name))
-        return part
+        return self.on(Samples(samples.x[:n], samples.y[:n], samples.name))
 
     def __len__(self) -> int:
         """Images that an assignment is run on."""
@@ -122,7 +127,7 @@ class Evaluator:
     def _take(self, samples: Samples) -> None:
         matrix = self._matrix
         ranges = b"" if matrix.input_ranges is None else matrix.input_ranges.tobytes()
-        about = [state_digest(self._model), samples.digest, repr(matrix.scheme)]
+        about = [self._weights_digest, samples.digest, repr(matrix.scheme)]
         about += [*matrix.layers.names, repr(matrix.bit_widths), ranges.hex()]
         self._identity = hashlib.sha256("\n".join(about).encode()).hexdigest()
         self._samples = samples

@@ -151,7 +151,7 @@ def evaluated(
 
     samples, held_out = images
     evaluator = Evaluator(model.module, matrix, held_out, cache=cache)
-    seen = Evaluator(model.module, matrix, samples, cache=cache)
+    seen = evaluator.on(samples)
     reference = evaluator.outcomes(None)
     _run_all((evaluator, seen), choices, on_progress)
     return Evidence(
