@@ -17,7 +17,7 @@ test: test-tools
 
 test-export: $(EXPORT_VENV)/.installed
 	REQUIRE_EXPORT_TARGETS=1 $(EXPORT_VENV)/bin/python -m pytest -m export_targets \
-		tests/core/test_export_targets.py $(ARGS)
+		tests/core/exports/test_targets.py $(ARGS)
 
 lint: test-tools
 	$(BIN)/ruff format --check .

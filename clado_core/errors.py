@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clado_core.solution import Solution
+    from clado_core.problem.solution import Solution
 
 
 class CladoError(Exception):

@@ -78,13 +78,13 @@ def _warm() -> None:
     for name in FIRST_VISIT:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    from dashboard import artifacts, baselines
+    from dashboard.known import artifacts, other_methods
 
     # The one that is shown first; the others would take the interpreter from the first visitor.
     for artifact in list(artifacts.find().artifacts.values())[:1]:
         artifacts.answers(artifact).front()
-        for method in baselines.methods(artifacts.matrix(artifact)):
-            baselines.front_of(method, artifact)
+        for method in other_methods.methods(artifacts.matrix(artifact)):
+            other_methods.front_of(method, artifact)
 
 
 async def _plotly(_request: Any) -> FileResponse:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import artifacts, contenders, links, notices, view_state
+from dashboard.cards import notices, sides
 from dashboard.cards.actions import keys_help
+from dashboard.known import artifacts
+from dashboard.state import links, view_state
 
 HERE = Path(__file__).resolve().parent
 
@@ -67,6 +69,6 @@ def draw() -> None:
     notices.note()
     notices.unusable(catalog.problems)
     if page.url_path == "compare":
-        contenders.controls(catalog)
+        sides.controls(catalog)
     page.run()
     artifacts.settle_memory()

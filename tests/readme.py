@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import clado_core as cc
-from clado_core.builtin import BUILTIN_NETWORKS
-from clado_core.problem import bits_for_average
+from clado_core.networks.builtin import BUILTIN_NETWORKS
+from clado_core.problem.allocation_problem import bits_for_average
 from tests.evidence_table import accuracy_table, stored_evidence, summary_table, verdict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,9 +22,9 @@ BUDGETS = (2.5, 3.0, 4.0)
 
 def networks() -> str:
     """What the built-in networks are, and what quantizing them does to held-out digits."""
-    from clado_core.datasets import load_data
-    from clado_core.evaluate import evaluate
-    from clado_core.models import load_model
+    from clado_core.data.sources import load_data
+    from clado_core.evaluation.evaluate import evaluate
+    from clado_core.networks.load import load_model
 
     held_out = load_data("digits").split("held-out")
     about = [
@@ -73,7 +73,7 @@ def _about(name: str, matrix: cc.SensitivityMatrix, top1: float, n: int) -> str:
 
 def exports() -> str:
     """What each target keeps, and packed files against their promise."""
-    from clado_core.export import FORMATS, Configuration, ExportJob, load_network
+    from clado_core.exports import FORMATS, Configuration, ExportJob, load_network
 
     table = [
         "| `--format` | writes | loaded in the tests with |",

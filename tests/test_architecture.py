@@ -84,7 +84,8 @@ def test_modules_stay_small(path: Path) -> None:
 
 def test_importing_the_core_and_its_solvers_leaves_torch_out() -> None:
     code = (
-        "import sys, clado_core, clado_core.solvers.scip, clado_core.frontier, clado_core.cli;"
+        "import sys, clado_core, clado_core.solvers.scip, clado_core.allocation.frontier;"
+        "import clado_core.cli;"
         "clado_core.cli.build_parser();"
         "sys.exit('torch' in sys.modules)"
     )

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from clado_core import __version__
+from clado_core._version import __version__
 from clado_core.errors import CladoError, SolverError
 
 COMMANDS = (

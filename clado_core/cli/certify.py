@@ -13,10 +13,10 @@ import argparse
 import time
 from typing import Any
 
+from clado_core.allocation.stored import load_shifts, save_shifts, shifts_path
 from clado_core.cli.progress import ProgressLine
-from clado_core.companions import certificate_path, load_certificate, save_certificate
-from clado_core.solvers.certificate import DEFAULT_SIZES, Certificate, certify
-from clado_core.store import load
+from clado_core.files.artifact import load
+from clado_core.solvers.shifts import DEFAULT_SIZES, ConvexifyingShifts, compute_shifts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,19 +37,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     with ProgressLine(f"Certificate of {matrix.name}", "sizes") as line:
 
-        def keep(certificate: Certificate, total: int) -> None:
-            save_certificate(certificate, arguments.artifact)
-            line.update(min(len(certificate.sizes_bits), total), total)
+        def keep(shifts: ConvexifyingShifts, total: int) -> None:
+            save_shifts(shifts, arguments.artifact)
+            line.update(min(len(shifts.sizes_bits), total), total)
 
-        certificate = certify(
+        shifts = compute_shifts(
             matrix,
             n_sizes=arguments.sizes,
-            known=load_certificate(arguments.artifact),
+            known=load_shifts(arguments.artifact),
             on_progress=keep,
         )
     return {
-        "certificate": str(certificate_path(arguments.artifact)),
-        "sizes_bits": certificate.sizes_bits.tolist(),
+        "certificate": str(shifts_path(arguments.artifact)),
+        "sizes_bits": shifts.sizes_bits.tolist(),
         "runtime_s": time.perf_counter() - start,
     }
 

@@ -12,11 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clado_core.assignment_file import read_assignment
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
-from clado_core.store import load
+from clado_core.files.artifact import load
+from clado_core.files.assignment_file import read_assignment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             f"{arguments.artifact} does not say which {flag[2:]} it was measured with: give {flag}."
         )
-    from clado_core.datasets import load_data
-    from clado_core.evaluate import evaluate
-    from clado_core.inference import choose_device, default_batch_size, place
-    from clado_core.models import load_model, require_weights
+    from clado_core.data.sources import load_data
+    from clado_core.evaluation.evaluate import evaluate
+    from clado_core.networks.inference import choose_device, default_batch_size, place
+    from clado_core.networks.load import load_model, require_weights
 
     device = choose_device(arguments.device)
     weights = arguments.weights or matrix.provenance.details.get("weights")

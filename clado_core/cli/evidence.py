@@ -17,22 +17,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clado_core.baselines import MEASURED_ALONG
+from clado_core.allocation.methods import MEASURED_ALONG
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
+from clado_core.evaluation.evidence_run import evaluated, measured, refined, shifts_of
 from clado_core.evidence import Choice, Evidence, choose, load_evidence, save_evidence
 from clado_core.evidence.choices import CLADO
-from clado_core.evidence.gather import certified, evaluated, measured, refined
 from clado_core.evidence.record import SUFFIX as EVIDENCE_SUFFIX
-from clado_core.matrix import SensitivityMatrix
-from clado_core.scheme import QuantizationScheme, parse_bit_menu
-from clado_core.solution import SolveStatus
-from clado_core.store import SUFFIX, artifact_digest
+from clado_core.files.artifact import SUFFIX, artifact_digest
+from clado_core.problem.solution import SolveStatus
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.scheme import QuantizationScheme, parse_bit_menu
 
 if TYPE_CHECKING:
-    from clado_core.datasets import DataSource, Samples
-    from clado_core.models import LoadedModel
+    from clado_core.data.sources import DataSource, Samples
+    from clado_core.networks.load import LoadedModel
     from clado_core.sensitivity import MeasurementSettings
 
 BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
@@ -156,9 +156,9 @@ def _stored_budget(stored: Evidence, budget: float) -> list[float]:
 
 
 def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSource]:
-    from clado_core.datasets import load_data
-    from clado_core.inference import choose_device, place
-    from clado_core.models import load_model
+    from clado_core.data.sources import load_data
+    from clado_core.networks.inference import choose_device, place
+    from clado_core.networks.load import load_model
 
     model = load_model(arguments.model, arguments.weights)
     place(model.module, choose_device(arguments.device))
@@ -169,7 +169,7 @@ def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSou
 
 
 def _settings(arguments: argparse.Namespace) -> MeasurementSettings:
-    from clado_core.inference import choose_device, default_batch_size
+    from clado_core.networks.inference import choose_device, default_batch_size
     from clado_core.sensitivity import MeasurementSettings
 
     batch_size = arguments.batch_size or default_batch_size(choose_device(arguments.device))
@@ -225,12 +225,12 @@ def _choices(
     matrix, (model, samples, cache) = matrices[0], measuring
     artifact = arguments.out / f"{matrix.name}{SUFFIX}"
     with ProgressLine(f"Certificate of {matrix.name}", "sizes") as line:
-        certificate = certified(artifact, matrix, on_progress=line.update)
+        shifts = shifts_of(artifact, matrix, on_progress=line.update)
     with ProgressLine(f"Allocating {matrix.name}", "budgets") as line:
         choices = choose(
             *matrices,
             budgets,
-            certificate=certificate,
+            shifts=shifts,
             time_limit_s=arguments.time_limit,
             on_progress=line.update,
         )
@@ -242,7 +242,7 @@ def _choices(
                 samples,
                 budgets,
                 k=arguments.refine,
-                certificate=certificate,
+                shifts=shifts,
                 cache=cache,
                 on_progress=line.update,
             )

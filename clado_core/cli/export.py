@@ -15,17 +15,17 @@ import argparse
 from typing import Any
 
 from clado_core.errors import InputError
-from clado_core.export import (
+from clado_core.exports import (
     FORMATS,
     Capability,
     ExportJob,
     find_format,
     load_network,
 )
-from clado_core.export.capability import Handling
-from clado_core.export.check import check_file
-from clado_core.export.choice_file import read_configuration
-from clado_core.store import write_atomically
+from clado_core.exports.capability import Handling
+from clado_core.exports.check import check_file
+from clado_core.exports.choice_file import read_configuration
+from clado_core.files.artifact import write_atomically
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from clado_core.allocation.stored import load_shifts, save_frontier
+from clado_core.allocation.sweep import sweep
 from clado_core.cli.problem_options import (
     add_effort,
     add_wishes,
@@ -16,11 +18,9 @@ from clado_core.cli.problem_options import (
     problem_from,
 )
 from clado_core.cli.progress import ProgressLine
-from clado_core.companions import load_certificate, save_frontier
 from clado_core.errors import InputError
+from clado_core.files.artifact import load
 from clado_core.solvers import TieredSolver
-from clado_core.store import load
-from clado_core.sweeping import sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         frontier = sweep(
             problem,
             points=arguments.points,
-            solver=TieredSolver(load_certificate(arguments.artifact), confirm=arguments.confirm),
+            solver=TieredSolver(load_shifts(arguments.artifact), confirm=arguments.confirm),
             time_limit_s=arguments.time_limit,
             gap_limit=arguments.gap,
             jobs=arguments.jobs,

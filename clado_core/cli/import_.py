@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from clado_core.arrays import matrix_from_npz
-from clado_core.store import save_matrix
+from clado_core.files.artifact import save_matrix
+from clado_core.files.npz_import import matrix_from_npz
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

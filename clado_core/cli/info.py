@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from clado_core.diagnostics import diagnose
-from clado_core.scheme import bits_to_json
-from clado_core.store import artifact_digest, load
+from clado_core.files.artifact import artifact_digest, load
+from clado_core.records.diagnostics import diagnose
+from clado_core.records.scheme import bits_to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,23 +18,23 @@ from typing import TYPE_CHECKING, Any
 from clado_core.cli.measure_text import show as show
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
-from clado_core.layers import LayerTable
-from clado_core.provenance import Provenance
-from clado_core.scheme import (
+from clado_core.files.artifact import save_matrix
+from clado_core.records.assignment import Assignment
+from clado_core.records.layers import LayerTable
+from clado_core.records.provenance import Provenance
+from clado_core.records.scheme import (
     BitWidths,
     QuantizationScheme,
     bits_to_json,
     joint_menu,
     parse_bit_menu,
 )
-from clado_core.solution import Assignment
-from clado_core.store import save_matrix
 
 if TYPE_CHECKING:
     import torch
 
-    from clado_core.datasets import Samples
-    from clado_core.models import LoadedModel
+    from clado_core.data.sources import Samples
+    from clado_core.networks.load import LoadedModel
     from clado_core.sensitivity import MeasurementSettings
 
 ESTIMATORS = ("pairwise", "adaptive", "calibrated", "logit-gram", "block", "hvp")
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure and store, or describe the measurement."""
     menu, scheme = _menu(arguments)
     _check_out(arguments)
-    from clado_core.inference import choose_device, default_batch_size
+    from clado_core.networks.inference import choose_device, default_batch_size
     from clado_core.sensitivity import MeasurementSettings
 
     device = choose_device(arguments.device)
@@ -140,8 +140,8 @@ def _check_out(arguments: argparse.Namespace) -> None:
 
 
 def _model(arguments: argparse.Namespace, device: torch.device) -> LoadedModel:
-    from clado_core.inference import place
-    from clado_core.models import RANDOM_WEIGHTS, TORCHVISION, load_model
+    from clado_core.networks.inference import place
+    from clado_core.networks.load import RANDOM_WEIGHTS, TORCHVISION, load_model
 
     weights = arguments.weights
     if arguments.dry_run and weights is None and arguments.model.startswith(TORCHVISION):
@@ -152,7 +152,7 @@ def _model(arguments: argparse.Namespace, device: torch.device) -> LoadedModel:
 
 
 def _samples(arguments: argparse.Namespace, model: LoadedModel) -> Samples:
-    from clado_core.datasets import load_data
+    from clado_core.data.sources import load_data
 
     spec = arguments.data or model.data
     if spec is None:
@@ -173,7 +173,7 @@ def _placeholder(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> 
     """Zeros to time forwards on, where no data was given."""
     import torch
 
-    from clado_core.datasets import Samples
+    from clado_core.data.sources import Samples
 
     n = DEFAULT_SAMPLES if arguments.samples is None else arguments.samples
     if n < 1:
@@ -183,8 +183,8 @@ def _placeholder(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> 
 
 
 def _layers(arguments: argparse.Namespace, model: LoadedModel, samples: Samples) -> LayerTable:
-    from clado_core.discovery import find_layers
-    from clado_core.inference import make_batches
+    from clado_core.networks.discovery import find_layers
+    from clado_core.networks.inference import make_batches
 
     first = replace(samples, x=samples.x[:1], y=samples.y[:1])
     example = make_batches(model.module, first, 1)[0].x

@@ -11,11 +11,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from clado_core.builtin import BUILTIN_NETWORKS
 from clado_core.errors import ArtifactError, InputError
-from clado_core.store import SUFFIX, load
-
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+from clado_core.files.artifact import SUFFIX, load
+from clado_core.networks.builtin import ASSETS, BUILTIN_NETWORKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,9 @@ import math
 import re
 
 from clado_core.errors import InputError
-from clado_core.matrix import SensitivityMatrix
-from clado_core.problem import AllocationProblem, bits_for_average
-from clado_core.scheme import BitWidths, parse_bit_menu, parse_bits
+from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.scheme import BitWidths, parse_bit_menu, parse_bits
 
 BYTES_PER_MB = 10**6
 

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from clado_core.baselines import METHODS, allocate
+from clado_core.allocation.bootstrap import bootstrap_choices
+from clado_core.allocation.k_best import k_best, price_of_pin
+from clado_core.allocation.methods import METHODS, allocate
+from clado_core.allocation.stored import load_shifts
 from clado_core.cli.problem_options import (
     add_budgets,
     add_effort,
@@ -21,21 +24,18 @@ from clado_core.cli.problem_options import (
     problem_from,
 )
 from clado_core.cli.progress import ProgressLine
-from clado_core.companions import load_certificate
 from clado_core.errors import InputError
-from clado_core.problem import AllocationProblem
-from clado_core.scheme import bits_to_json
+from clado_core.files.artifact import load
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.records.scheme import bits_to_json
 from clado_core.solvers import (
-    Certificate,
+    ConvexifyingShifts,
     DaqpSolver,
     LocalSearchSolver,
     ScipSolver,
     Solver,
     TieredSolver,
 )
-from clado_core.solvers.k_best import k_best, price_of_pin
-from clado_core.stability import bootstrap_choices
-from clado_core.store import load
 
 SOLVERS = ("tiered", "scip", "daqp", "local-search")
 
@@ -91,8 +91,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     extra = arguments.prices or arguments.k_best > 1 or arguments.refine
     if extra and not whole_matrix:
         raise InputError("--prices, --k-best and --refine are for the method clado without --psd.")
-    certificate = load_certificate(arguments.artifact) if whole_matrix else None
-    solver = _solver(arguments, certificate)
+    shifts = load_shifts(arguments.artifact) if whole_matrix else None
+    solver = _solver(arguments, shifts)
     solution = allocate(
         problem,
         method=arguments.method,
@@ -113,14 +113,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ranked = k_best(
             problem,
             k=arguments.k_best,
-            certificate=certificate,
+            shifts=shifts,
             time_limit_s=arguments.time_limit,
         )
         result["k_best"] = [each.to_json() for each in ranked]
     if arguments.bootstrap:
         result["kept"] = _kept(problem, arguments.bootstrap)
     if arguments.refine:
-        result["refined"] = _refined(arguments, problem, certificate)
+        result["refined"] = _refined(arguments, problem, shifts)
     return result
 
 
@@ -160,17 +160,17 @@ def _kept(problem: AllocationProblem, draws: int) -> dict[str, float]:
 
 
 def _refined(
-    arguments: argparse.Namespace, problem: AllocationProblem, certificate: Certificate | None
+    arguments: argparse.Namespace, problem: AllocationProblem, shifts: ConvexifyingShifts | None
 ) -> dict[str, Any]:
     """The assignment of least measured loss, and what that is."""
-    from clado_core.refine import refine, sensitivity_evaluator
+    from clado_core.evaluation.refine import refine, sensitivity_evaluator
 
     evaluator = sensitivity_evaluator(
         problem.matrix, model=arguments.model, weights=arguments.weights, data=arguments.data
     )
     with ProgressLine(f"Refining {problem.matrix.name}", "assignments") as line:
         found = refine(
-            problem, evaluator, k=arguments.refine, certificate=certificate, on_progress=line.update
+            problem, evaluator, k=arguments.refine, shifts=shifts, on_progress=line.update
         )
     chosen = found.assignment
     return {
@@ -195,14 +195,14 @@ def _refined_lines(refined: dict[str, Any]) -> list[str]:
     ]
 
 
-def _solver(arguments: argparse.Namespace, certificate: Certificate | None) -> Solver:
+def _solver(arguments: argparse.Namespace, shifts: ConvexifyingShifts | None) -> Solver:
     if arguments.solver == "scip":
         return ScipSolver()
     if arguments.solver == "daqp":
         return DaqpSolver()
     if arguments.solver == "local-search":
         return LocalSearchSolver()
-    return TieredSolver(certificate, confirm=arguments.confirm)
+    return TieredSolver(shifts, confirm=arguments.confirm)
 
 
 def _prices(problem: AllocationProblem, solver: Solver) -> list[dict[str, Any]]:

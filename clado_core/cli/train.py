@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from clado_core.builtin import BUILTIN_NETWORKS
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
+from clado_core.networks.builtin import BUILTIN_NETWORKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from clado_core.baselines import surrogate_matrix
+from clado_core.allocation.methods import surrogate_matrix
 from clado_core.errors import InputError
-from clado_core.matrix import SensitivityMatrix
-from clado_core.problem import AllocationProblem, bits_for_average
-from clado_core.scheme import BitWidths
-from clado_core.solution import SolveStatus
-from clado_core.solvers.certificate import Certificate
+from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
+from clado_core.problem.solution import SolveStatus
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.scheme import BitWidths
+from clado_core.solvers.shifts import ConvexifyingShifts
 from clado_core.solvers.tiered import TieredSolver
 
 CLADO, REFINED, UNIFORM = "clado", "clado-refined", "uniform"
@@ -67,7 +67,7 @@ def choose(
     budgets: Sequence[float],
     /,
     *,
-    certificate: Certificate | None = None,
+    shifts: ConvexifyingShifts | None = None,
     time_limit_s: float | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Choice]:
@@ -79,7 +79,7 @@ def choose(
         matrix: Measured pairwise, with the diagonals "hawq" and "mpqco".
         gram: The logit-gram estimate on the same layers, menu and quantizer.
         budgets: Average bits per searched weight.
-        certificate: Of ``matrix``.
+        shifts: Of ``matrix``.
         time_limit_s: Per solve.
         on_progress: Called with (budgets done, budgets in all).
     """
@@ -88,7 +88,7 @@ def choose(
     for k, budget in enumerate(sorted(budgets)):
         limit = bits_for_average(budget, matrix.layers)
         for method, surrogate in minimized.items():
-            solver = TieredSolver(certificate if method == CLADO else None)
+            solver = TieredSolver(shifts if method == CLADO else None)
             problem = AllocationProblem(surrogate, budget_bits=limit)
             solved = solver.solve(problem, time_limit_s=time_limit_s)
             chosen.append(choice_of(matrix, method, budget, solved.assignment.bits, solved.status))

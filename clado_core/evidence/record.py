@@ -10,7 +10,7 @@ from typing import Any
 from clado_core.errors import ArtifactCorruptError, ArtifactError, ArtifactVersionError
 from clado_core.evidence.choices import CLADO, Choice
 from clado_core.evidence.significance import PairedComparison, rank_correlation
-from clado_core.store import write_atomically
+from clado_core.files.artifact import write_atomically
 
 SCHEMA, SCHEMA_VERSION = "clado-evidence", 3
 SUFFIX = ".evidence.json"

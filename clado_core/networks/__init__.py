@@ -1,1 +1,1 @@
-"""The built-in networks: one module each, with a function ``build() -> nn.Module``."""
+"""Find, load and run a network."""

@@ -2,6 +2,6 @@
 
 from clado_core.sensitivity.forecast import Forecast as Forecast
 from clado_core.sensitivity.forecast import forecast as forecast
+from clado_core.sensitivity.measure import measure as measure
 from clado_core.sensitivity.ray_engine import RayEngine as RayEngine
-from clado_core.sensitivity.run import measure as measure
 from clado_core.sensitivity.settings import MeasurementSettings as MeasurementSettings

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from clado_core.matrix import SensitivityMatrix
-from clado_core.problem import AllocationProblem
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.records.matrix import SensitivityMatrix
 from clado_core.sensitivity.calibrate import Calibration, calibrate, pairs_to_fit
 from clado_core.sensitivity.estimators import Estimate, from_losses, gram_sums
 from clado_core.sensitivity.pairwise import sensitivities

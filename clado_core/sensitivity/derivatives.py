@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clado_core.inference import Batch
+from clado_core.networks.inference import Batch
 from clado_core.sensitivity.workbench import Workbench
 
 Array = npt.NDArray[np.float64]

@@ -11,26 +11,26 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from clado_core.activations import quantizing_inputs
-from clado_core.datasets import Samples
-from clado_core.inference import make_batches, measuring, run_batch
-from clado_core.layers import LayerTable
+from clado_core.data.sources import Samples
+from clado_core.networks.inference import make_batches, measuring, run_batch
+from clado_core.quantization.inputs import quantizing_inputs
+from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.records.layers import LayerTable
 from clado_core.sensitivity.adaptive import MAX_SHARE
 from clado_core.sensitivity.calibrate import PAIRS_PER_CLASS
 from clado_core.sensitivity.derivatives import PROBES
 from clado_core.sensitivity.graph import INPUT
+from clado_core.sensitivity.measure import WITH_OUTPUTS
 from clado_core.sensitivity.plan import (
     Unit,
     block_plan,
     pairwise_plan,
     single_plan,
 )
-from clado_core.sensitivity.run import WITH_OUTPUTS
 from clado_core.sensitivity.schedule import scheduled_cost
 from clado_core.sensitivity.settings import MeasurementSettings
 from clado_core.sensitivity.suffix import SuffixRunner
 from clado_core.sensitivity.workbench import build_runner, weight_bytes
-from clado_core.weight_swap import WeightSwap
 
 PRODUCT_FORWARDS = 4
 """Multiply-accumulates of a Hessian-vector product, in forwards."""

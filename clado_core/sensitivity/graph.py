@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 
 from torch import Tensor, fx, nn
 
-from clado_core.layers import LayerTable
+from clado_core.records.layers import LayerTable
 
 Values: TypeAlias = dict[int, Any]
 """Number of the step that made a value → the value; the input of the network is number −1."""

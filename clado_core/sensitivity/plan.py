@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from clado_core.layers import LayerTable
+from clado_core.records.layers import LayerTable
 
 Unit: TypeAlias = tuple[int, ...]
 """Candidates quantized together, ascending; candidate a = layer·M + position in the menu."""

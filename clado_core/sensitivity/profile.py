@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from clado_core.discovery import attention_fast_path_off
+from clado_core.networks.discovery import attention_fast_path_off
 from clado_core.sensitivity.graph import INPUT, NetworkGraph, Values, tensors
 
 

@@ -22,22 +22,21 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-import clado_core
-from clado_core.activations import Ranges, quantizing_inputs
-from clado_core.datasets import Samples
+from clado_core.data.sources import Samples
 from clado_core.errors import CladoError, InputError, MeasurementError
-from clado_core.inference import (
+from clado_core.networks.inference import (
     LossFunction,
     choose_device,
     is_channels_last,
     measuring,
     place,
 )
-from clado_core.layers import LayerTable
+from clado_core.quantization.inputs import Ranges, quantizing_inputs
+from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.records.layers import LayerTable
 from clado_core.sensitivity.plan import Unit
 from clado_core.sensitivity.settings import MeasurementSettings
 from clado_core.sensitivity.workbench import Measured, Work, Workbench
-from clado_core.weight_swap import WeightSwap
 
 CONNECT_S = 10.0
 RETRIES = 5
@@ -86,7 +85,7 @@ class RayEngine:
             ) from None
         self._ray = ray
         # Workers get this very package; torch and the user's libraries must be there already.
-        package = str(Path(clado_core.__file__).parent)
+        package = str(Path(__file__).resolve().parents[1])
         try:
             _knock(address)
             ray.init(

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from clado_core.errors import InputError
-from clado_core.scheme import BitWidths, QuantizationScheme, act_widths, bit_menu, input_bits
+from clado_core.records.scheme import (
+    BitWidths,
+    QuantizationScheme,
+    act_widths,
+    bit_menu,
+    input_bits,
+)
 
 ESTIMATORS = {
     "pairwise": "every pair of candidates, as in the paper",

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from clado_core.errors import CladoError, InputError
-from clado_core.inference import require_scores, running
-from clado_core.layers import LayerTable
+from clado_core.networks.inference import require_scores, running
+from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.records.layers import LayerTable
 from clado_core.sensitivity.graph import INPUT, NetworkGraph, Values, tensors, trace, whole_graph
 from clado_core.sensitivity.plan import Unit
 from clado_core.sensitivity.profile import NetworkProfile, profile_graph
 from clado_core.sensitivity.schedule import Move, choose_starts, schedule, siblings
-from clado_core.weight_swap import WeightSwap
 
 CHECKED_SAMPLES = 4
 """Samples on which the traced steps must give the network's own outputs, bit for bit."""

@@ -11,16 +11,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from clado_core.datasets import Samples
+from clado_core.data.sources import Samples
 from clado_core.errors import InputError, MeasurementError
-from clado_core.inference import Batch, LossFunction, make_batches, require_classes
-from clado_core.layers import LayerTable
-from clado_core.sensitivity.allocator import return_freed_memory
+from clado_core.networks.inference import Batch, LossFunction, make_batches, require_classes
+from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.records.layers import LayerTable
 from clado_core.sensitivity.journal import Journal
+from clado_core.sensitivity.memory import return_freed_memory
 from clado_core.sensitivity.plan import Unit
 from clado_core.sensitivity.settings import MeasurementSettings
 from clado_core.sensitivity.suffix import SuffixRunner, prepare_runner
-from clado_core.weight_swap import WeightSwap
 
 Progress = Callable[[int, int], None]
 Sums = npt.NDArray[np.float64]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clado_core.program import Program
-from clado_core.solvers.products import ReferenceForm, reference_form
+from clado_core.problem.program import Program
+from clado_core.solvers.reference_form import ReferenceForm, reference_form
 from clado_core.solvers.sdp import SemidefiniteProgram, solve_dual
 
 RIDGE = 1e-7

@@ -9,15 +9,16 @@ import numpy.typing as npt
 
 from clado_core._typing import Choices
 from clado_core.errors import SolverError
-from clado_core.problem import AllocationProblem
-from clado_core.program import Program
-from clado_core.solution import Assignment, Solution, SolveStatus
-from clado_core.solvers.certificate import Certificate, convexify_for
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.problem.program import Program
+from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.records.assignment import Assignment
 from clado_core.solvers.convexify import ConvexForm, budget_rows
 from clado_core.solvers.incumbent import PROOF_TOLERANCE, PROVEN_GAP, Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.node_bound import UNBOUNDED, NodeRelaxation
 from clado_core.solvers.protocol import OnProgress
+from clado_core.solvers.shifts import ConvexifyingShifts, convexify_for
 
 OPTIMAL, INFEASIBLE, CYCLING, TIME_LIMIT = 1, -1, -2, (-7, 5)
 """DAQP's exit flags; 5 also comes at a time limit (0.11). "Infeasible" under a bound on the
@@ -47,14 +48,14 @@ class DaqpSolver:
     One thread, without the GIL.
 
     Args:
-        certificate: The matrix's convexification, computed before; without one an SDP is solved
+        shifts: The matrix's convexification, computed before; without one an SDP is solved
             for each problem (0.03 s for 20 layers, 0.3 s for 56), which is a little tighter.
 
     Source: Arnström, Bemporad, Axehill, A dual active-set solver for embedded quadratic
     programming (2022).
     """
 
-    certificate: Certificate | None = None
+    shifts: ConvexifyingShifts | None = None
 
     def solve(
         self,
@@ -71,13 +72,13 @@ class DaqpSolver:
         if incumbent.is_settled:
             return incumbent.solution(SolveStatus.OPTIMAL, "daqp")
         LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
-        status = branch_and_bound(incumbent, self.certificate, time_limit_s, gap_limit)
+        status = branch_and_bound(incumbent, self.shifts, time_limit_s, gap_limit)
         return incumbent.solution(status, "daqp")
 
 
 def branch_and_bound(
     incumbent: Incumbent,
-    certificate: Certificate | None,
+    shifts: ConvexifyingShifts | None,
     time_limit_s: float | None,
     gap_limit: float,
     /,
@@ -86,14 +87,14 @@ def branch_and_bound(
 
     Args:
         incumbent: Has an answer.
-        certificate: As for DaqpSolver.
+        shifts: As for DaqpSolver.
         time_limit_s: Counted from the incumbent's start; at the limit the bound is the root's.
         gap_limit: Relative gap that is enough.
 
     Raises:
         SolverError: DAQP failed numerically.
     """
-    convex = convexify_for(incumbent, certificate)
+    convex = convexify_for(incumbent, shifts)
     incumbent.prove(NodeRelaxation(incumbent.program, convex).root().value)
     tree = Tree(incumbent.program, convex)
     while incumbent.gap > max(gap_limit, PROVEN_GAP):

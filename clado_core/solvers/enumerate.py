@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from clado_core._typing import Choices
 from clado_core.errors import InputError
-from clado_core.problem import AllocationProblem
-from clado_core.program import Program
-from clado_core.solution import Assignment, Solution, SolveStatus
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.problem.program import Program
+from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.records.assignment import Assignment
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.protocol import OnProgress
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from clado_core._typing import Choices
 from clado_core.errors import InputError
-from clado_core.problem import AllocationProblem
-from clado_core.program import Program, compile_program
-from clado_core.solution import Assignment, Solution, SolveStatus, relative_gap
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.problem.program import Program, compile_program
+from clado_core.problem.solution import Solution, SolveStatus, relative_gap
+from clado_core.records.assignment import Assignment
 from clado_core.solvers.protocol import OnProgress, Progress
 
 PROOF_TOLERANCE = 1e-7

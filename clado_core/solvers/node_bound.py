@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clado_core.program import Program
+from clado_core.problem.program import Program
 from clado_core.solvers.convexify import ConvexForm, budget_rows
 
 DAQP_SOLVED, DAQP_INFEASIBLE = 1, -1

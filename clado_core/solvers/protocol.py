@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from clado_core.problem import AllocationProblem
-from clado_core.solution import Assignment, Solution
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.problem.solution import Solution
+from clado_core.records.assignment import Assignment
 
 
 @dataclass(frozen=True, slots=True)

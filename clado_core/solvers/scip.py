@@ -9,15 +9,16 @@ import numpy as np
 
 from clado_core._typing import Choices
 from clado_core.errors import SolverError
-from clado_core.problem import AllocationProblem
-from clado_core.solution import Assignment, Solution, SolveStatus
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.records.assignment import Assignment
 from clado_core.solvers import scip_convex, scip_products
 from clado_core.solvers.blas import one_thread
-from clado_core.solvers.certificate import Certificate, convexify_for
 from clado_core.solvers.incumbent import PROOF_TOLERANCE, Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.protocol import OnProgress
 from clado_core.solvers.scip_parts import Guard, listen
+from clado_core.solvers.shifts import ConvexifyingShifts, convexify_for
 
 Formulation: TypeAlias = Literal["convex", "products"]
 
@@ -38,11 +39,11 @@ class ScipSolver:
 
     Args:
         formulation: One of the two.
-        certificate: As for DaqpSolver; the products do not need it.
+        shifts: As for DaqpSolver; the products do not need it.
     """
 
     formulation: Formulation = "convex"
-    certificate: Certificate | None = None
+    shifts: ConvexifyingShifts | None = None
 
     def solve(
         self,
@@ -99,7 +100,7 @@ class _Run:
             self._objective = scip_convex.ConvexObjective(
                 self._model,
                 self._program,
-                convexify_for(incumbent, solver.certificate),
+                convexify_for(incumbent, solver.shifts),
                 self._scale,
                 self._guard,
             )

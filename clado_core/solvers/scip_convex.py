@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clado_core._typing import Choices
-from clado_core.program import Program
+from clado_core.problem.program import Program
 from clado_core.solvers.convexify import ConvexForm
 from clado_core.solvers.node_bound import NodeBound, NodeRelaxation, Vector
 from clado_core.solvers.scip_parts import Guard, add_binaries

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clado_core.program import Program
+from clado_core.problem.program import Program
 from clado_core.solvers.sdp import Vector
 
 

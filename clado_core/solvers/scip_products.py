@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from clado_core.program import Program
-from clado_core.solvers.products import reference_form
+from clado_core.problem.program import Program
+from clado_core.solvers.reference_form import reference_form
 from clado_core.solvers.scip_parts import add_binaries
 
 

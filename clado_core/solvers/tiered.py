@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clado_core.errors import SolverError
-from clado_core.problem import AllocationProblem
-from clado_core.solution import Assignment, Solution, SolveStatus
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.records.assignment import Assignment
 from clado_core.solvers import daqp
-from clado_core.solvers.certificate import Certificate
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.protocol import OnProgress
 from clado_core.solvers.scip import ScipSolver
+from clado_core.solvers.shifts import ConvexifyingShifts
 
 SECOND_SEARCH = LocalSearchSolver(seed=1, steps_per_variable=6)
 """Where DAQP does not finish, the answer may still improve: three times the work, drawn anew."""
@@ -29,11 +30,11 @@ class TieredSolver:
     failed), or "daqp+scip" (both, independently).
 
     Args:
-        certificate: The matrix's convexification, computed before.
+        shifts: The matrix's convexification, computed before.
         confirm: Let SCIP prove again what DAQP has proven, as far as the time allows.
     """
 
-    certificate: Certificate | None = None
+    shifts: ConvexifyingShifts | None = None
     confirm: bool = False
 
     def solve(
@@ -53,7 +54,7 @@ class TieredSolver:
         LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
         share = None if time_limit_s is None else DAQP_SHARE * time_limit_s
         try:
-            status = daqp.branch_and_bound(incumbent, self.certificate, share, gap_limit)
+            status = daqp.branch_and_bound(incumbent, self.shifts, share, gap_limit)
         except SolverError:
             status = SolveStatus.TIME_LIMIT
         proven = status is not SolveStatus.TIME_LIMIT
@@ -61,7 +62,7 @@ class TieredSolver:
             return incumbent.solution(status, "daqp")
         if not proven:
             SECOND_SEARCH.improve(incumbent, time_limit_s=time_limit_s)
-        scip = ScipSolver(certificate=self.certificate)
+        scip = ScipSolver(shifts=self.shifts)
         second = scip.prove(incumbent, time_limit_s, gap_limit, report=on_progress is not None)
         if not proven:
             return incumbent.solution(second, "scip")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clado_core._typing import Choices
-from clado_core.program import Program
+from clado_core.problem.program import Program
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

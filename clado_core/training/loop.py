@@ -17,10 +17,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clado_core.builtin import BuiltinNetwork
-from clado_core.datasets import Samples, load_data
+from clado_core.data.sources import Samples, load_data
 from clado_core.errors import InputError
-from clado_core.store import write_atomically
+from clado_core.files.artifact import write_atomically
+from clado_core.networks.builtin import BuiltinNetwork
 from clado_core.training.precision import bfloat16_steps
 from clado_core.training.recipes import RECIPES, Recipe, augment, learning_rate_factor
 from clado_core.training.state import Schedule, load_finished, load_state, save_state, with_leg

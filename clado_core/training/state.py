@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from clado_core.errors import InputError
-from clado_core.store import write_atomically
+from clado_core.files.artifact import write_atomically
 
 SUFFIX = ".partial"
 Schedule: TypeAlias = tuple[tuple[int, int], ...]

@@ -5,10 +5,10 @@ Both sides share the axes of each chart, so a zoom holds for both.
 
 import streamlit as st
 
-from dashboard import contenders, view_state
+from dashboard.cards import sides
 from dashboard.cards.chart import Chart, draw_chart
+from dashboard.cards.sides import Contender
 from dashboard.components import STEP
-from dashboard.contenders import Contender
 from dashboard.figures.compare import (
     CompareInfo,
     bits_rows,
@@ -19,6 +19,7 @@ from dashboard.figures.compare import (
 )
 from dashboard.figures.compare_measured import measured_alt, measured_figure, measured_rows
 from dashboard.scale import Metric, size_scale
+from dashboard.state import view_state
 from dashboard.theme import megabytes, number, signed
 
 HEIGHT = 310
@@ -64,7 +65,7 @@ def accuracy_rows(a: Contender, b: Contender) -> list[tuple[str, str, str, str]]
 
 
 state = view_state.current()
-first, second = contenders.both(state)
+first, second = sides.both(state)
 low, high = view_state.avg_range(state)
 st.slider(
     "Budget for both, in average bits per weight",
@@ -88,7 +89,7 @@ if not measured_once:
         f"{about}: each loss is shown as a fraction of its own range, each size as a fraction of "
         "its own largest, so shapes compare and levels do not."
     )
-info = CompareInfo(contenders.normalised(first), contenders.normalised(second))
+info = CompareInfo(sides.normalised(first), sides.normalised(second))
 fronts = Chart(
     title="Fronts on normalised axes",
     key="compare_fronts",
@@ -110,14 +111,14 @@ with left, st.container(border=True, key="card-fronts"):
     draw_chart(fronts, height=HEIGHT)
 with right, st.container(border=True, key="card-depths"):
     draw_chart(depths, height=HEIGHT)
-sides = [contenders.measured_of(c) for c in (first, second)]
-shown = [s for s in sides if s is not None]
+measured_sides = [sides.measured_of(c) for c in (first, second)]
+shown = [s for s in measured_sides if s is not None]
 left, right = st.columns([52, 48]) if shown else (None, st.container())
 if left is not None:
     accuracy = Chart(
         title="Measured accuracy",
         key="compare_measured",
-        figure=lambda: measured_figure(*sides, state.mode),
+        figure=lambda: measured_figure(*measured_sides, state.mode),
         alt=measured_alt(shown),
         rows=lambda: measured_rows(shown),
         help="The quantized networks were run on held-out samples; bars are 95 % intervals, dotted "

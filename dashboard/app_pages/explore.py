@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from dashboard import view_state
 from dashboard.cards.actions import actions
 from dashboard.cards.candidates import candidates_card
 from dashboard.cards.changes import changes_card
@@ -10,6 +9,7 @@ from dashboard.cards.follow import Places, answer_now, follow
 from dashboard.cards.front import front_card
 from dashboard.cards.layers import layers_card
 from dashboard.cards.refine import take_result
+from dashboard.state import view_state
 
 
 @st.fragment(key=view_state.EXPLORE)

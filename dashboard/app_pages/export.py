@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from clado_core.export import FORMATS, Configuration, file_name
-from dashboard import links, view_state
+from clado_core.exports import FORMATS, Configuration, file_name
 from dashboard.cards.export import (
     apply_code,
     capability_card,
@@ -15,8 +14,9 @@ from dashboard.cards.export import (
 )
 from dashboard.cards.front import front_background
 from dashboard.cards.status import status_chip
-from dashboard.report import ReportInfo, report_html
+from dashboard.figures.report import ReportInfo, report_html
 from dashboard.scale import Metric
+from dashboard.state import links, view_state
 from dashboard.theme import megabytes, signed
 
 state = view_state.current()

@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from clado_core.diagnostics import diagnose
-from dashboard import artifacts, baselines, uncertainty, view_state
-from dashboard.artifacts import Artifact
+from clado_core.records.diagnostics import diagnose
 from dashboard.cards.alone import alone_card
 from dashboard.cards.heat import heat_card, known_cells
 from dashboard.cards.pairs import pair_card, selected_pair, top_table
+from dashboard.known import artifacts, other_methods, uncertainty
+from dashboard.known.artifacts import Artifact
+from dashboard.state import view_state
 from dashboard.theme import percent, signed
 
 state = view_state.current()
@@ -24,8 +25,8 @@ def cross_share(path: str, digest: str) -> float:
 
 def headline() -> str:
     """What the interactions change, in one sentence."""
-    additive = baselines.choice_of(
-        baselines.DIAGONAL, state.artifact, state.budget_bits, state.rules
+    additive = other_methods.choice_of(
+        other_methods.DIAGONAL, state.artifact, state.budget_bits, state.rules
     )
     changed = len(answer.assignment.changes_from(additive.assignment))
     cost = additive.predicted_loss_increase - answer.predicted_loss_increase

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from clado_core.builtin import BUILTIN_NETWORKS
+from clado_core.networks.builtin import BUILTIN_NETWORKS
 from dashboard.cards.measure import network_card, progress_card, upload_card
 
 TORCHVISION = (

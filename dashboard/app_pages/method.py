@@ -4,12 +4,12 @@ import math
 
 import streamlit as st
 
-from clado_core.diagnostics import Diagnosis, diagnose
 from clado_core.evidence.significance import rank_correlation
-from dashboard import view_state
+from clado_core.records.diagnostics import Diagnosis, diagnose
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.figures.trust import TrustInfo, trust_alt, trust_figure, trust_rows
-from dashboard.measured import measured
+from dashboard.known.measured_choices import measured
+from dashboard.state import view_state
 from dashboard.theme import megabytes, number, percent
 
 state = view_state.current()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import Solution
-from dashboard import links, view_state
 from dashboard.cards.refine import refine_popover
 from dashboard.components.copy_link import copy_link
-from dashboard.refining import REFINED_METHOD
 from dashboard.scale import round_up
-from dashboard.view_state import ViewState
+from dashboard.state import links, view_state
+from dashboard.state.view_state import ViewState
+from dashboard.workers.refine import REFINED_METHOD
 
 KEYS = """
 | key | does |

@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import Solution
-from dashboard import uncertainty
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.cards.heat import known_cells
 from dashboard.figures.sensitivity import (
@@ -14,7 +13,8 @@ from dashboard.figures.sensitivity import (
     sensitivity_info,
     sensitivity_rows,
 )
-from dashboard.view_state import ViewState
+from dashboard.known import uncertainty
+from dashboard.state.view_state import ViewState
 
 HEIGHT = 270
 

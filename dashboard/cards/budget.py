@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import Solution
-from dashboard import baselines, view_state
-from dashboard.answers import Answers
 from dashboard.cards.status import status_chip
 from dashboard.components import Budget, Patch, Tick, live_slider
+from dashboard.known import other_methods
+from dashboard.known.answers import Answers
 from dashboard.scale import Metric, round_up, size_scale
+from dashboard.state import view_state
+from dashboard.state.view_state import ViewState
 from dashboard.theme import megabytes, number
-from dashboard.view_state import ViewState
 
 SLIDER = "budget_slider"
 
@@ -31,7 +32,7 @@ def ticks(state: ViewState, knee: float | None, /) -> list[Tick]:
 
 
 def _knee(known: Answers) -> float | None:
-    knee = baselines.knee(known.front())
+    knee = other_methods.knee(known.front())
     return None if knee is None else round_up(knee.assignment.avg_bits)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import streamlit as st
 
 from clado_core import Solution
-from dashboard import baselines
 from dashboard.components import Ranges, live, live_plot
 from dashboard.figures.parallel import (
     ParallelInfo,
@@ -20,7 +19,8 @@ from dashboard.figures.parallel import (
     parallel_rows,
     within,
 )
-from dashboard.view_state import ViewState
+from dashboard.known import other_methods
+from dashboard.state.view_state import ViewState
 
 HEIGHT = 300
 OPEN, LEFT_OUT = "clado_candidates_open", "clado_left_out"
@@ -70,10 +70,10 @@ def collect(state: ViewState, answer: Solution, /) -> list[tuple[str, Solution]]
         *(("found", s) for s in state.answers.known()),
         *(
             (method, s)
-            for method in baselines.methods(state.matrix)
-            for s in baselines.front_of(method, state.artifact, state.rules)
+            for method in other_methods.methods(state.matrix)
+            for s in other_methods.front_of(method, state.artifact, state.rules)
         ),
-        *(("uniform", s) for s in baselines.uniform(state.matrix)),
+        *(("uniform", s) for s in other_methods.uniform(state.matrix)),
     ]
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import streamlit as st
 
 from clado_core import Assignment, SensitivityMatrix, Solution
-from dashboard import view_state
+from dashboard.state import view_state
+from dashboard.state.view_state import ViewState
 from dashboard.theme import number
-from dashboard.view_state import ViewState
 
 OPEN = "clado_changes_open"
 

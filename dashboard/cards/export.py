@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from clado_core.export import FORMATS, Capability, Configuration, ExportJob, Format, file_name
-from clado_core.export.capability import Handling
-from dashboard.exporting import ExportedFile, export_file
+from clado_core.exports import FORMATS, Capability, Configuration, ExportJob, Format, file_name
+from clado_core.exports.capability import Handling
 from dashboard.theme import Mode
+from dashboard.workers.export import ExportedFile, export_file
 
 PREVIEW_LINES = 400
 PREVIEW_HEIGHT, REPORT_HEIGHT = 480, 230
@@ -188,7 +188,7 @@ def apply_code(artifact: str, json_name: str, /) -> str:
     """Python that reads the exported JSON back."""
     return (
         "import clado_core as cc\n"
-        "from clado_core.assignment_file import read_assignment\n\n"
+        "from clado_core.files.assignment_file import read_assignment\n\n"
         f'matrix = cc.load("{Path(artifact).name}")\n'
         "chosen = read_assignment(\n"
         f'    "{json_name}", matrix\n'

@@ -10,13 +10,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from clado_core import Solution
-from dashboard import view_state
 from dashboard.cards.budget import budget_card, readout
 from dashboard.cards.front import front_patch
 from dashboard.cards.layers import layers_patch
 from dashboard.cards.rules import price_caption
 from dashboard.cards.tiles import draw_tiles
-from dashboard.view_state import ViewState
+from dashboard.state import view_state
+from dashboard.state.view_state import ViewState
 
 ONE_AT_A_TIME = threading.Lock()
 """Held by a step of a drag: visitors who drag at once would share the one interpreter evenly, and

@@ -9,8 +9,6 @@ from typing import Any
 import streamlit as st
 
 from clado_core import Solution
-from dashboard import artifacts, baselines, view_state
-from dashboard.artifacts import Artifact
 from dashboard.cards.actions import recall
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.components import Patch
@@ -32,11 +30,14 @@ from dashboard.figures.pareto import (
     pareto_info,
 )
 from dashboard.figures.series import METHOD_NAMES, UNIFORM, Curve, curve, measured_curve
-from dashboard.measured import Measured, measured
+from dashboard.known import artifacts, other_methods
+from dashboard.known.artifacts import Artifact
+from dashboard.known.measured_choices import Measured, measured
 from dashboard.rules import Rules
 from dashboard.scale import Metric, SizeScale, size_scale
+from dashboard.state import view_state
+from dashboard.state.view_state import ViewState
 from dashboard.theme import number, signed
-from dashboard.view_state import ViewState
 
 HEIGHT = 360
 CHART, ACCURACY_CHART = "front_plot", "accuracy_plot"
@@ -54,10 +55,10 @@ def _baselines(path: str, digest: str, rules: Rules, metric: Metric) -> tuple[Cu
     scale = size_scale(matrix, metric)
     return (
         *(
-            curve(METHOD_NAMES[method], baselines.front_of(method, artifact, rules), scale)
-            for method in baselines.methods(matrix)
+            curve(METHOD_NAMES[method], other_methods.front_of(method, artifact, rules), scale)
+            for method in other_methods.methods(matrix)
         ),
-        curve(UNIFORM, baselines.uniform(matrix), scale),
+        curve(UNIFORM, other_methods.uniform(matrix), scale),
     )
 
 
@@ -87,7 +88,7 @@ def front_background(state: ViewState, metric: Metric, /) -> Background:
         front = state.answers.front()
         others = _baselines(artifact.path, artifact.digest, state.rules, metric)
         curves = (*others, _measured(artifact, scale))
-        return background(front, scale, baselines=curves, knee=baselines.knee(front))
+        return background(front, scale, baselines=curves, knee=other_methods.knee(front))
 
     return state.answers.derived(("background", metric), make)
 

@@ -8,8 +8,6 @@ from typing import Any
 import streamlit as st
 
 import clado_core as cc
-from dashboard import artifacts, uncertainty
-from dashboard.artifacts import Artifact
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.cards.pairs import SELECTED
 from dashboard.figures.cells import (
@@ -22,8 +20,10 @@ from dashboard.figures.cells import (
 )
 from dashboard.figures.interaction import interaction_figure
 from dashboard.figures.terms import Fold, Order
-from dashboard.pairs import Pair
-from dashboard.view_state import ViewState
+from dashboard.known import artifacts, uncertainty
+from dashboard.known.artifacts import Artifact
+from dashboard.known.pairs import Pair
+from dashboard.state.view_state import ViewState
 
 HEIGHT = 470
 LAYERS, CANDIDATES = "Layers", "Candidates"

@@ -16,7 +16,7 @@ from dashboard.components import Patch, live_plot
 from dashboard.figures.bits import BitsInfo, bits_alt, bits_figure, bits_info, moving_traces
 from dashboard.figures.cells import View, interaction_alt
 from dashboard.figures.interaction import mini_figure
-from dashboard.view_state import ViewState
+from dashboard.state.view_state import ViewState
 
 HEIGHT, MINI = 224, 98
 CHART, WIDE = "bits_plot", "bits_wide"

@@ -8,12 +8,13 @@ from pathlib import Path
 import streamlit as st
 
 import clado_core as cc
-from clado_core.builtin import BUILTIN_NETWORKS, BuiltinNetwork
 from clado_core.errors import CladoError
-from clado_core.store import SUFFIX
-from dashboard import artifacts, view_state
-from dashboard.measuring import MeasureState, Wish, unfinished
+from clado_core.files.artifact import SUFFIX
+from clado_core.networks.builtin import BUILTIN_NETWORKS, BuiltinNetwork
+from dashboard.known import artifacts
+from dashboard.state import view_state
 from dashboard.theme import megabytes
+from dashboard.workers.measure import MeasureState, Wish, unfinished
 
 POLL_S = 0.5
 OTHER = "Own file (path/to/file.py:factory)"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import streamlit as st
 
 from clado_core import Assignment, SensitivityMatrix
-from dashboard import pairs
+from dashboard.known import pairs
 from dashboard.theme import number, percent, signed
 
 SELECTED, TABLE = "clado_pair", "clado_pairs_table"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import SensitivityMatrix
-from clado_core.builtin import BUILTIN_NETWORKS
-from clado_core.provenance import Provenance
-from dashboard import artifacts, view_state
-from dashboard.artifacts import Artifact
-from dashboard.refining import Refined, RefineState, RefineWish, refined_from
+from clado_core.networks.builtin import BUILTIN_NETWORKS
+from clado_core.records.provenance import Provenance
+from dashboard.known import artifacts
+from dashboard.known.artifacts import Artifact
+from dashboard.state import view_state
+from dashboard.state.view_state import ViewState
 from dashboard.theme import number, signed
-from dashboard.view_state import ViewState
+from dashboard.workers.refine import Refined, RefineState, RefineWish, refined_from
 
 POLL_S = 0.5
 WIDTH = 460

@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import Solution
-from dashboard import prices, view_state
 from dashboard.cards.status import POLL_S, owner
 from dashboard.rules import NO_RULES, first_and_last
+from dashboard.state import prices, view_state
+from dashboard.state.view_state import ViewState
 from dashboard.theme import signed
-from dashboard.view_state import ViewState
 
 LAYER, LOCK, FREE = "clado_layer", "clado_lock", "Free"
 OPEN = "clado_rules_open"

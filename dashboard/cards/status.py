@@ -11,9 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from clado_core import Solution, SolveStatus
-from clado_core.solution import relative_gap
-from dashboard import artifacts
-from dashboard.answers import Answers, solution_from_message
+from clado_core.problem.solution import relative_gap
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.figures.convergence import (
     convergence_alt,
@@ -21,9 +19,11 @@ from dashboard.figures.convergence import (
     convergence_info,
     convergence_rows,
 )
-from dashboard.jobs import Job, JobState, SolveRequest
+from dashboard.known import artifacts
+from dashboard.known.answers import Answers, solution_from_message
+from dashboard.state.view_state import ViewState
 from dashboard.theme import percent
-from dashboard.view_state import ViewState
+from dashboard.workers.solve_service import Job, JobState, SolveRequest
 
 POLL_S = 0.3
 FRONT_POLL_S = 1.0

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from clado_core import Solution
-from dashboard import baselines
+from dashboard.known import other_methods
+from dashboard.state.view_state import ViewState
 from dashboard.theme import megabytes, number, percent, signed
-from dashboard.view_state import ViewState
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,9 @@ def _base(state: ViewState) -> str:
 def _uniform_tile(state: ViewState, answer: Solution) -> Tile:
     """Against the largest uniform allocation that fits the same budget."""
     label, help_ = "Against uniform", "The largest uniform allocation that fits this budget."
-    best = baselines.uniform_within(state.artifact, state.budget_bits, state.rules, state.answers)
+    best = other_methods.uniform_within(
+        state.artifact, state.budget_bits, state.rules, state.answers
+    )
     if best is None:
         return Tile(label, "–", "no uniform allocation fits", help_)
     uniform = best.predicted_loss_increase

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clado_core.matrix import LOSS_PER_OBJECTIVE
+from clado_core.records.matrix import LOSS_PER_OBJECTIVE
 from dashboard.figures.spec import Spec
 from dashboard.theme import Mode, number, palette, signed, template
 

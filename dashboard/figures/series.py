@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clado_core import Assignment, Solution
-from dashboard.refining import REFINED_METHOD, REFINED_SENTENCE
 from dashboard.scale import SizeScale, round_up
 from dashboard.theme import Mode, number, palette, signed
+from dashboard.workers.refine import REFINED_METHOD, REFINED_SENTENCE
 
 FRONT, HERE, PINNED = "Front", "You are here", "Pinned"
 DIAGONAL, HAWQ, MPQCO = "Diagonal only", "HAWQ", "MPQCO"

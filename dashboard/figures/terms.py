@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clado_core import SensitivityMatrix
-from clado_core.matrix import LOSS_PER_OBJECTIVE
+from clado_core.records.matrix import LOSS_PER_OBJECTIVE
 from dashboard.figures.axes import signed_log
 
 Matrix = npt.NDArray[np.float64]

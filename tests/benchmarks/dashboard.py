@@ -96,9 +96,9 @@ def server_side(model: str, scratch: Path) -> dict[str, list[float]]:
 def work_ms(model: str, clock: Callable[[], float] = time.perf_counter) -> list[float]:
     """Python's own work in a step: the answer, and what it moves in both charts as JSON."""
     import clado_core as cc
-    from dashboard.answers import Answers
     from dashboard.figures import bits, pareto
     from dashboard.figures.spec import to_json
+    from dashboard.known.answers import Answers
     from dashboard.rules import NO_RULES
     from dashboard.scale import Metric, size_scale
 

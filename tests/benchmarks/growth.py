@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from clado_core import AllocationProblem, LayerInfo, LayerTable, SensitivityMatrix, Solution
-from clado_core.problem import bits_for_average
-from clado_core.solvers import DaqpSolver, LocalSearchSolver, ScipSolver, certify
+from clado_core.problem.allocation_problem import bits_for_average
+from clado_core.solvers import DaqpSolver, LocalSearchSolver, ScipSolver, compute_shifts
 
 BITS = (2, 4, 8)
 N_BINARIES = (21, 60, 120, 180, 240)
@@ -53,14 +53,12 @@ def made_matrix(n_layers: int, rho: float) -> SensitivityMatrix:
 
 def _row(matrix: SensitivityMatrix, strength: str, time_limit_s: float) -> dict[str, Any]:
     started = time.perf_counter()
-    certificate = certify(matrix)
+    shifts = compute_shifts(matrix)
     certify_s = time.perf_counter() - started
     problems = [AllocationProblem(matrix, bits_for_average(a, matrix.layers)) for a in AVERAGES]
     quick = [LocalSearchSolver().solve(p) for p in problems]
-    daqp = [DaqpSolver(certificate).solve(p, time_limit_s=time_limit_s) for p in problems]
-    scip = [
-        ScipSolver(certificate=certificate).solve(p, time_limit_s=time_limit_s) for p in problems
-    ]
+    daqp = [DaqpSolver(shifts).solve(p, time_limit_s=time_limit_s) for p in problems]
+    scip = [ScipSolver(shifts=shifts).solve(p, time_limit_s=time_limit_s) for p in problems]
     best = np.array([min(a.objective, b.objective) for a, b in zip(daqp, scip, strict=True)])
     above = np.array([s.objective for s in quick]) / best - 1
     return {

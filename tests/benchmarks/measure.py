@@ -30,14 +30,15 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.nn import functional as F
 
-from clado_core.datasets import DataSource, Samples, load_data
-from clado_core.discovery import find_layers
-from clado_core.inference import cross_entropy, make_batches, measuring
-from clado_core.layers import LayerTable
-from clado_core.matrix import SensitivityMatrix
-from clado_core.models import load_model
-from clado_core.networks.cifar_resnet import build
-from clado_core.quantize import fake_quantize
+from clado_core.data.sources import DataSource, Samples, load_data
+from clado_core.networks.discovery import find_layers
+from clado_core.networks.inference import cross_entropy, make_batches, measuring
+from clado_core.networks.load import load_model
+from clado_core.networks.zoo.cifar_resnet import build
+from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.quantization.weights import fake_quantize
+from clado_core.records.layers import LayerTable
+from clado_core.records.matrix import SensitivityMatrix
 from clado_core.sensitivity import MeasurementSettings, forecast, measure
 from clado_core.sensitivity.adaptive import N_BUDGETS, budgets
 from clado_core.sensitivity.plan import pairwise_plan
@@ -45,7 +46,6 @@ from clado_core.sensitivity.schedule import scheduled_cost
 from clado_core.sensitivity.suffix import prepare_runner
 from clado_core.sensitivity.workbench import Workbench
 from clado_core.solvers.local_search import LocalSearchSolver
-from clado_core.weight_swap import WeightSwap
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT.parent / "shared" / "data"

@@ -1,4 +1,4 @@
-"""The certificate's semidefinite program: our interior-point method against CVXPY's solvers."""
+"""The shifts' semidefinite program: our interior-point method against CVXPY's solvers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from clado_core import AllocationProblem
-from clado_core.program import compile_program
+from clado_core.problem.program import compile_program
 from clado_core.solvers.convexify import relaxation
-from clado_core.solvers.products import reference_form
+from clado_core.solvers.reference_form import reference_form
 from clado_core.solvers.sdp import SemidefiniteProgram, solve_dual
 
 CLARABEL_UP_TO = 70

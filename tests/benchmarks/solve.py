@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus, load
-from clado_core.arrays import matrix_from_npz
-from clado_core.problem import bits_for_average
+from clado_core.allocation.sweep import sweep
+from clado_core.files.npz_import import matrix_from_npz
+from clado_core.problem.allocation_problem import bits_for_average
 from clado_core.solvers import (
     DaqpSolver,
     LocalSearchSolver,
     ScipSolver,
     Solver,
     TieredSolver,
-    certify,
+    compute_shifts,
 )
 from clado_core.solvers.tiered import SECOND_SEARCH
-from clado_core.sweeping import sweep
 from tests.benchmarks.growth import growth
 from tests.benchmarks.relaxation import compare
 
@@ -71,11 +71,11 @@ def measure(matrix: SensitivityMatrix, options: argparse.Namespace) -> dict[str,
     problems = [
         AllocationProblem(matrix, bits_for_average(float(a), matrix.layers)) for a in averages
     ]
-    certificate, certify_s = _timed(lambda: certify(matrix))
-    cached = _solve_all(DaqpSolver(certificate), problems, options, "DAQP, cached")
+    shifts, certify_s = _timed(lambda: compute_shifts(matrix))
+    cached = _solve_all(DaqpSolver(shifts), problems, options, "DAQP, cached")
     alone = _solve_all(DaqpSolver(), problems, options, "DAQP")
-    scip = _solve_all(ScipSolver(certificate=certificate), problems, options, "SCIP")
-    both = _solve_all(TieredSolver(certificate, confirm=True), problems, options, "both")
+    scip = _solve_all(ScipSolver(shifts=shifts), problems, options, "SCIP")
+    both = _solve_all(TieredSolver(shifts, confirm=True), problems, options, "both")
     quick = _solve_all(LocalSearchSolver(), problems, options, "local search")
     longer = _solve_all(SECOND_SEARCH, problems, options, "longer local search")
     front, frontier_s = _timed(lambda: sweep(matrix, points=options.points))

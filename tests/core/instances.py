@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clado_core import AllocationProblem, LayerInfo, LayerTable, SensitivityMatrix
-from clado_core.arrays import matrix_from_npz
+from clado_core.files.npz_import import matrix_from_npz
 
 SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

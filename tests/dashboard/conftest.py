@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import clado_core as cc
-from dashboard import artifacts
+from dashboard.known import artifacts
 from tests.conftest import ROOT, make_matrix
 
 OpenPage = Callable[..., AppTest]

@@ -9,13 +9,14 @@ from streamlit.testing.v1 import AppTest
 
 import clado_core as cc
 from clado_core.solvers.enumerate import EnumerationSolver
-from dashboard import artifacts, prices, view_state
 from dashboard.cards import rules as card
+from dashboard.known import artifacts
 from dashboard.rules import NO_RULES, Rules, first_and_last, from_query
 from dashboard.scale import Metric
+from dashboard.state import prices, view_state
 from tests.conftest import make_matrix
+from tests.dashboard.app_pages.test_pages import texts
 from tests.dashboard.conftest import OpenPage
-from tests.dashboard.test_pages import texts
 
 FIRST, SECOND, LAST = "block0.conv0", "block0.conv1", "block2.conv5"
 

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import clado_core as cc
-from dashboard.artifacts import sample_matrix
+from dashboard.known.artifacts import sample_matrix
 from tests.conftest import ROOT
 
 FLAGS = [

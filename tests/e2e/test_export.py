@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser
 
 import clado_core as cc
-from clado_core.export import read_packed
-from clado_core.models import ASSETS
+from clado_core.exports import read_packed
+from clado_core.networks.builtin import ASSETS
 from tests.e2e.axe import violations
 from tests.e2e.conftest import Visitor
 

@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 import clado_core as cc
-from dashboard.artifacts import sample_matrix
+from dashboard.known.artifacts import sample_matrix
 from tests.e2e.conftest import Visitor, start_server, stop_server
 
 pytestmark = pytest.mark.e2e

@@ -1,0 +1,71 @@
+"""How firmly a choice of bit-widths stands, given which samples happened to be measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from clado_core.errors import InputError
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.solvers.local_search import LocalSearchSolver
+from clado_core.solvers.protocol import Solver
+
+
+@dataclass(frozen=True, slots=True)
+class Stability:
+    """Result of a bootstrap over the parts of the sensitivity set.
+
+    Args:
+        share: How often each layer got each bit-width, shape (L, B); rows sum to 1.
+        kept: How often each layer kept the bit-width that the whole set gives, shape (L,).
+        n_resamples: Number of draws.
+    """
+
+    share: npt.NDArray[np.float64]
+    kept: npt.NDArray[np.float64]
+    n_resamples: int
+
+
+def bootstrap_choices(
+    problem: AllocationProblem,
+    rng: np.random.Generator,
+    /,
+    *,
+    n_resamples: int = 100,
+    solver: Solver | None = None,
+) -> Stability:
+    """Solve a problem again and again on parts of the sensitivity set drawn with replacement.
+
+    Each draw takes K of the K parts, and G is their mean weighted by their samples.
+
+    Args:
+        problem: Its matrix must carry ``part_G``, as measured ones do.
+        rng: Draws the parts.
+        n_resamples: Number of draws.
+        solver: Local search where None.
+
+    Raises:
+        InputError: The matrix has fewer than two parts.
+
+    Source: Efron, Bootstrap methods, 1979.
+    """
+    matrix = problem.matrix
+    if matrix.part_G is None or matrix.part_weights is None or len(matrix.part_weights) < 2:
+        raise InputError(
+            f"'{matrix.name}' was not measured in parts, so nothing is known of its spread: "
+            "measure it with a smaller --batch-size."
+        )
+    solver = LocalSearchSolver() if solver is None else solver
+    layers, k = np.arange(matrix.n_layers), len(matrix.part_weights)
+    chosen = matrix.choice(solver.solve(problem).assignment.bits)
+    counts = np.zeros((matrix.n_layers, matrix.n_bits))
+    for _ in range(n_resamples):
+        weights = matrix.part_weights * np.bincount(rng.integers(k, size=k), minlength=k)
+        G = np.tensordot(weights / weights.sum(), matrix.part_G, 1)
+        drawn = replace(matrix, G=(G + G.T) / 2, part_G=None, part_weights=None)
+        answer = solver.solve(replace(problem, matrix=drawn))
+        counts[layers, drawn.choice(answer.assignment.bits)] += 1
+    share = counts / n_resamples
+    return Stability(share, share[layers, chosen], n_resamples)

@@ -1,0 +1,173 @@
+"""The trade-off between size and predicted loss: one solution per budget, with valid gaps."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clado_core._typing import Mask
+from clado_core.errors import InfeasibleBudgetError, InputError
+from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.records.assignment import assignment_from_mapping
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.solvers.incumbent import PROVEN_GAP
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Solutions at ascending budgets; what one of them proves is used for the others.
+
+    The optimum never rises with the budget. So an assignment found for a smaller budget answers a
+    larger one too, and a bound proven for a larger budget holds for a smaller one.
+
+    Args:
+        budgets_bits: Ascending budgets in bits of searched weights, shape (p,).
+        points: The solution within each budget, same length.
+
+    Raises:
+        InputError: No points, lengths that differ, or budgets that do not ascend.
+    """
+
+    budgets_bits: tuple[int, ...]
+    points: tuple[Solution, ...]
+
+    def __post_init__(self) -> None:
+        if not self.points or len(self.points) != len(self.budgets_bits):
+            raise InputError(
+                f"A frontier needs one solution per budget; given {len(self.budgets_bits)} budgets "
+                f"and {len(self.points)} solutions."
+            )
+        if any(np.diff(self.budgets_bits) <= 0):
+            raise InputError("The budgets of a frontier must ascend.")
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def sizes_bits(self) -> npt.NDArray[np.int64]:
+        """Bits that each point uses, at most its budget, shape (p,)."""
+        return np.array([point.assignment.size_bits for point in self.points], dtype=np.int64)
+
+    @property
+    def objectives(self) -> npt.NDArray[np.float64]:
+        """x'Gx of each point, shape (p,)."""
+        return np.array([point.objective for point in self.points])
+
+    def best_within(self, budget_bits: int, /) -> Solution:
+        """The best known solution within any budget, with a gap that is valid for that budget.
+
+        Args:
+            budget_bits: Between two points too: the assignment comes from those that fit, the
+                bound from the points at this budget or above. Budgets above the last point's are
+                answered as that one: it is the largest size, or the limit the sweep was given.
+
+        Raises:
+            InfeasibleBudgetError: No point is this small.
+        """
+        fits = [point for point in self.points if point.assignment.size_bits <= budget_bits]
+        if not fits:
+            raise self._too_small(budget_bits)
+        best = min(fits, key=lambda point: (point.objective, point.assignment.size_bits))
+        within = min(budget_bits, self.budgets_bits[-1])
+        above = zip(self.budgets_bits, self.points, strict=True)
+        bound = max(point.bound for budget, point in above if budget >= within)
+        return _with_bound(best, min(bound, best.objective))
+
+    def non_dominated(self) -> Mask:
+        """Which points no other point matches or beats in size and objective, shape (p,).
+
+        Of points that are equal in both, the first counts.
+        """
+        order = np.lexsort((np.arange(len(self)), self.objectives, self.sizes_bits))
+        mask = np.zeros(len(self), dtype=np.bool_)
+        best = math.inf
+        for i in order:
+            if self.objectives[i] < best:
+                best = float(self.objectives[i])
+                mask[i] = True
+        return mask
+
+    def knee(self) -> int:
+        """Index of the point farthest below the chord of the non-dominated points.
+
+        Both axes are scaled to [0, 1] first, so units do not matter; with fewer than three
+        non-dominated points it is the last of them.
+        """
+        kept = np.flatnonzero(self.non_dominated())
+        kept = kept[np.argsort(self.sizes_bits[kept])]
+        if len(kept) < 3:
+            return int(kept[-1])
+        size, value = _unit(self.sizes_bits[kept]), _unit(self.objectives[kept])
+        return int(kept[np.argmax(1 - size - value)])
+
+    def shared(self) -> Frontier:
+        """The same budgets, each with the best answer and bound that any point proves for it."""
+        return Frontier(self.budgets_bits, tuple(map(self.best_within, self.budgets_bits)))
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values: ``points``, each a solution's with its ``budget_bits``."""
+        return {
+            "points": [
+                point.to_json() | {"budget_bits": budget}
+                for budget, point in zip(self.budgets_bits, self.points, strict=True)
+            ]
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], matrix: SensitivityMatrix, /) -> Frontier:
+        """From such values, for the matrix they were computed on.
+
+        Raises:
+            InputError: A layer that the matrix does not have, or a field that is missing.
+        """
+        try:
+            points = tuple(_solution_from_json(point, matrix) for point in values["points"])
+            return cls(tuple(int(point["budget_bits"]) for point in values["points"]), points)
+        except KeyError as error:
+            raise InputError(f"The frontier lacks the field {error}.") from None
+
+    def _too_small(self, budget_bits: int) -> InfeasibleBudgetError:
+        sizes = self.sizes_bits
+        return InfeasibleBudgetError(
+            f"A budget of {budget_bits:,} bits is below the frontier's smallest size, "
+            f"{sizes.min():,} bits.",
+            constraint="budget_bits",
+            requested=budget_bits,
+            minimum=int(sizes.min()),
+            maximum=int(sizes.max()),
+        )
+
+
+def _with_bound(solution: Solution, bound: float) -> Solution:
+    """The solution with another bound, and the status that follows from it."""
+    improved = dataclasses.replace(solution, bound=bound)
+    if improved.gap is not None and improved.gap <= PROVEN_GAP:
+        return dataclasses.replace(improved, status=SolveStatus.OPTIMAL)
+    if solution.status is SolveStatus.OPTIMAL and bound < solution.bound:
+        return dataclasses.replace(improved, status=SolveStatus.HEURISTIC)
+    return improved
+
+
+def _unit(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.asarray((values - values.min()) / np.ptp(values), dtype=np.float64)
+
+
+def _solution_from_json(values: Mapping[str, Any], matrix: SensitivityMatrix) -> Solution:
+    assignment = assignment_from_mapping(matrix.layers, matrix.scheme, values["assignment"])
+    bound = values["bound"]
+    return Solution(
+        assignment=assignment,
+        status=SolveStatus[str(values["status"]).upper()],
+        objective=float(values["objective"]),
+        bound=-math.inf if bound is None else float(bound),
+        method=values["method"],
+        solver=values["solver"],
+        runtime_s=float(values["runtime_s"]),
+        first_answer_s=float(values["first_answer_s"]),
+    )

@@ -1,0 +1,180 @@
+"""Not the optimum alone: the k best assignments, and what a pin costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from clado_core._typing import Choices
+from clado_core.errors import InputError
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.problem.program import Program
+from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.solvers.daqp import INFEASIBLE, TIME_LIMIT, Tree
+from clado_core.solvers.incumbent import Incumbent
+from clado_core.solvers.neighbourhood import Neighbourhood
+from clado_core.solvers.protocol import Solver
+from clado_core.solvers.shifts import ConvexifyingShifts, convexify_for
+from clado_core.solvers.tiered import TieredSolver
+
+
+def k_best(
+    problem: AllocationProblem,
+    /,
+    *,
+    k: int = 5,
+    within: float = math.inf,
+    shifts: ConvexifyingShifts | None = None,
+    time_limit_s: float | None = None,
+) -> tuple[Solution, ...]:
+    """The k best assignments, best first, each proven to follow the one before.
+
+    Every search forbids the assignments found so far; the best allowed neighbour of one of them
+    gives it a bound to beat.
+
+    Args:
+        problem: Budgets and wishes hold for all of them.
+        k: At most so many.
+        within: Stop at the first whose x'Gx exceeds the best one's by more than this share of its
+            magnitude.
+        shifts: As for DaqpSolver.
+        time_limit_s: Of the whole search; the best alone is returned where it cannot be proven
+            within it.
+
+    Returns:
+        At least the best; the bound of all is the best one's, so a gap says how far behind one is.
+    """
+    if k < 1:
+        raise InputError(f"At least one assignment must be asked for, not {k}.")
+    first = TieredSolver(shifts).solve(problem, time_limit_s=time_limit_s)
+    incumbent = Incumbent(problem, warm_start=first.assignment)
+    if incumbent.is_settled or first.status is not SolveStatus.OPTIMAL:
+        return (first,)
+    limit = first.objective + within * abs(first.objective)
+    left_s = None if time_limit_s is None else max(time_limit_s - first.runtime_s, 0.0)
+    stops_at = None if left_s is None else time.perf_counter() + left_s
+    followers = itertools.islice(_followers(incumbent, shifts, limit, k, stops_at), k - 1)
+    return (first, *(_as_solution(incumbent, choice, first) for choice in followers))
+
+
+@dataclass(frozen=True, slots=True)
+class PinPrice:
+    """What one pinned layer costs: the optimum with the pin against the optimum without.
+
+    Args:
+        layer: Its name.
+        bits: Its pinned bit-width.
+        pinned: The best solution with the pin.
+        free: The best solution without it, everything else equal.
+    """
+
+    layer: str
+    bits: int
+    pinned: Solution
+    free: Solution
+
+    @property
+    def predicted_loss_increase(self) -> float:
+        """How much predicted loss the pin adds."""
+        return self.pinned.predicted_loss_increase - self.free.predicted_loss_increase
+
+    @property
+    def size_bits(self) -> int:
+        """How many bits of searched weights the pin adds (negative: saves)."""
+        return self.pinned.assignment.size_bits - self.free.assignment.size_bits
+
+
+def price_of_pin(
+    problem: AllocationProblem, layer: str, bits: int, /, *, solver: Solver | None = None
+) -> PinPrice:
+    """Solve with and without one pin.
+
+    Args:
+        problem: All its other wishes and budgets hold in both; a pin it has on the layer is
+            replaced and, for the free solution, dropped.
+        layer: Name of the layer.
+        bits: Bit-width to pin it to.
+        solver: A TieredSolver where None.
+    """
+    solver = TieredSolver() if solver is None else solver
+    others = {name: b for name, b in problem.pins.items() if name != layer}
+    free = solver.solve(dataclasses.replace(problem, pins=others))
+    pinned_problem = dataclasses.replace(problem, pins=others | {layer: bits})
+    return PinPrice(layer, bits, solver.solve(pinned_problem), free)
+
+
+def _followers(
+    incumbent: Incumbent,
+    shifts: ConvexifyingShifts | None,
+    limit: float,
+    k: int,
+    stops_at: float | None,
+) -> Iterator[Choices]:
+    """The choices that follow the incumbent's, best first, up to an objective."""
+    program, choice = incumbent.program, incumbent.choice
+    tree = Tree(program, convexify_for(incumbent, shifts))
+    known: dict[tuple[int, ...], float] = {}
+    seen = set()
+    while choice is not None:
+        seen.add(tuple(choice.tolist()))
+        tree.forbid(choice)
+        known |= neighbours(program, choice, k)
+        known = {other: value for other, value in known.items() if other not in seen}
+        choice = _next_best(tree, program, known, limit, stops_at)
+        if choice is not None:
+            yield choice
+
+
+def _next_best(
+    tree: Tree,
+    program: Program,
+    known: dict[tuple[int, ...], float],
+    limit: float,
+    stops_at: float | None,
+) -> Choices | None:
+    """The best choice not forbidden, None where none is within the limit or the time is over."""
+    best_known = min(known, key=lambda other: known[other], default=None)
+    target = limit if best_known is None else min(known[best_known], limit)
+    while True:
+        left_s = None if stops_at is None else max(stops_at - time.perf_counter(), 0.0)
+        flag, choice = tree.search(target, left_s)
+        if flag in TIME_LIMIT:
+            return None
+        if flag != INFEASIBLE and program.is_feasible(choice):
+            return choice
+        if flag == INFEASIBLE:
+            known_is_best = best_known is not None and known[best_known] <= limit
+            return np.array(best_known, dtype=np.int64) if known_is_best else None
+        tree.forbid(choice)
+
+
+def neighbours(program: Program, choice: Choices, k: int, /) -> dict[tuple[int, ...], float]:
+    """The k best feasible choices that are one or two moves away, with their objectives."""
+    table = Neighbourhood(program, choice)
+    found: dict[tuple[int, ...], float] = {}
+    for move in table.ranked_moves(k + 1):
+        other = table.program.variables(choice).copy()
+        for a in move:
+            other[table.decision[a]] = a
+        other -= program.offsets[:-1]
+        found[tuple(other.tolist())] = program.objective(other)
+    return found
+
+
+def _as_solution(incumbent: Incumbent, choice: Choices, best: Solution) -> Solution:
+    """A runner-up; the best one's bound holds for all, so its gap tells how far behind it is."""
+    assignment = incumbent.problem.assignment(incumbent.program.layer_bits(choice))
+    return dataclasses.replace(
+        best,
+        assignment=assignment,
+        status=SolveStatus.GAP_LIMIT,
+        objective=incumbent.problem.matrix.objective(assignment.bits),
+        runtime_s=incumbent.elapsed_s,
+        first_answer_s=incumbent.elapsed_s,
+    )

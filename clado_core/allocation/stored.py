@@ -1,0 +1,87 @@
+"""What is computed from an artifact and kept beside it: its convexifying shifts and its frontier.
+
+``NAME.clado`` has ``NAME.certificate`` (the shifts that make proofs fast) and
+``NAME.frontier.json`` (solved budgets). Both carry the artifact's digest: one that belongs to
+another measurement is not used, since it can always be made again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from clado_core.allocation.frontier import Frontier
+from clado_core.errors import InputError
+from clado_core.files.artifact import artifact_digest, write_atomically
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.solvers.shifts import ConvexifyingShifts
+
+SHIFTS_SUFFIX = ".certificate"
+FRONTIER_SUFFIX = ".frontier.json"
+DIGEST = "artifact_sha256"
+
+logger = logging.getLogger(__name__)
+
+
+def shifts_path(artifact: str | Path, /) -> Path:
+    """Where an artifact's shifts are kept."""
+    return Path(artifact).with_suffix(SHIFTS_SUFFIX)
+
+
+def frontier_path(artifact: str | Path, /) -> Path:
+    """Where an artifact's frontier is kept."""
+    return Path(artifact).with_suffix(FRONTIER_SUFFIX)
+
+
+def save_shifts(shifts: ConvexifyingShifts, artifact: str | Path, /) -> Path:
+    """Write shifts beside their artifact, atomically; returns its path."""
+    path = shifts_path(artifact)
+    metadata = {DIGEST: artifact_digest(artifact)}
+    write_atomically(path, save(dict(shifts.to_arrays()), metadata=metadata))
+    return path
+
+
+def load_shifts(artifact: str | Path, /) -> ConvexifyingShifts | None:
+    """The shifts beside an artifact; None where there are none that belong to it."""
+    path = shifts_path(artifact)
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="np") as file:
+            belongs = (file.metadata() or {}).get(DIGEST) == artifact_digest(artifact)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if belongs:
+            return ConvexifyingShifts.from_arrays(arrays)
+    except (OSError, SafetensorError, InputError) as problem:
+        logger.warning("%s cannot be used (%s).", path, problem)
+        return None
+    logger.warning("%s belongs to another measurement and is not used.", path)
+    return None
+
+
+def save_frontier(frontier: Frontier, artifact: str | Path, path: str | Path | None = None) -> Path:
+    """Write a frontier as JSON, atomically; beside its artifact where no path is given."""
+    path = frontier_path(artifact) if path is None else Path(path)
+    contents = {DIGEST: artifact_digest(artifact), **frontier.to_json()}
+    write_atomically(path, (json.dumps(contents) + "\n").encode())
+    return path
+
+
+def load_frontier(artifact: str | Path, matrix: SensitivityMatrix, /) -> Frontier | None:
+    """The frontier beside an artifact; None where there is none that belongs to it."""
+    path = frontier_path(artifact)
+    if not path.is_file():
+        return None
+    try:
+        contents = json.loads(path.read_text())
+        if contents[DIGEST] == artifact_digest(artifact):
+            return Frontier.from_json(contents, matrix)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as problem:
+        logger.warning("%s cannot be used (%s).", path, problem)
+        return None
+    logger.warning("%s belongs to another measurement and is not used.", path)
+    return None

@@ -1,0 +1,1 @@
+"""Run quantized networks: accuracy, choice by measured loss, evidence."""

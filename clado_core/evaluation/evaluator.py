@@ -1,0 +1,178 @@
+"""What quantized networks do image by image: each assignment is run once and remembered."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from clado_core.data.sources import Samples
+from clado_core.errors import InputError
+from clado_core.networks.inference import (
+    Batch,
+    cross_entropy,
+    default_batch_size,
+    make_batches,
+    measuring,
+    reference_outputs,
+    run_batch,
+)
+from clado_core.networks.load import state_digest
+from clado_core.quantization.inputs import quantizing_inputs
+from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.scheme import BitWidths
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageOutcomes:
+    """What one network does on n images.
+
+    Args:
+        right: Whether each image is classified right, shape (n,).
+        loss: Mean cross-entropy.
+    """
+
+    right: npt.NDArray[np.bool_]
+    loss: float
+
+    @property
+    def top1(self) -> float:
+        """Fraction classified right."""
+        return float(self.right.mean())
+
+
+def image_outcomes(outputs: Sequence[Tensor], batches: Sequence[Batch], /) -> ImageOutcomes:
+    """What logits, one tensor per batch, say of the batches' labels."""
+    pairs = list(zip(outputs, batches, strict=True))
+    right = np.concatenate([(z.argmax(1) == batch.y).cpu().numpy() for z, batch in pairs])
+    loss = sum(float(cross_entropy(z, batch.y, z)) for z, batch in pairs)
+    return ImageOutcomes(right, loss / len(right))
+
+
+class Evaluator:
+    """Evaluates assignments of one network on the same images; known ones are not run again.
+
+    Args:
+        model: On its device; its weights are swapped in place and put back.
+        matrix: What was measured on it: layers, quantizer, and ranges of quantized inputs.
+        samples: Best held out from training and measuring; or the sensitivity set, to choose by.
+        cache: Keeps outcomes as they are found, one JSON object a line; any network's and any
+            data's may share it. A last line that was cut off is ignored.
+        batch_size: Samples per forward; that of ``default_batch_size`` where None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        matrix: SensitivityMatrix,
+        samples: Samples,
+        /,
+        *,
+        cache: Path | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self._model, self._matrix = model, matrix
+        device = next(model.parameters()).device
+        self._batch_size = default_batch_size(device) if batch_size is None else batch_size
+        self._cache = cache
+        self._known = {} if cache is None else _read(cache)
+        self._swap = WeightSwap(model, matrix.layers, matrix.scheme)
+        self._weights_digest = state_digest(model)
+        self._take(samples)
+
+    def on(self, samples: Samples, /) -> Self:
+        """The same on other images; what is known and the quantized weights are shared."""
+        other = copy.copy(self)
+        other._take(samples)
+        return other
+
+    def on_first(self, n: int, /) -> Self:
+        """The same on the first n images (all where there are fewer)."""
+        samples = self._samples
+        return self.on(Samples(samples.x[:n], samples.y[:n], samples.name))
+
+    def __len__(self) -> int:
+        """Images that an assignment is run on."""
+        return len(self._samples)
+
+    def is_known(self, bits: BitWidths | None, /) -> bool:
+        """Whether an assignment need not be run again."""
+        return self._key(bits) in self._known
+
+    def outcomes(self, bits: BitWidths | None, /) -> ImageOutcomes:
+        """Quantize for real and run all images; None leaves the network as it is.
+
+        Raises:
+            MeasurementError: The network cannot run the images.
+            InputError: Labels are not among its classes.
+        """
+        key = self._key(bits)
+        if key not in self._known:
+            found = self._run(bits)
+            self._known[key] = found
+            if self._cache is not None:
+                _append(self._cache, key, found)
+        return self._known[key]
+
+    def _take(self, samples: Samples) -> None:
+        matrix = self._matrix
+        ranges = b"" if matrix.input_ranges is None else matrix.input_ranges.tobytes()
+        about = [self._weights_digest, samples.digest, repr(matrix.scheme)]
+        about += [*matrix.layers.names, repr(matrix.bit_widths), ranges.hex()]
+        self._identity = hashlib.sha256("\n".join(about).encode()).hexdigest()
+        self._samples = samples
+        self._batches = make_batches(self._model, samples, self._batch_size)
+
+    def _run(self, bits: BitWidths | None) -> ImageOutcomes:
+        matrix = self._matrix
+        inside = (self._model, matrix.layers, matrix.bit_widths, matrix.scheme)
+        with (
+            measuring(self._model),
+            quantizing_inputs(*inside, ranges=matrix.input_ranges) as inputs,
+            self._swap as swap,
+        ):
+            swap.inputs = inputs
+            if bits is None:
+                logits = reference_outputs(self._model, self._batches)
+            else:
+                swap.apply(dict(enumerate(bits)))
+                logits = [run_batch(self._model, batch) for batch in self._batches]
+        return image_outcomes(logits, self._batches)
+
+    def _key(self, bits: BitWidths | None) -> str:
+        return hashlib.sha256(f"{self._identity} {bits}".encode()).hexdigest()
+
+
+def _append(cache: Path, key: str, outcomes: ImageOutcomes) -> None:
+    packed = base64.b64encode(np.packbits(outcomes.right).tobytes()).decode()
+    line = {"key": key, "n": len(outcomes.right), "loss": outcomes.loss, "right": packed}
+    try:
+        with cache.open("a", encoding="utf-8") as file:
+            file.write(f"\n{json.dumps(line)}")  # first a new line: the last may be cut off
+    except OSError as problem:
+        raise InputError(f"Cannot write {cache}: {problem.strerror}.") from None
+
+
+def _read(cache: Path) -> dict[str, ImageOutcomes]:
+    if not cache.is_file():
+        return {}
+    found = {}
+    for line in cache.read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(line)
+            packed = np.frombuffer(base64.b64decode(values["right"]), dtype=np.uint8)
+            right = np.unpackbits(packed)[: values["n"]].astype(bool)
+            found[values["key"]] = ImageOutcomes(right, float(values["loss"]))
+        except (ValueError, KeyError, TypeError):
+            continue  # the line that was being written when the program was stopped
+    return found

@@ -1,0 +1,203 @@
+"""Make evidence: measure what is not there yet, then evaluate every choice on held-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from clado_core._version import __version__
+from clado_core.allocation.stored import load_shifts, save_shifts
+from clado_core.evidence.choices import REFERENCES, REFINED, Choice, choice_of
+from clado_core.evidence.record import Evidence, Outcome
+from clado_core.evidence.significance import mcnemar
+from clado_core.files.artifact import load, save_matrix
+from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
+from clado_core.problem.solution import SolveStatus
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.provenance import Provenance
+from clado_core.records.scheme import BitWidths
+from clado_core.solvers.shifts import ConvexifyingShifts, compute_shifts
+
+if TYPE_CHECKING:
+    from clado_core.data.sources import Samples
+    from clado_core.evaluation.evaluator import Evaluator
+    from clado_core.networks.load import LoadedModel
+    from clado_core.sensitivity import MeasurementSettings
+
+OnProgress = Callable[[int, int], None]
+
+
+def measured(
+    path: Path,
+    model: LoadedModel,
+    samples: Samples,
+    settings: MeasurementSettings,
+    /,
+    *,
+    selection: Literal["all", "paper"],
+    seed: int,
+    on_progress: OnProgress,
+) -> SensitivityMatrix:
+    """The artifact at a path; measured and stored now where there is none.
+
+    Args:
+        path: Ends in ``.clado``; losses of a stopped measurement are kept beside it.
+        model: The network; an artifact that is there must be of its weights.
+        samples: The sensitivity set that ``seed`` drew.
+        settings: How to measure.
+        selection: As for ``find_layers``.
+        on_progress: Called with (losses known, losses in all so far).
+    """
+    from clado_core.networks.discovery import find_layers
+    from clado_core.networks.load import require_weights
+    from clado_core.sensitivity import measure
+    from clado_core.sensitivity.journal import SUFFIX as PARTIAL
+
+    if path.is_file():
+        require_weights(model, matrix := load(path))
+        return matrix
+    journal = path.with_name(path.name + PARTIAL)
+    matrix = measure(
+        model.module,
+        find_layers(model.module, samples.x[:1], selection=selection),
+        samples,
+        settings=settings,
+        name=path.stem,
+        origin=Provenance(model=model.spec, seed=seed),
+        journal=journal,
+        on_progress=on_progress,
+    )
+    save_matrix(matrix, path)
+    journal.unlink(missing_ok=True)
+    return matrix
+
+
+def shifts_of(
+    path: Path, matrix: SensitivityMatrix, /, *, on_progress: OnProgress
+) -> ConvexifyingShifts:
+    """The convexification beside an artifact; made and stored now where there is none."""
+    known = load_shifts(path)
+    if known is None:
+        known = compute_shifts(
+            matrix, on_progress=lambda made, total: on_progress(len(made.sizes_bits), total)
+        )
+        save_shifts(known, path)
+    return known
+
+
+def refined(
+    model: LoadedModel,
+    matrix: SensitivityMatrix,
+    samples: Samples,
+    budgets: Sequence[float],
+    /,
+    *,
+    k: int,
+    shifts: ConvexifyingShifts,
+    cache: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> list[Choice]:
+    """At each budget, the assignment of least measured loss on the sensitivity set.
+
+    Args:
+        model: The network that was measured.
+        matrix: What predicts losses.
+        samples: The sensitivity set.
+        budgets: Average bits per searched weight.
+        k: As for ``refine``.
+        shifts: Of the matrix.
+        cache: As for ``Evaluator``.
+        on_progress: Called with (budgets done, budgets in all).
+    """
+    from clado_core.evaluation.evaluator import Evaluator
+    from clado_core.evaluation.refine import refine
+
+    evaluator = Evaluator(model.module, matrix, samples, cache=cache)
+    found = []
+    for done, budget in enumerate(budgets, start=1):
+        limit = bits_for_average(budget, matrix.layers)
+        problem = AllocationProblem(matrix, budget_bits=limit)
+        best = refine(problem, evaluator, k=k, shifts=shifts).assignment
+        found.append(choice_of(matrix, REFINED, budget, best.bits, SolveStatus.HEURISTIC))
+        if on_progress is not None:
+            on_progress(done, len(budgets))
+    return found
+
+
+def evaluated(
+    model: LoadedModel,
+    matrix: SensitivityMatrix,
+    images: tuple[Samples, Samples],
+    choices: Sequence[Choice],
+    /,
+    *,
+    digests: dict[str, str],
+    cache: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> Evidence:
+    """Quantize every choice for real and run it.
+
+    Args:
+        model: The network that was measured.
+        matrix: What predicts losses.
+        images: The sensitivity set, and images neither trained nor measured on.
+        choices: Equal assignments are run once.
+        digests: Of the artifacts, by what they are.
+        cache: As for ``Evaluator``.
+        on_progress: Called with (assignments done, assignments in all).
+    """
+    import torch
+
+    from clado_core.evaluation.evaluator import Evaluator
+
+    samples, held_out = images
+    evaluator = Evaluator(model.module, matrix, held_out, cache=cache)
+    seen = evaluator.on(samples)
+    reference = evaluator.outcomes(None)
+    _run_all((evaluator, seen), choices, on_progress)
+    return Evidence(
+        name=matrix.name,
+        network=model.spec,
+        digests={"weights": model.weights_sha256, "data": held_out.digest, **digests},
+        n=len(held_out),
+        float_top1=reference.top1,
+        float_loss=reference.loss,
+        outcomes=tuple(_outcomes(choices, evaluator, seen)),
+        versions={"clado_core": __version__, "torch": torch.__version__},
+    )
+
+
+def _run_all(
+    evaluators: tuple[Evaluator, ...], choices: Sequence[Choice], on_progress: OnProgress | None
+) -> None:
+    def is_known(bits: BitWidths) -> bool:
+        return all(evaluator.is_known(bits) for evaluator in evaluators)
+
+    wanted = list(dict.fromkeys(choice.bits for choice in choices))
+    wanted.sort(key=is_known, reverse=True)
+    if on_progress is not None:
+        on_progress(sum(map(is_known, wanted)), len(wanted))
+    for k, bits in enumerate(wanted):
+        for evaluator in evaluators:
+            evaluator.outcomes(bits)
+        if on_progress is not None:
+            on_progress(k + 1, len(wanted))
+
+
+def _outcomes(choices: Sequence[Choice], evaluator: Evaluator, seen: Evaluator) -> list[Outcome]:
+    from clado_core.evaluation.evaluate import wilson_interval
+
+    references = {(c.method, c.budget): c.bits for c in choices if c.method in REFERENCES}
+    found = []
+    for choice in sorted(choices, key=lambda each: each.budget):
+        outcomes = evaluator.outcomes(choice.bits)
+        paired = {
+            method: mcnemar(evaluator.outcomes(bits).right, outcomes.right)
+            for (method, budget), bits in references.items()
+            if budget == choice.budget and method != choice.method
+        }
+        interval = wilson_interval(int(outcomes.right.sum()), len(outcomes.right))
+        seen_loss = seen.outcomes(choice.bits).loss
+        found.append(Outcome(choice, outcomes.top1, interval, outcomes.loss, seen_loss, paired))
+    return found

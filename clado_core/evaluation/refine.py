@@ -1,0 +1,170 @@
+"""Choose by measured loss: the prediction's best assignments and their neighbours are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clado_core.allocation.k_best import k_best, neighbours
+from clado_core.allocation.methods import MEASURED_ALONG, allocate
+from clado_core.data.sources import load_data
+from clado_core.errors import InputError
+from clado_core.evaluation.evaluator import Evaluator
+from clado_core.networks.inference import choose_device, place
+from clado_core.networks.load import load_model, require_weights
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.problem.program import compile_program
+from clado_core.records.assignment import Assignment
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.scheme import BitWidths
+from clado_core.solvers.shifts import ConvexifyingShifts
+
+MAX_ROUNDS = 12
+"""Times that the search may move on to a better neighbour's neighbours."""
+TIME_LIMIT_S = 10.0
+"""Of each solve: what is not proven by then is run all the same."""
+SCREENED = 12
+"""For each neighbour that is run, so many are run on a part of the images."""
+SCREEN_SHARE, SCREEN_LEAST = 8, 64
+"""That part: one in so many of the images, and no fewer than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """What choosing by measured loss found.
+
+    Args:
+        assignment: The one of least measured loss.
+        loss: Its mean loss on the images it was chosen by.
+        predicted_best: The assignment of least predicted loss, where the search started.
+        predicted_best_loss: Measured likewise.
+        evaluated: How many assignments were run on all images.
+        screened: How many were run on a part of them, to say which deserve all.
+    """
+
+    assignment: Assignment
+    loss: float
+    predicted_best: Assignment
+    predicted_best_loss: float
+    evaluated: int
+    screened: int
+
+
+def refine(
+    problem: AllocationProblem,
+    evaluator: Evaluator,
+    /,
+    *,
+    k: int,
+    shifts: ConvexifyingShifts | None = None,
+    time_limit_s: float = TIME_LIMIT_S,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Refinement:
+    """Run the k best assignments and what other methods choose; then neighbours of the best.
+
+    Other methods are those that need no more than the matrix. Neighbours are one move or one swap
+    away, within the budgets. The best of them by predicted loss are run on a part of the images,
+    and the k best of these on all; so on from a better one, until there is none.
+
+    Args:
+        problem: Its budgets and wishes hold for everything that is run.
+        evaluator: Of the measured network, on the sensitivity set.
+        k: How many of the best, and of each one's neighbours, are run on all images.
+        shifts: As for DaqpSolver.
+        time_limit_s: Of finding the k best by prediction, and of each other method; where the k
+            are not proven within it, neighbours of the best known take their place.
+        on_progress: Called with (assignments run, of so many so far; a better one adds its
+            neighbours).
+    """
+    best_known = k_best(problem, k=k, shifts=shifts, time_limit_s=time_limit_s)
+    ranked = [each.assignment.bits for each in best_known]
+    ranked += [] if len(ranked) == k else list(_around(problem, ranked[0], k - len(ranked)))
+    rivals = list(_rivals(problem, time_limit_s))
+    screen = evaluator.on_first(max(SCREEN_LEAST, len(evaluator) // SCREEN_SHARE))
+    measured: dict[BitWidths, float] = {}
+    screened: dict[BitWidths, float] = {}
+
+    def run(
+        candidates: Sequence[BitWidths], by: Evaluator, losses: dict[BitWidths, float]
+    ) -> list[BitWidths]:
+        left = [bits for bits in dict.fromkeys(candidates) if bits not in losses]
+        total = len(measured) + len(screened) + len(left)
+        for bits in left:
+            losses[bits] = by.outcomes(bits).loss
+            if on_progress is not None:
+                on_progress(len(measured) + len(screened), total)
+        return sorted(candidates, key=lambda bits: losses[bits])
+
+    best = run(ranked + rivals, evaluator, measured)[0]
+    for _ in range(MAX_ROUNDS):
+        around = [b for b in _around(problem, best, SCREENED * k) if b not in measured]
+        deserving = run(around, screen, screened)[:k]
+        before, best = best, run([best, *deserving], evaluator, measured)[0]
+        if best == before:
+            break
+    return Refinement(
+        problem.assignment(best),
+        measured[best],
+        problem.assignment(ranked[0]),
+        measured[ranked[0]],
+        len(measured),
+        len(screened),
+    )
+
+
+def sensitivity_evaluator(
+    matrix: SensitivityMatrix,
+    /,
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    data: str | None = None,
+) -> Evaluator:
+    """Runs the network that was measured, on the images it was measured on.
+
+    Args:
+        matrix: The artifact.
+        model: The network, where the artifact does not name it.
+        weights: As for ``load_model``.
+        data: As for ``load_data``, where the artifact does not name it.
+
+    Raises:
+        InputError: The network or the data is not named, or the data's training part gives other
+            images than were measured on.
+        ArtifactError: The weights are others than were measured.
+    """
+    about = matrix.provenance
+    spec, source = model or about.model, data or about.data
+    if spec is None or source is None or about.n_samples is None:
+        raise InputError(
+            f"'{matrix.name}' does not say which network and data it was measured with: give "
+            "--model and --data."
+        )
+    loaded = load_model(spec, weights)
+    require_weights(loaded, matrix)
+    place(loaded.module, choose_device("auto"))
+    samples = load_data(source).sensitivity_set(about.n_samples, seed=about.seed or 0)
+    if about.data_sha256 not in (None, samples.digest):
+        raise InputError(
+            f"The images of {source} are not those '{matrix.name}' was measured on; give the "
+            "same data."
+        )
+    return Evaluator(loaded.module, matrix, samples)
+
+
+def _rivals(problem: AllocationProblem, time_limit_s: float) -> Iterator[BitWidths]:
+    """What the other methods choose that this matrix was measured for."""
+    measured_along = [name for name in MEASURED_ALONG if name in problem.matrix.diagonals]
+    for method in ("diagonal", "block", *measured_along):
+        yield allocate(problem, method=method, time_limit_s=time_limit_s).assignment.bits
+    yield allocate(problem, psd=True, time_limit_s=time_limit_s).assignment.bits
+
+
+def _around(problem: AllocationProblem, bits: BitWidths, k: int) -> Iterator[BitWidths]:
+    """The k best feasible neighbours of an assignment by predicted loss, best first."""
+    program = compile_program(problem)
+    found = neighbours(program, program.choice_of(bits), k)
+    for choice in sorted(found, key=lambda other: found[other])[:k]:
+        yield program.layer_bits(np.array(choice, dtype=np.int64))

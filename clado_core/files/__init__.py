@@ -1,0 +1,1 @@
+"""What lies on disk: artifacts, assignments, and matrices measured elsewhere."""

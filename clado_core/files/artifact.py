@@ -1,0 +1,217 @@
+"""Artifacts: one ``NAME.clado`` file per measured matrix, in the safetensors container.
+
+The file holds float arrays and, in the container's string metadata, a JSON header and the
+SHA-256 of both. Nothing in it is executed on reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from clado_core.errors import ArtifactCorruptError, ArtifactError, ArtifactVersionError, CladoError
+from clado_core.records.layers import LayerInfo, LayerTable
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.provenance import Provenance
+from clado_core.records.scheme import QuantizationScheme
+
+SCHEMA = "clado-sensitivity"
+SCHEMA_VERSION = 2
+SUFFIX = ".clado"
+DIAGONAL = "diagonal."
+"""Prefix of the optional arrays of other methods' sensitivities."""
+PARTS = "part_G_upper"
+"""Upper triangles of the parts' matrices, float32: most of a file's bytes."""
+
+
+def save_matrix(matrix: SensitivityMatrix, path: str | Path, /) -> str:
+    """Write an artifact atomically: the final name appears only once the file is complete.
+
+    Args:
+        matrix: What to store.
+        path: Its name; the folder must exist.
+
+    Returns:
+        The artifact's digest, hexadecimal SHA-256 of its contents; equal contents, equal digest.
+
+    Raises:
+        ArtifactError: The file cannot be written.
+    """
+    header = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "name": matrix.name,
+        "bit_widths": list(matrix.bit_widths),
+        "base_loss": matrix.base_loss,
+        "scheme": asdict(matrix.scheme),
+        "provenance": matrix.provenance.to_json(),
+        "layers": [asdict(layer) for layer in matrix.layers.layers],
+        "other_bytes": matrix.layers.other_bytes,
+    }
+    arrays: dict[str, npt.NDArray[Any]] = {"G": matrix.G} | {
+        DIAGONAL + k: v for k, v in matrix.diagonals.items()
+    }
+    if matrix.part_G is not None and matrix.part_weights is not None:
+        rows, columns = np.triu_indices(len(matrix.G))
+        arrays[PARTS] = np.ascontiguousarray(matrix.part_G[:, rows, columns], dtype=np.float32)
+        arrays["part_weights"] = matrix.part_weights
+    if matrix.input_ranges is not None:
+        arrays["input_ranges"] = matrix.input_ranges
+    text = json.dumps(header, sort_keys=True)
+    digest = _digest(text, arrays)
+    write_atomically(path, save(arrays, metadata={"header": text, "sha256": digest}))
+    return digest
+
+
+def load(path: str | Path, /) -> SensitivityMatrix:
+    """Read an artifact and check it whole.
+
+    Args:
+        path: A ``.clado`` file.
+
+    Raises:
+        ArtifactCorruptError: Truncated, changed, or a field is missing; the sentence names it.
+        ArtifactVersionError: Written by a newer schema.
+        ArtifactError: There is no such file, or it cannot be read.
+    """
+    path = Path(path)
+    metadata, arrays = _read_container(path)
+    header = _parsed_header(path, metadata)
+    if metadata.get("sha256") != _digest(metadata["header"], arrays):
+        raise ArtifactCorruptError(
+            f"{path.name}: the field 'sha256' does not match the contents, so the file was "
+            "changed or damaged after it was written; restore it or measure again."
+        )
+    try:
+        return SensitivityMatrix(
+            name=header["name"],
+            G=arrays["G"],
+            layers=LayerTable(
+                tuple(
+                    LayerInfo(**{**layer, "shape": tuple(layer["shape"])})
+                    for layer in header["layers"]
+                ),
+                other_bytes=header["other_bytes"],
+            ),
+            bit_widths=tuple(header["bit_widths"]),
+            base_loss=header["base_loss"],
+            scheme=QuantizationScheme(**header["scheme"]),
+            provenance=Provenance.from_json(header["provenance"]),
+            diagonals={
+                name.removeprefix(DIAGONAL): array
+                for name, array in arrays.items()
+                if name.startswith(DIAGONAL)
+            },
+            part_G=_parts(arrays),
+            part_weights=arrays.get("part_weights"),
+            input_ranges=arrays.get("input_ranges"),
+        )
+    except KeyError as missing:
+        raise ArtifactCorruptError(
+            f"{path.name}: the field {missing} is missing; measure again."
+        ) from None
+    except (TypeError, ValueError, CladoError) as problem:
+        raise ArtifactCorruptError(f"{path.name}: a field cannot be used: {problem}") from None
+
+
+def artifact_digest(path: str | Path, /) -> str:
+    """The digest stored in an artifact, read without its arrays; caches key by it."""
+    path = Path(path)
+    metadata, _ = _read_container(path, arrays=False)
+    return metadata.get("sha256", "")
+
+
+def write_atomically(path: str | Path, data: bytes, /) -> None:
+    """Write bytes under a temporary name beside ``path``, then rename.
+
+    Raises:
+        ArtifactError: The folder is missing or read-only, or the disk is full.
+    """
+    path = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+        )
+    except OSError as problem:
+        raise ArtifactError(f"Cannot write {path}: {problem.strerror}.") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as problem:
+        raise ArtifactError(f"Cannot write {path}: {problem.strerror}.") from None
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _read_container(
+    path: Path, *, arrays: bool = True
+) -> tuple[Mapping[str, str], dict[str, npt.NDArray[np.float64]]]:
+    if not path.is_file():
+        raise ArtifactError(f"There is no artifact {path}.")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            names = list(file.keys()) if arrays else []
+            return metadata, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, struct.error) as problem:
+        raise ArtifactCorruptError(
+            f"{path.name} is not a complete artifact ({problem}); restore it or measure again."
+        ) from None
+    except OSError as problem:
+        raise ArtifactError(f"Cannot read {path}: {problem.strerror or problem}.") from None
+
+
+def _parsed_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        header = json.loads(metadata["header"])
+        schema, version = header["schema"], int(header["schema_version"])
+    except (KeyError, TypeError, ValueError):
+        raise ArtifactCorruptError(
+            f"{path.name}: the field 'header' is missing or not JSON, so this is no CLADO artifact."
+        ) from None
+    if schema != SCHEMA:
+        raise ArtifactCorruptError(
+            f"{path.name}: the field 'schema' is '{schema}', expected '{SCHEMA}'."
+        )
+    if version > SCHEMA_VERSION:
+        raise ArtifactVersionError(
+            f"{path.name}: the field 'schema_version' is {version}, and this program reads up to "
+            f"{SCHEMA_VERSION}; upgrade it or measure again.",
+            found=version,
+            expected=SCHEMA_VERSION,
+        )
+    return dict(header)
+
+
+def _parts(arrays: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64] | None:
+    if PARTS not in arrays:
+        return arrays.get("part_G")  # schema version 1 kept them whole
+    upper, n = arrays[PARTS], len(arrays["G"])
+    rows, columns = np.triu_indices(n)
+    parts = np.zeros((len(upper), n, n))
+    parts[:, rows, columns] = parts[:, columns, rows] = upper
+    return parts
+
+
+def _digest(header: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()

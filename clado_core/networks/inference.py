@@ -1,0 +1,167 @@
+"""Run a network over samples: eval mode, fixed batches, and losses summed in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clado_core.data.sources import Samples
+from clado_core.errors import InputError, MeasurementError
+
+LossFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(outputs, labels, the float network's outputs) of one batch → sum over its samples, float64."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Inputs, shape (n, C, H, W), and labels, shape (n,), on the device."""
+
+    x: Tensor
+    y: Tensor
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor, reference: Tensor, /) -> Tensor:
+    """−Σ log p(label); outputs are logits of shape (n, classes)."""
+    return F.cross_entropy(outputs.double(), labels, reduction="sum")
+
+
+def kl_divergence(outputs: Tensor, labels: Tensor, reference: Tensor, /) -> Tensor:
+    """Σ KL(p_float ‖ p_quantized); needs no labels and is 0 for the float network."""
+    log_p, log_q = reference.double().log_softmax(1), outputs.double().log_softmax(1)
+    return F.kl_div(log_q, log_p, reduction="sum", log_target=True)
+
+
+LOSSES: dict[str, LossFunction] = {"ce": cross_entropy, "kl": kl_divergence}
+
+
+def choose_device(name: str, /) -> torch.device:
+    """The device of "auto", "cpu" or "cuda"; raises InputError where there is no GPU."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"Unknown device '{name}': choose one of auto, cpu, cuda.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("There is no CUDA device here; use --device cpu or auto.")
+    on_gpu = name == "cuda" or (name == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if on_gpu else "cpu")
+
+
+def default_batch_size(device: torch.device, /) -> int:
+    """Samples per forward: on a CPU what stays in its caches (1.2 to 2.2 times as fast as 256)."""
+    return 64 if device.type == "cpu" else 256
+
+
+DEVICE_TOLERANCE = 1e-4
+"""Mean losses on CPU and GPU, and in both memory formats, agree to this: sums are taken in another
+order, in float32 without TF32."""
+
+
+def place(model: nn.Module, device: torch.device, /, *, channels_last: bool = True) -> None:
+    """Move a network to a device, in place.
+
+    Args:
+        model: Its inputs follow in ``make_batches``.
+        device: As of ``choose_device``.
+        channels_last: Channels innermost in memory: what GPUs are fastest with, and CPUs too (1.1
+            to 2.5 times as fast for networks of 8×8 to 224×224 pixels, measured).
+    """
+    model.to(device)
+    for parameter in model.parameters():
+        if parameter.ndim == 4 and channels_last:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def is_channels_last(model: nn.Module, /) -> bool:
+    """Whether a network's convolutions were placed with channels innermost."""
+    return any(
+        p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last)
+        for p in model.parameters()
+    )
+
+
+def make_batches(model: nn.Module, samples: Samples, batch_size: int, /) -> list[Batch]:
+    """Split samples in their order, on the model's device, in its type and memory format."""
+    if batch_size < 1:
+        raise InputError(f"The batch size must be 1 or more, not {batch_size}.")
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), samples.x)
+    x = samples.x.to(parameter.device, parameter.dtype)
+    if is_channels_last(model):
+        x = x.contiguous(memory_format=torch.channels_last)
+    y = samples.y.to(parameter.device)
+    pieces = zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True)
+    return [Batch(*piece) for piece in pieces]
+
+
+@contextmanager
+def measuring(model: nn.Module, /) -> Iterator[None]:
+    """Eval mode without gradients or TF32, so that losses repeat; modes are put back after."""
+    modes = {module: module.training for module in model.modules()}
+    precision = torch.get_float32_matmul_precision()
+    model.eval()
+    try:
+        torch.set_float32_matmul_precision("highest")
+        with (
+            torch.no_grad(),
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            ),
+        ):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        for module, training in modes.items():
+            module.training = training
+
+
+def run_batch(model: nn.Module, batch: Batch, /) -> Tensor:
+    """Outputs of one batch, shape (n, classes).
+
+    Raises:
+        MeasurementError: The network cannot run these inputs or gives no such tensor.
+    """
+    with running(batch.x):
+        # A copy, for networks that change their input in place.
+        return require_scores(model(batch.x.clone()))
+
+
+@contextmanager
+def running(x: Tensor, /) -> Iterator[None]:
+    """Turns a failure inside the network's own code into one sentence, a MeasurementError."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError) as problem:
+        reason = (str(problem) or type(problem).__name__).splitlines()[0]
+        raise MeasurementError(
+            f"The network cannot run inputs of shape {tuple(x.shape)}: {reason}"
+        ) from None
+
+
+def require_scores(outputs: object, /) -> Tensor:
+    """The outputs, if they are class scores of shape (n, classes); else a MeasurementError."""
+    if isinstance(outputs, Tensor) and outputs.ndim == 2:
+        return outputs
+    what = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    raise MeasurementError(
+        f"The network returns {what}; expected class scores of shape (N, classes)."
+    )
+
+
+def reference_outputs(model: nn.Module, batches: list[Batch], /) -> list[Tensor]:
+    """Outputs of the float network, batch by batch; checks that labels are among its classes."""
+    outputs = [run_batch(model, batch) for batch in batches]
+    require_classes(outputs[0].shape[1], batches)
+    return outputs
+
+
+def require_classes(classes: int, batches: list[Batch], /) -> None:
+    """Raises InputError where a label is outside the network's classes."""
+    largest = max(int(batch.y.max()) for batch in batches)
+    if largest >= classes:
+        raise InputError(
+            f"The data has class {largest}, but the network knows classes 0 to {classes - 1}; "
+            "give data of the network's own classes."
+        )

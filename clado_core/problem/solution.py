@@ -1,0 +1,90 @@
+"""What a solve gives back: an assignment, how good it is, and who says so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from clado_core.records.assignment import Assignment
+from clado_core.records.matrix import LOSS_PER_OBJECTIVE
+from clado_core.records.scheme import bits_to_json
+
+
+class SolveStatus(Enum):
+    """How a solve ended; the value is the sentence shown to users, ``code`` the one in files."""
+
+    OPTIMAL = "Proven optimal."
+    GAP_LIMIT = "Proven to be within the gap that was asked for."
+    TIME_LIMIT = "Best found within the time limit; the gap says how far the optimum can be."
+    HEURISTIC = "Approximate: a good answer that is not proven optimal."
+
+    @property
+    def code(self) -> str:
+        """Name in JSON: "optimal", "gap_limit", "time_limit" or "heuristic"."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """One assignment and what is proven about it, always in terms of the measured G.
+
+    Args:
+        assignment: The chosen bit-widths.
+        status: How the solve ended.
+        objective: x'Gx of the assignment on the measured G, recomputed from the assignment.
+        bound: No feasible assignment has a smaller x'Gx; −inf where nothing is proven.
+        method: "clado", "diagonal", "block", "uniform", ...: what was minimized.
+        solver: Who found it and, where proven, who proved it, such as "scip".
+        runtime_s: Wall time of the whole solve.
+        first_answer_s: Wall time until the first feasible assignment.
+    """
+
+    assignment: Assignment
+    status: SolveStatus
+    objective: float
+    bound: float
+    method: str
+    solver: str
+    runtime_s: float
+    first_answer_s: float
+
+    @property
+    def predicted_loss_increase(self) -> float:
+        """Half of x'Gx: a quadratic prediction, not a measured loss."""
+        return LOSS_PER_OBJECTIVE * self.objective
+
+    @property
+    def gap(self) -> float | None:
+        """Relative optimality gap (objective − bound)/|objective|; None without a bound."""
+        return relative_gap(self.objective, self.bound)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; the keys are listed in the README."""
+        chosen = self.assignment
+        return {
+            "assignment": {k: bits_to_json(b) for k, b in chosen.by_layer().items()},
+            "status": self.status.code,
+            "objective": self.objective,
+            "predicted_loss_increase": self.predicted_loss_increase,
+            "bound": self.bound if math.isfinite(self.bound) else None,
+            "gap": self.gap,
+            "size_bits": chosen.size_bits,
+            "size_bytes": chosen.size_bytes,
+            "avg_bits": chosen.avg_bits,
+            "bops": chosen.bops,
+            "runtime_s": self.runtime_s,
+            "first_answer_s": self.first_answer_s,
+            "solver": self.solver,
+            "method": self.method,
+        }
+
+
+def relative_gap(objective: float, bound: float, /) -> float | None:
+    """(objective − bound)/|objective|, 0 where both are equal, None where it is not finite."""
+    if objective == bound:
+        return 0.0
+    if objective == 0 or not math.isfinite(bound):
+        return None
+    return (objective - bound) / abs(objective)

@@ -1,0 +1,1 @@
+"""Integers for weights and inputs, swapped into a network and out of it."""

@@ -1,0 +1,122 @@
+"""Quantize layers of a network in place, their inputs too where asked, and undo it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from clado_core.errors import InputError, MeasurementError
+from clado_core.quantization.inputs import InputQuantizer
+from clado_core.quantization.weights import QuantizedWeight, dequantize, quantize
+from clado_core.records.layers import LayerInfo, LayerTable
+from clado_core.records.scheme import QuantizationScheme, input_bits, weight_bits
+
+
+class WeightSwap:
+    """Holds the original weights of a network's searched layers and swaps quantized ones in.
+
+    The network is never copied: only the slices of its parameters that change are written. As a
+    context manager it puts every original back at the end, whatever happened.
+
+    Args:
+        model: Its parameters are written in place.
+        layers: The searched layers; they must be this network's.
+        scheme: The quantizer.
+        inputs: Quantizes the inputs of the same layers; None where they stay float.
+
+    Raises:
+        InputError: A layer's parameter is missing or has another shape.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: LayerTable,
+        scheme: QuantizationScheme,
+        /,
+        *,
+        inputs: InputQuantizer | None = None,
+    ) -> None:
+        self.inputs = inputs
+        self._layers = layers
+        self._scheme = scheme
+        self._slices = [_slice(model, layer) for layer in layers.layers]
+        self._originals = [part.clone() for part in self._slices]
+        self._quantized: dict[tuple[int, int], QuantizedWeight] = {}
+        self._current: dict[int, int] = {}
+
+    @property
+    def n_layers(self) -> int:
+        """Number of searched layers."""
+        return len(self._slices)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.apply({})
+
+    def apply(self, bits: Mapping[int, int], /) -> None:
+        """Make exactly these layers quantized and all others original.
+
+        Args:
+            bits: Position of a layer → its bit-width or joint choice; only differences are
+                written.
+        """
+        if self.inputs is not None:
+            acts = {i: input_bits(b) or self._scheme.act_bits for i, b in bits.items()}
+            self.inputs.apply({i: act for i, act in acts.items() if act is not None})
+        for i in [i for i in self._current if i not in bits]:
+            self._slices[i].copy_(self._originals[i])
+            del self._current[i]
+        for i, b in bits.items():
+            if self._current.get(i) != b:
+                self._current[i] = b
+                self._slices[i].copy_(dequantize(self.quantized(i, b)))
+
+    def change(self, layer: int, bits: int, /) -> Tensor:
+        """Q(w) − w of a layer, in the weight's shape and type."""
+        original = self._originals[layer]
+        return dequantize(self.quantized(layer, bits)).to(original) - original
+
+    def quantized(self, layer: int, bits: int, /) -> QuantizedWeight:
+        """A layer's weight as integers and scales; made once per bit-width and kept.
+
+        Raises:
+            MeasurementError: The weight holds NaN or infinite values.
+        """
+        bits = weight_bits(bits)
+        if (layer, bits) not in self._quantized:
+            try:
+                made = quantize(self._originals[layer], bits, self._scheme)
+            except InputError as problem:
+                name = self._layers.names[layer]
+                raise MeasurementError(f"'{name}': {problem}", layer=name, bits=bits) from None
+            self._quantized[layer, bits] = made
+        return self._quantized[layer, bits]
+
+
+def _slice(model: nn.Module, layer: LayerInfo) -> Tensor:
+    try:
+        parameter = model.get_parameter(layer.parameter)
+    except AttributeError:
+        raise InputError(
+            f"The network has no parameter '{layer.parameter}' for the layer '{layer.name}'; give "
+            "the network that was measured."
+        ) from None
+    part = parameter.data[layer.row_start : layer.row_start + layer.out_channels]
+    if part.shape != torch.Size(layer.shape):
+        raise InputError(
+            f"The layer '{layer.name}' has weight shape {tuple(part.shape)}, expected "
+            f"{layer.shape}; give the network that was measured."
+        )
+    return part

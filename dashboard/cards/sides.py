@@ -1,0 +1,181 @@
+"""The two sides of Compare: networks, or ways to choose for one network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from clado_core import SensitivityMatrix, Solution
+from dashboard.figures.accuracy import CLADO, NAMES, Run
+from dashboard.figures.compare import Side, side
+from dashboard.figures.compare_measured import MeasuredSide, measured_side
+from dashboard.figures.series import METHOD_NAMES, UNIFORM
+from dashboard.known import artifacts, other_methods
+from dashboard.known.artifacts import Artifact, Catalog
+from dashboard.known.measured_choices import measured
+from dashboard.rules import Rules
+from dashboard.scale import budget_bits
+from dashboard.state import view_state
+from dashboard.state.view_state import MODEL, ViewState
+
+VIEW, A, B = "view", "a", "b"
+NETWORKS, CHOICES = "Networks", "Choices"
+PIN = "Pin "
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One side.
+
+    Args:
+        name: As in the selector.
+        matrix: The network's sensitivities.
+        reference: The network's best choices over all sizes, which loss is normalised by.
+        front: This side's choices over all sizes.
+        here: Its choice at the current budget, or the pinned one.
+        runs: Its choices that were run, in order of size.
+        top1: Measured share classified correctly by ``here``, or None.
+        float_top1: Likewise by the float network.
+    """
+
+    name: str
+    matrix: SensitivityMatrix
+    reference: tuple[Solution, ...]
+    front: tuple[Solution, ...]
+    here: Solution
+    runs: tuple[Run, ...] = ()
+    top1: float | None = None
+    float_top1: float | None = None
+
+
+def controls(catalog: Catalog, /) -> None:
+    """Which two; here because bound widgets must be drawn by the entry script.
+
+    The network chosen above is side A of two networks, and the network of two choices.
+    """
+    with st.container(horizontal=True, vertical_alignment="center"):
+        view = st.segmented_control(
+            "Compare",
+            [NETWORKS, CHOICES],
+            default=NETWORKS,
+            required=True,
+            key=VIEW,
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        if view == CHOICES:
+            options = choices(view_state.current())
+            _select(A, options, 0)
+            st.button("Swap", icon=":material/swap_horiz:", on_click=_swap, args=(A,))
+            _select(B, options, 1)
+            return
+        names = list(catalog.artifacts)
+        other = next((n for n in names if n != st.session_state[MODEL]), names[0])
+        st.markdown(f"**A** {st.session_state[MODEL]}", width="content")
+        st.button("Swap", icon=":material/swap_horiz:", on_click=_swap, args=(MODEL,))
+        st.markdown("**B**", width="content")
+        _select(B, names, names.index(other))
+
+
+def choices(state: ViewState, /) -> list[str]:
+    """Ways to choose for one network, pins included."""
+    pins = [f"{PIN}{i + 1}" for i in range(len(state.pins))]
+    others = [METHOD_NAMES[method] for method in other_methods.methods(state.matrix)]
+    return [CLADO, *others, UNIFORM, *pins]
+
+
+def both(state: ViewState, /) -> tuple[Contender, Contender]:
+    """Solve both sides at the current budget, moved into each network's range."""
+    known = artifacts.find().artifacts
+    if st.session_state[VIEW] == CHOICES:
+        first, second = (st.session_state[key] for key in (A, B))
+        return _choice(state, first), _choice(state, second)
+    other = known[st.session_state[B]]
+    return (
+        _network(state.artifact, state.rules, state.avg_bits),
+        _network(other, state.rules if other == state.artifact else Rules(), state.avg_bits),
+    )
+
+
+def normalised(own: Contender, /) -> Side:
+    """Losses as fractions of the range that the network's full method spans."""
+    losses = [s.predicted_loss_increase for s in own.reference]
+    return side(
+        own.name,
+        own.matrix,
+        own.front,
+        own.here,
+        loss_range=(min(losses), max(losses)),
+        joined=own.name != UNIFORM,
+    )
+
+
+def measured_of(own: Contender, /) -> MeasuredSide | None:
+    """Its measured accuracy over sizes, where there is any."""
+    if not own.runs or own.float_top1 is None:
+        return None
+    return measured_side(own.name, own.matrix, own.runs, own.float_top1)
+
+
+def _network(artifact: Artifact, rules: Rules, avg_bits: float) -> Contender:
+    known = artifacts.answers(artifact, rules)
+    asked = budget_bits(known.matrix, avg_bits)
+    here = known.quick(max(known.least_bits, min(asked, known.most_bits)), thorough=True)
+    front = known.front()
+    return _with_runs(Contender(artifact.name, known.matrix, front, front, here), artifact, CLADO)
+
+
+def _choice(state: ViewState, method: str) -> Contender:
+    artifact, rules, bits = state.artifact, state.rules, state.budget_bits
+    reference = state.answers.front()
+    front, here = reference, state.answers.quick(bits, thorough=True)
+    minimized = {METHOD_NAMES[m]: m for m in other_methods.methods(state.matrix)}
+    if method in minimized:
+        front = other_methods.front_of(minimized[method], artifact, rules)
+        here = other_methods.choice_of(minimized[method], artifact, bits, rules)
+    elif method == UNIFORM:
+        front = tuple(other_methods.uniform(state.matrix))
+        here = _largest_within(front, bits)
+    elif method.startswith(PIN):
+        here = state.pins[int(method.removeprefix(PIN)) - 1]
+    return _with_runs(Contender(method, state.matrix, reference, front, here), artifact, method)
+
+
+def _with_runs(own: Contender, artifact: Artifact, method: str) -> Contender:
+    """What was measured of it; its choice at this budget may have been run for another method."""
+    found = measured(artifact)
+    same = [run.top1 for run in found if run.assignment.bits == own.here.assignment.bits]
+    return replace(
+        own,
+        runs=tuple(
+            Run(run.assignment, run.method, run.top1, run.ci95)
+            for run in found
+            if NAMES.get(run.method) == method
+        ),
+        top1=same[0] if same else None,
+        float_top1=found[0].float_top1 if found else None,
+    )
+
+
+def _largest_within(front: tuple[Solution, ...], bits: int) -> Solution:
+    fits = [s for s in front if s.assignment.size_bits <= bits]
+    return max(fits or front[:1], key=lambda s: s.assignment.size_bits)
+
+
+def _select(key: str, options: list[str], index: int) -> None:
+    if st.session_state.get(key) not in options:
+        st.session_state.pop(key, None)
+    st.selectbox(
+        key.upper(),
+        options,
+        index=index,
+        key=key,
+        bind="query-params",
+        width=310,
+        label_visibility="collapsed",
+    )
+
+
+def _swap(first: str) -> None:
+    st.session_state[first], st.session_state[B] = st.session_state[B], st.session_state[first]

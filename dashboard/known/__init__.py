@@ -1,0 +1,1 @@
+"""What is known of one network so far, kept between runs of a page."""

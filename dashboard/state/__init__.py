@@ -1,0 +1,1 @@
+"""What a visitor chose: the view, links to it, the rules with their prices."""

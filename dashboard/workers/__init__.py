@@ -1,0 +1,1 @@
+"""Other processes: solving, measuring, refining and exporting beside the page."""

@@ -1,0 +1,139 @@
+"""Choosing by measured loss: what the command is asked for, and what it found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
+from clado_core.records.scheme import BitWidths, bits_to_json, parse_bits
+from dashboard.rules import NO_RULES, Rules
+from dashboard.workers.commands import CommandService, CommandState
+
+REFINED_METHOD = "clado-refined"
+"""Method of a choice made by measured loss, as evidence names it."""
+REFINED_SENTENCE = "Of least measured loss among those run; not the predicted optimum."
+
+
+class RefineWish(NamedTuple):
+    """Which choice to refine, as ``solve --refine`` takes it.
+
+    Args:
+        name: Of the artifact, for people.
+        artifact: Its path.
+        digest: Of its contents.
+        avg_bits: The budget, in average bits per searched weight.
+        rules: Wishes about layers; they hold for all that is run.
+        k: How many of the best, and of each one's neighbours, are run.
+        data: As for ``--data``; "" for what the artifact names.
+        model: As for ``--model``, likewise.
+        weights: As for ``--weights``; "" for the default.
+    """
+
+    name: str
+    artifact: str
+    digest: str
+    avg_bits: float
+    rules: Rules = NO_RULES
+    k: int = 8
+    data: str = ""
+    model: str = ""
+    weights: str = ""
+
+    def arguments(self) -> list[str]:
+        """The command line after ``python -m clado_core``."""
+        named = {"--data": self.data, "--model": self.model, "--weights": self.weights}
+        return [
+            *("solve", str(Path(self.artifact).resolve())),
+            *("--avg-bits", repr(float(self.avg_bits))),
+            *self.rules.options(),
+            *("--refine", str(self.k)),
+            *(part for flag, value in named.items() if value for part in (flag, value)),
+            "--json",
+        ]
+
+
+RefineState: TypeAlias = CommandState[RefineWish]
+RefineService: TypeAlias = CommandService[RefineWish]
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """What running the candidates showed.
+
+    Args:
+        chosen: The one of least measured loss.
+        loss: Its mean loss over the sensitivity set.
+        predicted_best_increase: Predicted loss increase of the predicted optimum.
+        predicted_best_loss: Its mean loss over the sensitivity set.
+        evaluated: How many were run on all of it.
+        screened: How many were run on a part of it, to say which deserve all.
+    """
+
+    chosen: Solution
+    loss: float
+    predicted_best_increase: float
+    predicted_best_loss: float
+    evaluated: int
+    screened: int
+
+    @property
+    def improved(self) -> bool:
+        """Whether another than the predicted optimum was better when run."""
+        return self.loss < self.predicted_best_loss
+
+
+def refined_from(matrix: SensitivityMatrix, result: Mapping[str, Any], /) -> Refined:
+    """What ``solve --refine --json`` printed."""
+    found, bound = result["refined"], result["bound"]
+    return Refined(
+        chosen=refined_choice(
+            matrix,
+            tuple(parse_bits(str(found["assignment"][name])) for name in matrix.layers.names),
+            bound=-math.inf if bound is None else bound,
+        ),
+        loss=float(found["loss"]),
+        predicted_best_increase=float(result["predicted_loss_increase"]),
+        predicted_best_loss=float(found["predicted_best_loss"]),
+        evaluated=int(found["evaluated"]),
+        screened=int(found["screened"]),
+    )
+
+
+def refined_choice(
+    matrix: SensitivityMatrix, bits: BitWidths, /, *, bound: float = -math.inf
+) -> Solution:
+    """Bit-widths that were chosen by measured loss, with what is predicted of them.
+
+    Args:
+        matrix: The sensitivities.
+        bits: One bit-width per layer, shape (L,).
+        bound: No choice within the budget has a smaller x'Gx.
+
+    Raises:
+        InputError: They are not of this matrix.
+    """
+    objective = matrix.objective(bits)
+    return Solution(
+        assignment=AllocationProblem(matrix).assignment(bits),
+        status=SolveStatus.HEURISTIC,
+        objective=objective,
+        bound=min(bound, objective),
+        method=REFINED_METHOD,
+        solver="measured loss",
+        runtime_s=0.0,
+        first_answer_s=0.0,
+    )
+
+
+def bits_to_text(bits: BitWidths, /) -> str:
+    """For a link: "8-4-4-2"."""
+    return "-".join(str(bits_to_json(b)) for b in bits)
+
+
+def bits_from_text(text: str, /) -> BitWidths:
+    """The reverse; raises InputError where it is not of that form."""
+    return tuple(parse_bits(part) for part in text.split("-"))

@@ -1,0 +1,128 @@
+"""Baselines obey the same problem and are scored on the measured matrix."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from clado_core import AllocationProblem, SensitivityMatrix, SolveStatus
+from clado_core.allocation.methods import MEASURED_ALONG, METHODS, allocate, random, uniform
+from clado_core.errors import InfeasibleBudgetError, InputError
+from clado_core.solvers import EnumerationSolver
+from tests.core.instances import random_matrix, random_problem, resnet50, worked_example
+
+MIB = 2**20
+
+
+def test_the_diagonal_alone_chooses_another_assignment() -> None:
+    problem = AllocationProblem(worked_example(), 32)
+    diagonal = allocate(problem, method="diagonal")
+    assert diagonal.assignment.bits == (4, 2, 2)
+    assert diagonal.objective > allocate(problem).objective
+    assert diagonal.bound == -math.inf
+    assert diagonal.status is SolveStatus.HEURISTIC
+    assert diagonal.method == "diagonal"
+
+
+@pytest.mark.parametrize(
+    ("mib", "loss", "counts"),
+    [
+        (8, 2.486169, (9, 39, 4)),
+        (9, 1.385012, (6, 40, 6)),
+        (10, 0.758219, (4, 33, 15)),
+        (11.1797, 0.388496, (2, 28, 22)),
+        (13, 0.203975, (0, 22, 30)),
+        (16, 0.091727, (0, 10, 42)),
+    ],
+)
+def test_published_resnet50_optima(mib: float, loss: float, counts: tuple[int, ...]) -> None:
+    matrix = resnet50()
+    assert matrix.layers.total_weights == 23_445_504
+    solution = allocate(AllocationProblem(matrix, int(mib * MIB * 8)), method="diagonal")
+    assert solution.predicted_loss_increase == pytest.approx(loss, abs=1e-6)
+    assert tuple(solution.assignment.bits.count(b) for b in (2, 4, 8)) == counts
+    assert solution.status is SolveStatus.OPTIMAL  # an additive matrix is its own diagonal
+
+
+def _with_diagonals(n_layers: int) -> SensitivityMatrix:
+    rng = np.random.default_rng(0)
+    matrix = random_matrix(rng, n_layers=n_layers, bits=(2, 4, 8))
+    diagonals = {name: rng.random((n_layers, 3)) for name in MEASURED_ALONG}
+    return dataclasses.replace(matrix, diagonals=diagonals)
+
+
+@pytest.mark.parametrize("method", MEASURED_ALONG)
+def test_own_sensitivities_are_minimized_and_must_be_measured(method: str) -> None:
+    matrix = _with_diagonals(5)
+    budget = 4 * matrix.layers.total_weights
+    solution = allocate(AllocationProblem(matrix, budget), method=method)
+    own = dataclasses.replace(matrix, G=np.diag(matrix.diagonals[method].ravel()))
+    optimum = EnumerationSolver().solve(AllocationProblem(own, budget))
+    assert own.objective(solution.assignment.bits) == pytest.approx(optimum.objective)
+    assert solution.status is SolveStatus.HEURISTIC and solution.method == method
+    unmeasured = AllocationProblem(dataclasses.replace(matrix, diagonals={}), budget)
+    with pytest.raises(InputError, match=f"measure it with --baselines {method}"):
+        allocate(unmeasured, method=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("psd", [False, True])
+def test_every_method_is_feasible_and_never_beats_the_optimum(method: str, psd: bool) -> None:
+    problem = AllocationProblem(_with_diagonals(6), 10_000)
+    problem = dataclasses.replace(
+        problem, budget_bits=4 * problem.matrix.layers.total_weights, ties=(("l1", "l2"),)
+    )
+    optimum = EnumerationSolver().solve(problem).objective
+    solution = allocate(problem, method=method, psd=psd)
+    assert problem.is_feasible(solution.assignment)
+    assert solution.objective == problem.matrix.objective(solution.assignment.bits)
+    assert solution.objective >= optimum - 1e-12
+    assert solution.bound <= optimum + 1e-12
+
+
+def test_the_projection_minimizes_something_else() -> None:
+    problem = next(p for p in map(random_problem, range(20)) if len(p.groups()) > 4)
+    solution = allocate(problem, psd=True, solver=EnumerationSolver())
+    projected = problem.matrix.project_psd()
+    optimum = EnumerationSolver().solve(dataclasses.replace(problem, matrix=projected))
+    assert solution.assignment == optimum.assignment
+    assert optimum.objective >= solution.objective
+    assert solution.method == "clado-psd"
+
+
+def test_uniform_takes_the_largest_common_bit_width() -> None:
+    matrix = worked_example()
+    assert uniform(AllocationProblem(matrix)).bits == (4, 4, 4)
+    assert uniform(AllocationProblem(matrix, 47)).bits == (2, 2, 2)
+    assert uniform(AllocationProblem(matrix, 40, pins={"l0": 4})).bits == (4, 2, 2)
+
+
+def test_uniform_says_why_there_is_none() -> None:
+    matrix = random_matrix(np.random.default_rng(0), n_layers=3, bits=(2, 4, 8))
+    contradicting = AllocationProblem(matrix, allowed={"l0": (2, 4), "l1": (8, 2), "l2": (4, 8)})
+    with pytest.raises(InputError, match="no bit-width in common"):
+        uniform(contradicting)
+    n = matrix.layers.total_weights
+    with pytest.raises(InfeasibleBudgetError, match="No uniform bit-width"):
+        uniform(AllocationProblem(matrix, 3 * n, allowed={"l0": (4, 8)}))
+
+
+def test_random_uses_up_the_budget_and_depends_on_the_seed_alone() -> None:
+    matrix = random_matrix(np.random.default_rng(0), n_layers=12, bits=(2, 4, 8))
+    problem = AllocationProblem(matrix, 4 * matrix.layers.total_weights)
+    draws = [random(problem, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert draws[0] == draws[1]
+    assert draws[0] != draws[2]
+    for i, b in enumerate(draws[0].bits):
+        if b < 8:
+            raised = list(draws[0].bits)
+            raised[i] = 4 if b == 2 else 8
+            assert not problem.is_feasible(problem.assignment(tuple(raised)))
+
+
+def test_unknown_method_is_named() -> None:
+    with pytest.raises(InputError, match="'magic'"):
+        allocate(AllocationProblem(worked_example()), method="magic")

@@ -1,0 +1,223 @@
+"""The commands models, train, measure and evaluate, as users call them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import clado_core as cc
+from clado_core.cli import main
+from clado_core.networks.builtin import BUILTIN_NETWORKS
+from clado_core.sensitivity.journal import MAGIC, OVERHEAD_BYTES
+
+ROOT = Path(__file__).resolve().parents[3]
+ARTIFACTS = ("digits-resnet", "digits-vit")
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def call(capsys, *words: str) -> tuple[int, dict, str]:
+    """Exit code, JSON from standard output (empty if none), and standard error."""
+    capsys.readouterr()
+    try:
+        code = main([*words, "--json"])
+    except SystemExit as stop:
+        code = int(stop.code)
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out) if captured.out else {}, captured.err
+
+
+def records(journal: Path) -> int:
+    """Complete losses in a journal that another process may be writing."""
+    if not journal.exists() or (size := journal.stat().st_size) < len(MAGIC) + 8:
+        return 0
+    header = int.from_bytes(journal.read_bytes()[len(MAGIC) : len(MAGIC) + 4], "little")
+    return (size - len(MAGIC) - 8 - header) // (OVERHEAD_BYTES + 8)
+
+
+@pytest.mark.slow
+def test_killed_half_way_and_resumed_equals_unbroken_bit_for_bit(tmp_path, capsys):
+    words = ["measure", "digits-resnet", "--bits", "2,4,8", "--samples", "48", "--device", "cpu"]
+    command = [sys.executable, "-m", "clado_core", *words, "--out"]
+    killed = tmp_path / "killed.clado"
+    journal = tmp_path / "killed.clado.partial"
+    process = subprocess.Popen(
+        [*command, str(killed)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 120
+    while records(journal) < 100 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    measured = records(journal)
+    assert 100 <= measured < 742 and not killed.exists()
+
+    code, result, _ = call(capsys, *words, "--out", str(killed))
+    assert code == 0 and result["resumed"] == measured and not journal.exists()
+    whole = tmp_path / "whole.clado"
+    code, result, _ = call(capsys, *words, "--out", str(whole))
+    assert code == 0 and result["resumed"] == 0
+    assert cc.load(killed).G.tobytes() == cc.load(whole).G.tobytes()
+
+
+def test_dry_run_describes_without_writing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, result, _ = call(capsys, "measure", "digits-vit", "--dry-run", "--samples", "32")
+    assert code == 0 and list(tmp_path.iterdir()) == []
+    assert (result["n_layers"], result["forwards"]) == (20, 1_771)
+    assert result["estimated_s"] > 0
+    assert [size["bits"] for size in result["sizes"]] == [2, 4, 8]
+
+
+def test_dry_run_of_torchvision_needs_neither_network_nor_data(capsys):
+    code, result, _ = call(
+        capsys, "measure", "torchvision:mobilenet_v2", "--dry-run", "--samples", "2",
+        "--batch-size", "1", "--layers", "paper",
+    )  # fmt: skip
+    assert code == 0 and (result["n_layers"], result["forwards"]) == (51, 11_629)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["digits-cnn", "--out", "a.clado"], "There is no network 'digits-cnn'"),
+        (["digits-vit"], "--out NAME.clado"),
+        (["digits-vit", "--out", "a.npz"], "must end in .clado"),
+        (["digits-vit", "--out", "absent/a.clado"], "does not exist"),
+        (["digits-vit", "--out", "a.clado", "--bits", "2,x"], "not a list of bit-widths"),
+        (["digits-vit", "--out", "a.clado", "--bits", "1,4"], "from 2 to 8"),
+        (["digits-vit", "--out", "a.clado", "--samples", "9999"], "ask for 1 to 1258"),
+        (["digits-vit", "--out", "a.clado", "--samples", "0"], "ask for 1 to 1258"),
+        (["digits-vit", "--out", "a.clado", "--batch-size", "0"], "batch size must be 1"),
+        (["digits-vit", "--out", "a.clado", "--data", "absent.npz"], "There is no data"),
+        (["digits-vit", "--out", "a.clado", "--loss", "mse"], "invalid choice: 'mse'"),
+        (["torchvision:resnet18", "--weights", "none", "--out", "a.clado"], "Say which data"),
+    ],
+)
+def test_wrong_input_is_one_sentence(tmp_path, capsys, monkeypatch, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = call(capsys, "measure", *words)
+    assert code == 2 and sentence in error
+    assert error.count("\n") == 1 and "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_own_network_on_own_data(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n\n"
+        "def net():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))\n"
+    )
+    x = np.random.default_rng(0).normal(size=(30, 1, 4, 4)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x, y=np.arange(30) % 3)
+    out = tmp_path / "mine.clado"
+    code, result, _ = call(
+        capsys, "measure", f"{tmp_path / 'mine.py'}:net", "--data", str(tmp_path / "data.npz"),
+        "--out", str(out),
+    )  # fmt: skip
+    assert code == 0 and result["n_layers"] == 2
+    about = cc.load(out).provenance
+    assert about.n_samples == 21 and about.estimator == "pairwise" and about.seed == 0
+    chosen = tmp_path / "chosen.json"
+    chosen.write_text('{"0": 8, "2": 8}')
+    code, result, _ = call(capsys, "evaluate", str(out), "--assignment", str(chosen))
+    assert code == 0 and result["n"] == 9
+
+
+@pytest.fixture
+def eight_bits(tmp_path):
+    """An assignment of 8 bits to every layer of digits-resnet."""
+    names = cc.load(ROOT / "assets/digits-resnet.clado").layers.names
+    file = tmp_path / "chosen.json"
+    file.write_text(json.dumps(dict.fromkeys(names, 8)))
+    return file
+
+
+def test_evaluate_the_shipped_artifact(capsys, eight_bits):
+    code, result, _ = call(
+        capsys,
+        "evaluate",
+        str(ROOT / "assets/digits-resnet.clado"),
+        "--assignment",
+        str(eight_bits),
+    )
+    assert code == 0
+    assert {"top1", "loss", "n", "ci95", "float_top1", "float_loss"} <= result.keys()
+    assert result["n"] == 539 and result["top1"] >= 0.97 and result["float_top1"] >= 0.97
+    assert result["ci95"][0] < result["top1"] < result["ci95"][1]
+
+
+@pytest.mark.parametrize("size", ["0", "-5", "many"])
+def test_a_batch_of_no_images_is_refused(capsys, eight_bits, size):
+    artifact = str(ROOT / "assets/digits-resnet.clado")
+    words = ("evaluate", artifact, "--assignment", str(eight_bits), "--batch-size", size)
+    code, _, error = call(capsys, *words)
+    assert code == 2 and f"'{size}' is not a whole number of 1 or more" in error
+
+
+def test_other_weights_are_refused_naming_the_field(tmp_path, capsys, eight_bits):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(ROOT / "assets/digits-resnet.safetensors")
+    save_file({name: value + 1 for name, value in state.items()}, tmp_path / "o.safetensors")
+    code, _, error = call(
+        capsys, "evaluate", str(ROOT / "assets/digits-resnet.clado"), "--assignment",
+        str(eight_bits), "--weights", str(tmp_path / "o.safetensors"),
+    )  # fmt: skip
+    assert code == 2 and "'weights_sha256'" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ARTIFACTS)
+def test_shipped_artifacts_belong_to_the_shipped_weights(name):
+    from clado_core.networks.load import load_model, require_weights
+
+    matrix = cc.load(ROOT / f"assets/{name}.clado")
+    require_weights(load_model(name), matrix)
+    assert matrix.bit_widths == (2, 4, 8) and matrix.n_layers >= 10
+    assert (matrix.single_loss_increase[:, 0].mean()) > 0.005
+    interactions = np.abs(matrix.G[~matrix.same_layer()])
+    assert interactions.max() > 0.1 * np.abs(matrix.G.diagonal()).max()
+
+
+def test_models_lists_networks_and_artifacts(tmp_path, capsys):
+    shutil.copy(ROOT / "assets/digits-vit.clado", tmp_path / "good.clado")
+    (tmp_path / "bad.clado").write_bytes(b"nonsense")
+    code, result, _ = call(capsys, "models", "--artifacts", str(tmp_path))
+    assert code == 0
+    assert [model["name"] for model in result["models"]] == list(BUILTIN_NETWORKS)
+    assert all(model["weights"] for model in result["models"] if model["name"] in ARTIFACTS)
+    bad, good = result["artifacts"]
+    assert "not a complete artifact" in bad["problem"] and good["n_layers"] == 20
+
+
+def test_models_does_not_import_torch():
+    code = (
+        "import sys; from clado_core.cli import main; "
+        "main(['models']); print('torch' in sys.modules)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.splitlines()[-1] == "False"
+
+
+def test_training_is_reproducible(tmp_path, capsys):
+    files = [tmp_path / f"{k}.safetensors" for k in range(2)]
+    for file in files:
+        code, result, _ = call(capsys, "train", "digits-vit", "--epochs", "1", "--out", str(file))
+        assert code == 0 and 0 < result["held_out_accuracy"] < 1
+    assert files[0].read_bytes() == files[1].read_bytes()
+    code, _, error = call(capsys, "train", "digits-cnn", "--out", str(files[0]))
+    assert code == 2 and "choose one of digits-resnet, digits-vit" in error

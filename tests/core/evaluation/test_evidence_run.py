@@ -1,0 +1,199 @@
+"""Evidence: choices, significance, evaluation that is remembered, and the command."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import clado_core as cc
+from clado_core.data.sources import Samples, load_data
+from clado_core.errors import ArtifactCorruptError, ArtifactVersionError, InputError
+from clado_core.evaluation.evaluate import evaluate
+from clado_core.evaluation.evaluator import Evaluator
+from clado_core.evidence import METHODS, choose, load_evidence
+from clado_core.evidence.choices import surrogates
+from clado_core.evidence.significance import mcnemar, rank_correlation
+from clado_core.networks.load import load_model, state_digest
+from clado_core.problem.allocation_problem import bits_for_average
+from clado_core.solvers import EnumerationSolver
+from tests.conftest import ROOT
+from tests.core.cli.test_measure import call
+
+VIT = ROOT / "assets" / "digits-vit.clado"
+COMMAND = ("evidence", "digits-resnet", "--samples", "64", "--batch-size", "32", "--bits", "2,4")
+
+
+def test_mcnemar_is_the_binomial_test_of_images_that_tell_them_apart():
+    first = np.array([True] * 9 + [False] * 1 + [True] * 20 + [False] * 5)
+    second = np.array([False] * 9 + [True] * 1 + [True] * 20 + [False] * 5)
+    found = mcnemar(first, second)
+    assert (found.gained, found.lost) == (9, 1)
+    assert found.p == pytest.approx(2 * stats.binom.cdf(1, 10, 0.5))  # 22/1024
+    assert mcnemar(first, first).p == 1
+
+
+def test_rank_correlation_sees_order_alone():
+    assert rank_correlation([1, 2, 3], [0.1, 5, 5.5]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    assert rank_correlation([1, 2], [1, 2]) is None
+    assert rank_correlation([1, 1, 1], [1, 2, 3]) is None
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Four layers of a measured network, with diagonals; and another estimate of the same."""
+    whole = cc.load(VIT)
+    n, layers = 4 * whole.n_bits, whole.layers.layers[:4]
+    random = np.random.default_rng(0)
+    G = whole.G[:n, :n]
+    parts = G + random.normal(0, abs(G).mean(), (5, n, n))
+    matrix = dataclasses.replace(
+        whole,
+        G=G,
+        layers=dataclasses.replace(whole.layers, layers=layers),
+        part_G=(parts + parts.transpose(0, 2, 1)) / 2,
+        part_weights=np.full(5, 0.2),
+        diagonals={name: random.random((4, whole.n_bits)) for name in ("hawq", "mpqco")},
+    )
+    gram = dataclasses.replace(matrix, G=1.5 * G, name="gram")
+    return matrix, gram
+
+
+def test_every_method_is_solved_to_its_own_optimum(pair):
+    matrix, gram = pair
+    found = choose(matrix, gram, [3.0, 4.5])
+    assert {choice.method for choice in found} == set(METHODS) - {"clado-refined"}
+    minimized = surrogates(matrix, gram)
+    for choice in found:
+        assert choice.avg_bits <= choice.budget + 1e-9
+        assert choice.predicted_loss_increase == matrix.predicted_loss_increase(choice.bits)
+        if choice.method != "uniform":
+            limit = bits_for_average(choice.budget, matrix.layers)
+            problem = cc.AllocationProblem(minimized[choice.method], budget_bits=limit)
+            best = EnumerationSolver().solve(problem)
+            value = minimized[choice.method].objective(choice.bits)
+            assert value == pytest.approx(best.objective, abs=1e-9), choice.method
+    uniform = {choice.budget: choice.bits for choice in found if choice.method == "uniform"}
+    assert uniform == {float(b): (b,) * 4 for b in matrix.bit_widths}
+
+
+def test_shrinking_keeps_the_diagonal_and_never_grows_an_entry(pair):
+    matrix, gram = pair
+    shrunk = surrogates(matrix, gram)["clado-shrunk"].G
+    assert (shrunk.diagonal() == matrix.G.diagonal()).all()
+    assert (abs(shrunk) <= abs(matrix.G) + 1e-15).all() and (shrunk * matrix.G >= 0).all()
+    error, off = matrix.standard_error(), ~np.eye(len(shrunk), dtype=bool)
+    a, b = np.argwhere(off & (abs(matrix.G) > 2 * error))[0]
+    expected = matrix.G[a, b] * (1 - (error[a, b] / matrix.G[a, b]) ** 2)
+    assert shrunk[a, b] == pytest.approx(expected)
+    drowned = off & (abs(matrix.G) <= error)
+    assert (shrunk[drowned] == 0).all()
+
+
+def test_matrices_that_do_not_belong_together_are_refused(pair):
+    matrix, gram = pair
+    with pytest.raises(InputError, match="measure it with --baselines"):
+        surrogates(dataclasses.replace(matrix, diagonals={}), gram)
+    other = dataclasses.replace(gram, scheme=cc.QuantizationScheme("per-tensor"))
+    with pytest.raises(InputError, match="differ in layers, bit-widths or quantizer"):
+        surrogates(matrix, other)
+
+
+def test_the_evaluator_agrees_with_evaluate_and_remembers(tmp_path, monkeypatch):
+    matrix, model = cc.load(VIT), load_model("digits-vit")
+    samples = load_data("digits").split("held-out")
+    bits = tuple(2 if i % 3 else 4 for i in range(matrix.n_layers))
+    cache, before = tmp_path / "a.partial", state_digest(model.module)
+    args = (model.module, matrix, samples)
+    first = Evaluator(*args, cache=cache, batch_size=100)
+    outcomes = first.outcomes(bits)
+    expected = evaluate(model.module, cc.AllocationProblem(matrix).assignment(bits), samples)
+    assert outcomes.top1 == expected.top1 and outcomes.loss == pytest.approx(expected.loss)
+    assert first.outcomes(None).top1 == expected.float_top1
+    assert state_digest(model.module) == before
+    cache.write_text(cache.read_text() + '\n{"key": "cut o')
+    again = Evaluator(*args, cache=cache, batch_size=100)
+    monkeypatch.setattr(again, "_run", None)  # it may not run anything
+    assert again.is_known(bits) and not again.is_known(bits[::-1])
+    assert (again.outcomes(bits).right == outcomes.right).all()
+    assert again.outcomes(bits).loss == outcomes.loss
+    monkeypatch.undo()
+    again.outcomes(bits[::-1])
+    assert Evaluator(*args, cache=cache).is_known(bits[::-1])
+    assert state_digest(model.module) == before
+
+
+def test_the_first_images_alone_can_be_run():
+    matrix, model = cc.load(VIT), load_model("digits-vit")
+    samples = load_data("digits").split("held-out")
+    whole = Evaluator(model.module, matrix, samples, batch_size=100)
+    part, bits = whole.on_first(150), (4,) * matrix.n_layers
+    assert (len(whole), len(part), len(whole.on_first(10_000))) == (539, 150, 539)
+    whole.outcomes(bits)
+    assert not part.is_known(bits), "other images, other outcomes"
+    assert (part.outcomes(bits).right == whole.outcomes(bits).right[:150]).all()
+    few = Samples(samples.x[:150], samples.y[:150], "few")
+    assert (
+        part.outcomes(bits).loss
+        == Evaluator(model.module, matrix, few, batch_size=100).outcomes(bits).loss
+    )
+
+
+def test_the_command_stores_evidence_and_reproduces_a_row(tmp_path, capsys):
+    args = (*COMMAND, "--out", str(tmp_path), "--budgets", "2.5,3", "--refine", "3")
+    code, result, _ = call(capsys, *args)
+    assert code == 0 and result["n"] == 539
+    stored = load_evidence(result["path"])
+    assert len(stored.outcomes) == 2 * 9 + 2
+    for outcome in stored.of("diagonal"):
+        clado = next(c for c in stored.of("clado") if c.choice.budget == outcome.choice.budget)
+        paired = outcome.paired["clado"]
+        assert paired.gained - paired.lost == round(539 * (clado.top1 - outcome.top1))
+        assert set(outcome.paired) == {"clado", "clado-refined"}
+        assert outcome.ci95[0] < outcome.top1 < outcome.ci95[1]
+    assert result["rank_correlation"]["all"] == stored.rank_correlation(None)
+    code, redone, _ = call(capsys, *args, "--reproduce", "3")
+    assert code == 0 and redone["matches"] and len(redone["outcomes"]) == 9
+    content = json.loads((tmp_path / "digits-resnet-per-channel-24.evidence.json").read_text())
+    content["outcomes"][-1]["top1"] += 0.01
+    for outcome in content["outcomes"]:
+        outcome["top1"] += 0.01
+    (tmp_path / "digits-resnet-per-channel-24.evidence.json").write_text(json.dumps(content))
+    code, redone, _ = call(capsys, *args, "--reproduce", "3")
+    assert code == 0 and not redone["matches"]
+    code, _, error = call(capsys, *args, "--reproduce", "3.3")
+    assert code == 2 and "choose one of 2, 2.5, 3, 4" in error
+
+
+def test_a_choice_that_ran_out_of_time_is_not_solved_again(tmp_path, capsys):
+    args = (*COMMAND, "--out", str(tmp_path), "--budgets", "3", "--refine", "0")
+    code, result, _ = call(capsys, *args, "--time-limit", "0")
+    assert code == 0
+    path = Path(result["path"])
+    content = json.loads(path.read_text())
+    at = {
+        (each["choice"]["method"], each["choice"]["budget"]): each for each in content["outcomes"]
+    }
+    clado, uniform = at["clado", 3.0], at["uniform", 2.0]
+    assert clado["choice"]["status"] == "time_limit" and uniform["choice"]["status"] == "optimal"
+    clado["choice"]["bits"] = uniform["choice"]["bits"]
+    clado |= {key: uniform[key] for key in ("top1", "loss", "sensitivity_loss")}
+    path.write_text(json.dumps(content))
+    code, redone, _ = call(capsys, *args, "--reproduce", "3")
+    assert code == 0 and redone["matches"]
+
+
+def test_evidence_that_cannot_be_read_is_one_sentence(tmp_path):
+    file = tmp_path / "a.evidence.json"
+    for content, error, sentence in (
+        ("{", ArtifactCorruptError, "is not JSON"),
+        ("{}", ArtifactCorruptError, "holds no evidence"),
+        ('{"schema": "clado-evidence", "schema_version": 9}', ArtifactVersionError, "upgrade"),
+        ('{"schema": "clado-evidence", "schema_version": 3}', ArtifactCorruptError, "a field"),
+    ):
+        file.write_text(content)
+        with pytest.raises(error, match=sentence):
+            load_evidence(file)

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import clado_core as cc
+from clado_core.errors import InfeasibleBudgetError, InputError
+from clado_core.problem.allocation_problem import bits_for_average
+from clado_core.problem.program import compile_program
+from clado_core.records.sizes import container_bytes
+from tests.conftest import make_matrix
+
+
+def test_infeasible_budget_names_the_smallest_feasible_size(
+    toy_matrix: cc.SensitivityMatrix,
+) -> None:
+    smallest = 2 * toy_matrix.layers.total_weights
+    with pytest.raises(InfeasibleBudgetError, match=f"{smallest:,}") as caught:
+        cc.AllocationProblem(toy_matrix, budget_bits=10)
+    assert (caught.value.requested, caught.value.minimum) == (10, smallest)
+    assert caught.value.maximum == 8 * toy_matrix.layers.total_weights
+
+
+def test_pins_raise_the_smallest_feasible_size(toy_matrix: cc.SensitivityMatrix) -> None:
+    all_two = 2 * toy_matrix.layers.total_weights
+    cc.AllocationProblem(toy_matrix, budget_bits=all_two)
+    with pytest.raises(InfeasibleBudgetError):
+        cc.AllocationProblem(toy_matrix, budget_bits=all_two, pins={"block0.conv0": 8})
+
+
+@pytest.mark.parametrize(
+    ("wishes", "sentence"),
+    [
+        ({"pins": {"conv0": 8}}, "no layer named 'conv0'; did you mean block0.conv0"),
+        ({"pins": {"block0.conv0": 3}}, "leaves no bit-width for 'block0.conv0'"),
+        ({"min_bits": {"stage*": 4}}, "No layer name matches"),
+        ({"min_bits": {"block0*": 4}, "pins": {"block0.conv0": 2}}, "leaves no bit-width"),
+        (
+            {
+                "ties": (("block0.conv0", "block0.conv1"),),
+                "pins": {"block0.conv0": 2, "block0.conv1": 4},
+            },
+            "contradict",
+        ),
+        ({"ties": (("block0.conv0",),)}, "two layers or more"),
+        ({"budget_bits": float("nan")}, "budget_bits must be a number"),
+    ],
+)
+def test_contradictions_are_one_sentence(
+    toy_matrix: cc.SensitivityMatrix, wishes: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        cc.AllocationProblem(toy_matrix, **wishes)  # type: ignore[arg-type]
+
+
+def test_a_limit_on_bops_needs_macs() -> None:
+    layers = cc.LayerTable((cc.LayerInfo("a", "linear", (2, 2)),))
+    matrix = cc.SensitivityMatrix("m", np.eye(2), layers, (2, 4))
+    with pytest.raises(InputError, match="multiply-accumulates"):
+        cc.AllocationProblem(matrix, budget_bops=10**9)
+
+
+def test_average_bits_survive_decimal_rounding(toy_matrix: cc.SensitivityMatrix) -> None:
+    total = toy_matrix.layers.total_weights
+    assert bits_for_average(4.1, toy_matrix.layers) == (41 * total) // 10
+
+
+@given(
+    seed=st.integers(0, 1000),
+    bits=st.tuples(*[st.sampled_from((2, 4, 8))] * 3),
+    pinned=st.sampled_from((2, 4, 8)),
+)
+def test_the_compiled_program_has_the_same_objective_and_limits(
+    seed: int, bits: tuple[int, int, int], pinned: int
+) -> None:
+    matrix = make_matrix(5, seed=seed)
+    names = matrix.layers.names
+    problem = cc.AllocationProblem(
+        matrix,
+        budget_bits=5 * matrix.layers.total_weights,
+        budget_bytes=500 + container_bytes(matrix.layers),
+        budget_bops=32 * 4 * int(matrix.layers.macs.sum()) + 32 * 4 * 500,
+        pins={names[1]: pinned},
+        ties=((names[0], names[3]),),
+    )
+    program = compile_program(problem)
+    layer_bits = (bits[0], pinned, bits[1], bits[0], bits[2])
+    choice = program.choice_of(layer_bits)
+    assert program.n_decisions == 3
+    assert program.layer_bits(choice) == layer_bits
+    assert program.objective(choice) == pytest.approx(matrix.objective(layer_bits), abs=1e-9)
+    assignment = problem.assignment(layer_bits)
+    assert program.is_feasible(choice) == problem.is_feasible(assignment)
+
+
+def test_sizes_count_scales_and_unquantized_parts(toy_matrix: cc.SensitivityMatrix) -> None:
+    assignment = cc.AllocationProblem(toy_matrix).assignment((2, 4, 8, 2))
+    weights = [4 * c * 9 for c in (3, 4, 5, 6)]
+    packed = weights[0] // 4 + weights[1] // 2 + weights[2] + weights[3] // 4
+    assert assignment.size_bytes == packed + 4 * 4 * 4 + 64 + container_bytes(toy_matrix.layers)
+    assert assignment.size_bits == 8 * packed
+    assert assignment.bops == 32 * (100 * 2 + 200 * 4 + 300 * 8 + 400 * 2)
+
+
+def test_everything_pinned_leaves_no_decision(toy_matrix: cc.SensitivityMatrix) -> None:
+    pins = dict(zip(toy_matrix.layers.names, (2, 4, 8, 2), strict=True))
+    program = compile_program(cc.AllocationProblem(toy_matrix, pins=pins))
+    assert program.n_decisions == 0
+    assert program.constant == pytest.approx(toy_matrix.objective((2, 4, 8, 2)))

@@ -1,0 +1,213 @@
+"""Convex forms are exact on assignments, and their bounds never exceed an optimum."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from clado_core import AllocationProblem, SolveStatus
+from clado_core.errors import InputError
+from clado_core.problem.program import Program, compile_program
+from clado_core.solvers import (
+    ConvexifyingShifts,
+    DaqpSolver,
+    EnumerationSolver,
+    ScipSolver,
+    TieredSolver,
+    compute_shifts,
+)
+from clado_core.solvers.blas import one_thread
+from clado_core.solvers.convexify import ConvexForm, budget_rows, convex_form, convexify
+from clado_core.solvers.node_bound import NodeRelaxation
+from clado_core.solvers.reference_form import reference_form
+from tests.core.instances import measured, random_matrix, random_problem, worked_example
+
+
+def _value(convex: ConvexForm, program: Program, choice: np.ndarray) -> float:
+    z = np.isin(convex.form.kept, program.variables(choice)) * 1.0
+    return float(convex.form.base + convex.linear @ z + z @ convex.H @ z)
+
+
+def _random_choices(program: Program, n: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, program.n_choices) for _ in range(n)]
+
+
+def _programs(n: int) -> list[Program]:
+    programs = map(compile_program, map(random_problem, range(n)))
+    return [program for program in programs if program.n_decisions]
+
+
+@pytest.mark.parametrize("program", _programs(20))
+def test_forms_are_exact_on_assignments(program: Program) -> None:
+    form, convex = reference_form(program), convexify(program)
+    scale = np.abs(program.Q).max()
+    for choice in _random_choices(program, 20):
+        z = np.isin(form.kept, program.variables(choice)) * 1.0
+        plain = form.base + form.linear @ z + z @ form.quadratic @ z
+        assert plain == pytest.approx(program.objective(choice), abs=1e-12 * scale)
+        assert _value(convex, program, choice) == pytest.approx(plain, abs=1e-12 * scale)
+    assert np.linalg.eigvalsh(convex.H)[0] > 0
+
+
+def test_any_shifts_give_an_exact_convex_form() -> None:
+    program = compile_program(random_problem(2))
+    form = reference_form(program)
+    rng = np.random.default_rng(0)
+    shifts = np.diag(rng.normal(size=len(form.linear)))
+    convex = convex_form(form, shifts)
+    assert np.linalg.eigvalsh(convex.H)[0] > 0
+    for choice in _random_choices(program, 20):
+        expected = program.objective(choice)
+        assert _value(convex, program, choice) == pytest.approx(expected, rel=1e-10, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_root_bound_never_exceeds_the_optimum(seed: int) -> None:
+    problem = random_problem(seed)
+    program = compile_program(problem)
+    if not program.n_decisions:
+        pytest.skip("nothing to decide")
+    optimum = EnumerationSolver().solve(problem).objective
+    bound = NodeRelaxation(program, convexify(program)).root().value
+    assert math.isfinite(bound)
+    assert bound <= optimum + 1e-9 * abs(optimum)
+
+
+def test_root_bound_equals_that_of_cvxpy() -> None:
+    cvxpy = pytest.importorskip("cvxpy")
+    matrix = random_matrix(np.random.default_rng(0), n_layers=6, bits=(2, 4, 8))
+    program = compile_program(AllocationProblem(matrix, 4 * matrix.layers.total_weights))
+    form = reference_form(program)
+    w = len(form.linear)
+    Y = cvxpy.Variable((w + 1, w + 1), PSD=True)
+    z, Z = Y[0, 1:], Y[1:, 1:]
+    inside = np.equal.outer(form.decision, form.decision) & ~np.eye(w, dtype=bool)
+    rows, room = budget_rows(program, form)
+    minimum = cvxpy.Problem(
+        cvxpy.Minimize(form.linear @ z + cvxpy.sum(cvxpy.multiply(form.quadratic, Z))),
+        [Y[0, 0] == 1, cvxpy.diag(Z) == z, cvxpy.multiply(inside, Z) == 0, rows @ z <= room],
+    ).solve(solver=cvxpy.CLARABEL)
+    bound = NodeRelaxation(program, convexify(program)).root().value
+    assert bound == pytest.approx(form.base + minimum, rel=1e-4)
+
+
+def test_shifts_serve_every_budget_and_wish() -> None:
+    matrix = random_matrix(np.random.default_rng(3), n_layers=7, bits=(2, 4, 8))
+    shifts = compute_shifts(matrix, n_sizes=4)
+    names, n = matrix.layers.names, matrix.layers.total_weights
+    bops = sum(AllocationProblem(matrix).extremes()[i].bops for i in (0, 1)) // 2
+    problems = [
+        AllocationProblem(matrix),
+        AllocationProblem(matrix, 3 * n),
+        AllocationProblem(matrix, 5 * n, budget_bops=bops),
+        AllocationProblem(matrix, 5 * n, pins={names[0]: 2, names[3]: 8}),
+        AllocationProblem(matrix, 4 * n, ties=((names[1], names[4], names[5]),)),
+        AllocationProblem(matrix, 4 * n, allowed={names[1]: (2, 4), names[2]: (4, 8)}),
+    ]
+    for problem in problems:
+        optimum = EnumerationSolver().solve(problem)
+        solution = DaqpSolver(shifts).solve(problem)
+        assert solution.status is SolveStatus.OPTIMAL
+        assert solution.objective == pytest.approx(optimum.objective, rel=1e-9)
+        program = compile_program(problem)
+        convex = shifts.convex_form(problem, program, 4 * n)
+        for choice in _random_choices(program, 10):
+            expected = program.objective(choice)
+            assert _value(convex, program, choice) == pytest.approx(expected, abs=1e-12)
+
+
+def test_shifts_of_another_matrix_cost_time_but_no_correctness() -> None:
+    rng = np.random.default_rng(4)
+    matrix, other = (random_matrix(rng, n_layers=6, bits=(2, 4, 8)) for _ in range(2))
+    problem = AllocationProblem(matrix, 4 * matrix.layers.total_weights)
+    solution = DaqpSolver(compute_shifts(other, n_sizes=2)).solve(problem)
+    optimum = EnumerationSolver().solve(problem)
+    assert solution.objective == pytest.approx(optimum.objective, rel=1e-9)
+
+
+def test_shifts_resume_and_go_through_arrays() -> None:
+    matrix = random_matrix(np.random.default_rng(5), n_layers=4, bits=(2, 4, 8))
+    partial: list[ConvexifyingShifts] = []
+    whole = compute_shifts(matrix, n_sizes=4, on_progress=lambda c, total: partial.append(c))
+    assert [len(c.sizes_bits) for c in partial] == [1, 2, 3, 4]
+    solved_again: list[ConvexifyingShifts] = []
+    resumed = compute_shifts(
+        matrix, n_sizes=4, known=partial[1], on_progress=lambda c, total: solved_again.append(c)
+    )
+    assert len(solved_again) == 2
+    copy = ConvexifyingShifts.from_arrays(resumed.to_arrays())
+    assert (copy.shifts == whole.shifts).all()
+    assert not copy.shifts.flags.writeable
+
+
+def test_shifts_refuse_what_does_not_fit() -> None:
+    small = compute_shifts(worked_example(), n_sizes=2)
+    matrix = random_matrix(np.random.default_rng(6), n_layers=6, bits=(2, 4, 8))
+    with pytest.raises(InputError, match="binaries"):
+        DaqpSolver(small).solve(AllocationProblem(matrix, 4 * matrix.layers.total_weights))
+    with pytest.raises(InputError, match="sizes"):
+        ConvexifyingShifts(np.array([2, 1]), np.zeros((2, 3, 1)))
+    with pytest.raises(InputError, match="'shifts'"):
+        ConvexifyingShifts.from_arrays({"sizes_bits": np.array([1])})
+
+
+def test_two_provers_agree_and_the_solution_says_so() -> None:
+    problem = next(p for p in map(random_problem, range(20)) if len(p.groups()) > 5)
+    both = TieredSolver(confirm=True).solve(problem)
+    assert both.solver == "daqp+scip"
+    assert both.status is SolveStatus.OPTIMAL
+    assert TieredSolver().solve(problem).solver == "daqp"
+
+
+def test_where_daqp_fails_scip_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    import daqp
+
+    def cycles(
+        *args: object, **options: object
+    ) -> tuple[np.ndarray, float, int, dict[str, object]]:
+        n = len(args[1])  # type: ignore[arg-type]
+        return np.zeros(n), 0.0, -2, {"lam": np.zeros(n)}
+
+    monkeypatch.setattr(daqp, "solve", cycles)
+    problem = random_problem(2)
+    optimum = EnumerationSolver().solve(problem).objective
+    solution = TieredSolver().solve(problem)
+    assert solution.solver == "scip"
+    assert solution.objective == pytest.approx(optimum, rel=1e-9)
+
+
+@pytest.mark.parametrize("avg_bits", [2.3, 4.0, 6.0])
+def test_both_provers_agree_on_a_measured_network(avg_bits: float) -> None:
+    matrix = measured("matrix_r20_pairwise")
+    problem = AllocationProblem(matrix, int(avg_bits * matrix.layers.total_weights))
+    scip, daqp = ScipSolver().solve(problem), DaqpSolver().solve(problem)
+    assert scip.objective == pytest.approx(daqp.objective, rel=1e-9)
+    assert scip.status is daqp.status is SolveStatus.OPTIMAL
+
+
+@pytest.mark.parametrize("avg_bits", [2.5, 4.0, 6.0])
+def test_a_large_network_is_proven(avg_bits: float) -> None:
+    matrix = measured("matrix_r56_gram")
+    problem = AllocationProblem(matrix, int(avg_bits * matrix.layers.total_weights))
+    assert TieredSolver().solve(problem).status is SolveStatus.OPTIMAL
+
+
+def test_overlapping_solves_give_blas_its_threads_back() -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def threads() -> list[int]:
+        return [
+            p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"
+        ]
+
+    before = threads()
+    first, second = one_thread(), one_thread()
+    first.__enter__()
+    second.__enter__()
+    assert min(threads()) == 1
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert threads() == before

@@ -1,0 +1,166 @@
+"""What was measured, its spread, and what the pages make of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+import clado_core as cc
+from dashboard.figures.cells import NOISE, Known, View, interaction_info
+from dashboard.figures.interaction import interaction_figure
+from dashboard.figures.sensitivity import (
+    ERRORS,
+    sensitivity_alt,
+    sensitivity_figure,
+    sensitivity_info,
+    sensitivity_rows,
+)
+from dashboard.known import artifacts, other_methods, uncertainty
+from dashboard.rules import NO_RULES
+from dashboard.theme import Mode
+from tests.conftest import make_matrix
+from tests.dashboard.app_pages.test_pages import texts
+from tests.dashboard.conftest import OpenPage, rich_matrix
+
+
+def known(matrix: cc.SensitivityMatrix) -> Known:
+    return Known(uncertainty.measured_cells(matrix), uncertainty.term_errors(matrix))
+
+
+def test_fitted_entries_are_told_from_measured_ones() -> None:
+    matrix = rich_matrix(measured=0.6)
+    found = uncertainty.coverage(matrix)
+    assert 0 < found.measured < found.total == 15 * 9
+    assert found.fitted and not found.complete
+    whole = uncertainty.coverage(rich_matrix())
+    assert whole.complete and whole.measured == whole.total
+
+
+def test_entries_left_out_count_as_zero() -> None:
+    matrix = make_matrix(4)
+    G = np.where(matrix.same_layer() | np.eye(12, k=3, dtype=bool), matrix.G, 0.0)
+    found = uncertainty.coverage(make_matrix(4, G=(G + G.T) / 2))
+    assert not found.complete and not found.fitted
+
+
+def test_errors_of_single_losses_have_their_unit() -> None:
+    matrix = rich_matrix()
+    errors, whole = uncertainty.term_errors(matrix), matrix.standard_error()
+    assert errors is not None and whole is not None
+    np.testing.assert_allclose(errors.diagonal(), whole.diagonal() / 2)
+    np.testing.assert_allclose(errors[0, 3:], whole[0, 3:])
+    assert uncertainty.term_errors(make_matrix(3)) is None
+
+
+def test_firmness_is_a_share(own_artifacts: Path) -> None:
+    cc.save_matrix(rich_matrix(), own_artifacts / "rich.clado")
+    artifact = artifacts.find().artifacts["rich"]
+    budget = 4 * artifacts.matrix(artifact).layers.total_weights
+    found = uncertainty.stability(artifact, NO_RULES, budget)
+    assert found is not None
+    assert ((found.kept >= 0) & (found.kept <= 1)).all()
+    np.testing.assert_allclose(found.share.sum(axis=1), 1.0)
+    assert uncertainty.stability(artifacts.find().artifacts["alpha"], NO_RULES, budget) is None
+
+
+@pytest.mark.parametrize("candidates", [False, True])
+def test_cells_not_measured_are_hatched_and_not_zero(candidates: bool) -> None:
+    matrix = rich_matrix(measured=0.3)
+    left_out = ~uncertainty.measured_cells(matrix)
+    G = np.where(left_out, 0.0, matrix.G)
+    matrix = make_matrix(6, G=G)
+    info = interaction_info(matrix, View(candidates=candidates), known(matrix))
+    assert info.hatched.any() == bool(candidates or info.hatched.sum())
+    assert np.isnan(info.values[info.hatched]).all()
+    figure = go.Figure(interaction_figure(info, "light"))
+    names = [trace.name for trace in figure.data]
+    assert ("Not measured" in names) is bool(info.hatched.any())
+    if info.hatched.any():
+        outline = figure.data[-1]
+        assert outline.fillpattern.shape == "/"
+        area = 0.0
+        for k in range(0, len(outline.x), 6):
+            area += (outline.x[k + 1] - outline.x[k]) * (outline.y[k + 2] - outline.y[k + 1])
+        assert area == info.hatched.sum()
+
+
+def test_fitted_cells_keep_their_colour_under_the_hatching() -> None:
+    matrix = rich_matrix(measured=0.4)
+    info = interaction_info(matrix, View(candidates=True), known(matrix))
+    assert info.hatched.any()
+    assert np.isfinite(info.values[info.hatched]).all()
+
+
+def test_noise_can_be_left_out() -> None:
+    matrix = rich_matrix()
+    shown = interaction_info(matrix, View(candidates=True), known(matrix))
+    kept = interaction_info(matrix, View(candidates=True, hide_noise=True), known(matrix))
+    assert shown.errors is not None
+    gone = np.isfinite(shown.values) & np.isnan(kept.values)
+    assert gone.any()
+    assert (np.abs(shown.values[gone]) < NOISE * shown.errors[gone]).all()
+
+
+def test_errors_of_folded_cells_are_those_of_the_strongest() -> None:
+    matrix = rich_matrix()
+    info = interaction_info(matrix, View(), known(matrix))
+    errors = uncertainty.term_errors(matrix)
+    assert info.errors is not None and errors is not None
+    at = np.argwhere(matrix.G[:3, 3:6] == info.values[0, 1])[0]
+    assert info.errors[0, 1] == errors[at[0], 3 + at[1]]
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_each_layer_alone(mode: Mode) -> None:
+    matrix = rich_matrix()
+    chosen = cc.AllocationProblem(matrix).assignment((2, 4, 8, 2, 4, 8))
+    errors, kept = uncertainty.term_errors(matrix), np.linspace(0.5, 1.0, 6)
+    info = sensitivity_info(matrix, chosen, errors=errors, kept=kept)
+    assert errors is not None and info.errors is not None
+    assert info.errors[1, 2] == errors[5, 5]
+    figure = go.Figure(sensitivity_figure(info, mode))
+    names = [trace.name for trace in figure.data]
+    assert names == ["Under the pointer", "2-bit", "4-bit", "8-bit", "Chosen"]
+    assert len(figure.data[1].error_y.array) == 6
+    assert figure.data[4].y[1] == figure.data[2].y[1]
+    assert figure.layout.yaxis.title.text and ERRORS > 0
+    row = sensitivity_rows(info)[3]
+    assert row["Layer"] == matrix.layers.names[3] and row["Kept"] == "80 %"
+    assert "keep their bit-width" in sensitivity_alt(info)
+
+
+def test_the_page_tells_how_sure_it_is(open_page: OpenPage, own_artifacts: Path) -> None:
+    cc.save_matrix(rich_matrix(measured=0.6), own_artifacts / "rich.clado")
+    app = open_page("interactions", model="rich")
+    assert not app.exception
+    assert "pairs were measured" in app.info[0].value and "were fitted" in app.info[0].value
+    assert "draws; least firm" in texts(app)
+    assert "±" in {m.label: m.value for m in app.metric}["Cross term"]
+    app.toggle(key="heat_noise").set_value(True).run()
+    app.toggle(key="heat_plot_table").set_value(True).run()
+    assert not app.exception
+    assert any(len(frame.value.columns) == 7 for frame in app.dataframe)
+
+
+def test_other_methods_are_baselines_where_they_were_measured(
+    open_page: OpenPage, own_artifacts: Path
+) -> None:
+    cc.save_matrix(rich_matrix(), own_artifacts / "rich.clado")
+    artifact = artifacts.find().artifacts["rich"]
+    matrix = artifacts.matrix(artifact)
+    assert other_methods.methods(matrix) == ("diagonal", "hawq", "mpqco", "psd")
+    assert other_methods.methods(make_matrix(3)) == ("diagonal", "psd")
+    least = artifacts.answers(artifact).front()
+    for solution in other_methods.front_of("hawq", artifact):
+        fits = [s for s in least if s.assignment.size_bits <= solution.assignment.size_bits]
+        assert solution.objective == matrix.objective(solution.assignment.bits)
+        assert solution.objective >= min(s.objective for s in fits) - 1e-12
+    spec = open_page(model="rich").get("plotly_chart")[0].proto.spec
+    assert "HAWQ" in spec and "MPQCO" in spec
+    app = open_page("compare", model="rich", view="Choices")
+    app.segmented_control(key="view").set_value("Choices").run()
+    app.selectbox(key="b").set_value("HAWQ").run()
+    assert not app.exception

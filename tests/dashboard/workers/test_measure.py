@@ -1,0 +1,143 @@
+"""Measuring from the page: progress, cancel, failure, uploads."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import clado_core as cc
+from dashboard.cards.measure import duration, take_in
+from dashboard.known import artifacts
+from dashboard.workers.measure import MeasureService, Wish, unfinished
+from tests.conftest import make_matrix
+from tests.dashboard.app_pages.test_pages import texts
+from tests.dashboard.conftest import OpenPage
+
+FAKE = """
+import json, sys, time
+arguments = sys.argv[1:]
+assert arguments[0] == "measure" and "--json" in arguments
+if "--dry-run" in arguments:
+    if arguments[1] == "nope":
+        sys.exit("error: There is no network 'nope'.")
+    print(json.dumps({"n_layers": 3, "forwards": 40, "samples": 64, "device": "cpu",
+                      "estimated_s": 3.0, "float_bytes": 1000}))
+    sys.exit(0)
+for done in range(1, 4):
+    sys.stderr.write(f"\\r\\x1b[2KMeasuring x: {done},000/3,000 losses, 2 s left")
+    sys.stderr.flush()
+    time.sleep(0.05 if arguments[1] != "slow" else 60)
+sys.stderr.write("\\n")
+if arguments[1] == "bad":
+    sys.exit("error: The loss is not finite.")
+print(json.dumps({"n_layers": 3, "forwards": 3000, "runtime_s": 0.2}))
+"""
+
+
+def wish(model: str) -> Wish:
+    return Wish(model, "", "none", (2, 4, 8), 64, "/tmp/x.clado")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def service() -> Iterator[MeasureService]:
+    made = MeasureService((sys.executable, "-c", FAKE))
+    yield made
+    made.cancel()
+
+
+def ended(service: MeasureService) -> bool:
+    return service.state is not None and not service.state.running
+
+
+def test_the_command_line() -> None:
+    arguments = wish("net").arguments(dry_run=False)
+    assert arguments[:4] == ["measure", "net", "--weights", "none"]
+    assert arguments[-2:] == ["--out", "/tmp/x.clado"]
+    assert "--dry-run" in wish("net").arguments(dry_run=True)
+
+
+def test_progress_and_result(service: MeasureService) -> None:
+    assert service.start(wish("net"))
+    assert not service.start(wish("other"))
+    wait_for(lambda: ended(service))
+    state = service.state
+    assert state is not None and state.result is not None
+    assert (state.done, state.total, state.result["forwards"]) == (3000, 3000, 3000)
+    assert service.start(wish("again"))
+
+
+def test_a_failure_is_one_sentence(service: MeasureService) -> None:
+    service.start(wish("bad"))
+    wait_for(lambda: ended(service))
+    assert service.state is not None and service.state.problem == "The loss is not finite."
+
+
+def test_cancel(service: MeasureService) -> None:
+    service.start(wish("slow"))
+    wait_for(lambda: service.state is not None and service.state.total == 3000)
+    assert service.state is not None and service.state.left == "2 s"
+    service.cancel()
+    wait_for(lambda: ended(service))
+    assert service.state.cancelled
+
+
+def test_estimate(service: MeasureService) -> None:
+    found = service.estimate(wish("net"))
+    assert isinstance(found, dict) and found["n_layers"] == 3
+    assert service.estimate(wish("nope")) == "There is no network 'nope'."
+
+
+def test_stopped_measurements_are_found(tmp_path: Path) -> None:
+    (tmp_path / "net-own.clado.partial").write_bytes(b"")
+    assert unfinished(tmp_path) == ["net-own"]
+
+
+def test_an_upload_is_checked_and_kept(tmp_path: Path) -> None:
+    file = tmp_path / "gamma.clado"
+    cc.save_matrix(make_matrix(3), file)
+    found = take_in("gamma", file.read_bytes())
+    assert isinstance(found, cc.SensitivityMatrix)
+    assert "gamma" in artifacts.find().artifacts
+    other = take_in("gamma", (tmp_path / "artifacts" / "alpha.clado").read_bytes())
+    assert isinstance(other, str) and "rename the file" in other
+
+
+def test_a_damaged_upload_is_refused_and_not_kept(tmp_path: Path) -> None:
+    said = take_in("bad", b"hello")
+    assert isinstance(said, str) and len(said) > 10
+    assert list((tmp_path / "own").iterdir()) == []
+
+
+def test_the_page_measures_and_opens(
+    open_page: OpenPage, service: MeasureService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(artifacts, "measure_service", lambda: service)
+    app = open_page("measure")
+    assert "Nothing is being measured" in texts(app)
+    app.button(key="measure-estimate").click().run()
+    assert "about **3 s**" in texts(app)
+    app.button(key="measure-start").click().run()
+    assert not app.exception
+    wait_for(lambda: ended(service))
+    out = tmp_path / "own" / "digits-resnet-own.clado"
+    cc.save_matrix(make_matrix(3), out)
+    app.run()
+    assert "is measured: 3 layers, 3,000 losses" in texts(app)
+    app.button(key="measure-open").click().run()
+    assert not app.exception
+    assert app.selectbox(key="model").value == "digits-resnet-own"
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (0.2, 42, 200, 9000)] == ["1 s", "42 s", "3 min", "2.5 h"]

@@ -1,0 +1,181 @@
+"""The solver process: latest wish wins, one alive, cancelled by termination, no orphan."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import clado_core as cc
+from clado_core.files.artifact import artifact_digest
+from dashboard.workers.solve_service import Job, JobState, SolveRequest, SolveService
+from tests.conftest import ROOT, make_matrix
+
+FAKE = """
+import json, sys, time
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["budget_bits"] == 13:
+        sys.exit(3)
+    print(json.dumps({"kind": "progress", "elapsed_s": 0.0, "objective": 2.0, "bound": 1.0}))
+    sys.stdout.flush()
+    time.sleep(request["time_limit_s"])
+    answer = {"kind": "done", "bits": [], "status": "OPTIMAL", "bound": 1.0, "solver": "fake",
+              "runtime_s": 0.0, "first_answer_s": 0.0, "budget": request["budget_bits"]}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def request(budget: int, seconds: float = 0.0) -> SolveRequest:
+    return SolveRequest("x.clado", "d", budget, time_limit_s=seconds)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def service() -> Iterator[SolveService]:
+    """A service whose worker sleeps instead of solving."""
+    made = SolveService((sys.executable, "-u", "-c", FAKE))
+    yield made
+    made.close()
+
+
+def test_a_job_runs_and_reports(service: SolveService) -> None:
+    seen: list[tuple[SolveRequest, Mapping[str, Any]]] = []
+    job = service.submit("me", request(7), lambda r, m: seen.append((r, m)))
+    wait_for(lambda: job.state is JobState.DONE)
+    assert job.trace == [(0.0, 2.0, 1.0)]
+    assert seen[0][0] == request(7)
+    assert seen[0][1]["budget"] == 7
+
+
+def test_the_same_wish_is_not_solved_twice(service: SolveService) -> None:
+    job = service.submit("me", request(7))
+    assert service.submit("me", request(7)) is job
+    wait_for(lambda: job.state is JobState.DONE)
+    assert service.submit("me", request(7)) is job
+
+
+def test_of_ten_quick_changes_only_the_last_is_solved(service: SolveService) -> None:
+    jobs = [service.submit("me", request(b, 0.05)) for b in range(100, 110)]
+    wait_for(lambda: jobs[-1].state is JobState.DONE)
+    assert [job.state for job in jobs[:-1]] == [JobState.CANCELLED] * 9
+    assert not any(job.trace for job in jobs[:-1])
+
+
+def test_a_running_solve_is_terminated_and_the_worker_replaced(service: SolveService) -> None:
+    slow = service.submit("me", request(1, 60))
+    wait_for(lambda: slow.state is JobState.RUNNING and bool(slow.trace))
+    pid = service.worker_pid()
+    started = time.monotonic()
+    quick = service.submit("me", request(2))
+    assert slow.state is JobState.CANCELLED
+    assert pid is not None and not alive(pid)
+    assert time.monotonic() - started < 1.0
+    wait_for(lambda: quick.state is JobState.DONE)
+    assert service.worker_pid() not in (None, pid)
+
+
+def test_sessions_do_not_cancel_each_other(service: SolveService) -> None:
+    first = service.submit("first", request(1, 0.2))
+    second = service.submit("second", request(2, 0.0))
+    assert service.waiting() == 2
+    wait_for(lambda: first.state is JobState.DONE and second.state is JobState.DONE)
+
+
+def test_a_crash_is_a_sentence_and_the_next_wish_works(service: SolveService) -> None:
+    crashed = service.submit("me", request(13))
+    wait_for(lambda: crashed.state is JobState.FAILED)
+    assert "stopped" in crashed.message
+    after = service.submit("me", request(14))
+    wait_for(lambda: after.state is JobState.DONE)
+
+
+def test_background_work_yields_and_continues(service: SolveService) -> None:
+    done: list[int] = []
+    service.refine([request(b, 0.3) for b in (1, 2)], lambda r, m: done.append(r.budget_bits))
+    wait_for(lambda: service.worker_pid() is not None)
+    job = service.submit("me", request(9))
+    wait_for(lambda: job.state is JobState.DONE)
+    wait_for(lambda: done == [1, 2])
+    wait_for(lambda: service.refining() == 0)
+
+
+def test_closing_leaves_no_process(service: SolveService) -> None:
+    job = service.submit("me", request(1, 60))
+    wait_for(lambda: bool(job.trace))
+    pid = service.worker_pid()
+    service.close()
+    assert pid is not None
+    wait_for(lambda: not alive(pid), 5)
+
+
+def test_a_killed_server_leaves_no_orphan(tmp_path: Path) -> None:
+    """SIGKILL gives the server no chance to clean up: the worker notices its pipe closing."""
+    artifact = tmp_path / "toy.clado"
+    cc.save_matrix(make_matrix(), artifact)
+    server = textwrap.dedent(
+        f"""
+        import time
+        from dashboard.workers.solve_service import SolveRequest, SolveService
+        service = SolveService()
+        service.submit("me", SolveRequest({str(artifact)!r}, "d", 10**6))
+        while service.worker_pid() is None:
+            time.sleep(0.01)
+        print(service.worker_pid(), flush=True)
+        time.sleep(60)
+        """
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", server], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert alive(pid)
+        process.kill()
+    wait_for(lambda: not alive(pid), 10)
+
+
+def test_the_real_worker_proves_while_this_thread_runs_on(tmp_path: Path) -> None:
+    """The solve lives in another process, so this interpreter's lock is never held by it."""
+    artifact = tmp_path / "toy.clado"
+    matrix = make_matrix(14)
+    cc.save_matrix(matrix, artifact)
+    service = SolveService()
+    try:
+        budget = 4 * matrix.layers.total_weights
+        wish = SolveRequest(str(artifact), artifact_digest(artifact), budget, time_limit_s=20.0)
+        job: Job = service.submit("me", wish)
+        stalls, last = [], time.perf_counter()
+        while job.active:
+            time.sleep(0.002)
+            stalls.append(time.perf_counter() - last)
+            last = time.perf_counter()
+        assert job.state is JobState.DONE, job.message
+        assert job.answer is not None
+        assert len(job.answer["bits"]) == 14
+        # The median is robust against a loaded machine; a held lock would leave very few samples.
+        assert sorted(stalls)[len(stalls) // 2] < 0.05
+    finally:
+        service.close()
