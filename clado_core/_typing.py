@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float64, Int64
 
 SquareMatrix: TypeAlias = Float64[np.ndarray, "n n"]
 VariableMatrix: TypeAlias = Float64[np.ndarray, "v v"]
-VariableVector: TypeAlias = Float64[np.ndarray, "v"]
 VariableBits: TypeAlias = Int64[np.ndarray, "v"]
 CostMatrix: TypeAlias = Int64[np.ndarray, "k v"]
 Limits: TypeAlias = Int64[np.ndarray, "k"]

@@ -7,17 +7,12 @@ CladoError
 │  └─ ArtifactCorruptError    restore or re-measure the file; the sentence names the field
 ├─ MeasurementError           look at the layer and bit-width it carries
 ├─ InfeasibleBudgetError      raise the budget; carries requested, minimum and maximum
-└─ SolverError                a fault of the solver or of ours; carries the best solution found
+└─ SolverError                a fault of the solver or of ours
 
 A solve that stops at a time limit is not an error: it is a Solution with a gap.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from clado_core.problem.solution import Solution
 
 
 class CladoError(Exception):
@@ -88,13 +83,4 @@ class InfeasibleBudgetError(CladoError):
 
 
 class SolverError(CladoError):
-    """The solver itself failed; the best solution found before that is kept.
-
-    Args:
-        message: The sentence for the user.
-        best: The best solution found so far, or None.
-    """
-
-    def __init__(self, message: str, *, best: Solution | None = None) -> None:
-        super().__init__(message)
-        self.best = best
+    """The solver itself failed."""

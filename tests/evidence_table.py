@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from clado_core.evidence import Evidence, Outcome, load_evidence
-from clado_core.evidence.choices import CLADO, REFERENCES, REFINED
+from clado_core.evidence.choices import REFERENCES
 from clado_core.evidence.record import SUFFIX
 from clado_core.evidence.summary import gains, mean_gain, significant, tight_budgets
+from clado_core.records.names import CLADO, REFINED
 
 SHOWN_BUDGETS = (2.1, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0)
 COLUMNS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,19 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from clado_core._typing import Mask
+from clado_core.allocation.sharing import ProvenBound, shared_answers
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.problem.solution import Solution, SolveStatus
 from clado_core.records.assignment import assignment_from_mapping
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.solvers.incumbent import PROVEN_GAP
 
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
     """Solutions at ascending budgets; what one of them proves is used for the others.
 
-    The optimum never rises with the budget. So an assignment found for a smaller budget answers a
-    larger one too, and a bound proven for a larger budget holds for a smaller one.
+    See ``sharing`` for why that is sound.
 
     Args:
         budgets_bits: Ascending budgets in bits of searched weights, shape (p,).
@@ -70,14 +68,11 @@ class Frontier:
         Raises:
             InfeasibleBudgetError: No point is this small.
         """
-        fits = [point for point in self.points if point.assignment.size_bits <= budget_bits]
-        if not fits:
-            raise self._too_small(budget_bits)
-        best = min(fits, key=lambda point: (point.objective, point.assignment.size_bits))
         within = min(budget_bits, self.budgets_bits[-1])
-        above = zip(self.budgets_bits, self.points, strict=True)
-        bound = max(point.bound for budget, point in above if budget >= within)
-        return _with_bound(best, min(bound, best.objective))
+        (best,) = shared_answers([within], self.points, self._bounds())
+        if best is None:
+            raise self._too_small(budget_bits)
+        return best
 
     def non_dominated(self) -> Mask:
         """Which points no other point matches or beats in size and objective, shape (p,).
@@ -108,7 +103,8 @@ class Frontier:
 
     def shared(self) -> Frontier:
         """The same budgets, each with the best answer and bound that any point proves for it."""
-        return Frontier(self.budgets_bits, tuple(map(self.best_within, self.budgets_bits)))
+        answers = shared_answers(self.budgets_bits, self.points, self._bounds())
+        return Frontier(self.budgets_bits, tuple(answer for answer in answers if answer))
 
     def to_json(self) -> dict[str, Any]:
         """As plain values: ``points``, each a solution's with its ``budget_bits``."""
@@ -132,6 +128,10 @@ class Frontier:
         except KeyError as error:
             raise InputError(f"The frontier lacks the field {error}.") from None
 
+    def _bounds(self) -> list[ProvenBound]:
+        pairs = zip(self.budgets_bits, self.points, strict=True)
+        return [ProvenBound(budget, point.bound, point.solver) for budget, point in pairs]
+
     def _too_small(self, budget_bits: int) -> InfeasibleBudgetError:
         sizes = self.sizes_bits
         return InfeasibleBudgetError(
@@ -142,16 +142,6 @@ class Frontier:
             minimum=int(sizes.min()),
             maximum=int(sizes.max()),
         )
-
-
-def _with_bound(solution: Solution, bound: float) -> Solution:
-    """The solution with another bound, and the status that follows from it."""
-    improved = dataclasses.replace(solution, bound=bound)
-    if improved.gap is not None and improved.gap <= PROVEN_GAP:
-        return dataclasses.replace(improved, status=SolveStatus.OPTIMAL)
-    if solution.status is SolveStatus.OPTIMAL and bound < solution.bound:
-        return dataclasses.replace(improved, status=SolveStatus.HEURISTIC)
-    return improved
 
 
 def _unit(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -13,13 +13,9 @@ from clado_core.problem.allocation_problem import BUDGETS, AllocationProblem
 from clado_core.problem.solution import Solution, SolveStatus
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import MEASURED_ALONG, METHODS
 from clado_core.solvers.protocol import OnProgress, Solver
 from clado_core.solvers.tiered import TieredSolver
-
-MEASURED_ALONG = ("hawq", "mpqco")
-"""Methods with sensitivities of their own, in ``SensitivityMatrix.diagonals`` where measured."""
-METHODS = ("clado", "diagonal", "block", *MEASURED_ALONG, "uniform", "random")
-"""What ``allocate`` can minimize or choose."""
 
 
 def allocate(

@@ -17,17 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clado_core.allocation.methods import MEASURED_ALONG
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
-from clado_core.evaluation.evidence_run import evaluated, measured, refined, shifts_of
 from clado_core.evidence import Choice, Evidence, choose, load_evidence, save_evidence
-from clado_core.evidence.choices import CLADO
 from clado_core.evidence.record import SUFFIX as EVIDENCE_SUFFIX
 from clado_core.files.artifact import SUFFIX, artifact_digest
 from clado_core.problem.solution import SolveStatus
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import CLADO, LOSS_NAMES, MEASURED_ALONG
 from clado_core.records.scheme import QuantizationScheme, parse_bit_menu
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"also choose by measured loss, of the K best (default: {DEFAULT_REFINE}; 0: do not)",
     )
     add("--act-bits", type=int, choices=(8, 4), help="quantize layers' inputs too (the paper: 8)")
-    add("--loss", choices=("ce", "kl"), default="ce", help="what is measured, and predicted")
+    add("--loss", choices=LOSS_NAMES, default="ce", help="what is measured, and predicted")
     add("--layers", choices=("all", "paper"), default="all", help="paper: not the first and last")
     add("--time-limit", type=float, default=60.0, metavar="S", help="of each solve")
     add("--out", type=Path, required=True, help="folder of artifacts and evidence")
@@ -73,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make the evidence, or redo a part of it."""
+    from clado_core.evaluation.evidence_run import evaluated
+
     if not arguments.out.is_dir():
         raise InputError(f"There is no folder {arguments.out} for --out; create it first.")
     budgets, settings = _budgets(arguments.budgets), _settings(arguments)
@@ -199,6 +199,8 @@ def _artifacts(
     settings: MeasurementSettings,
 ) -> tuple[SensitivityMatrix, SensitivityMatrix]:
     """The pairwise matrix and the logit-gram one."""
+    from clado_core.evaluation.evidence_run import measured
+
     gram = replace(settings, estimator="logit-gram", baselines=())
     found = []
     for each, how in ((name, settings), (name + GRAM, gram)):
@@ -222,6 +224,8 @@ def _choices(
     budgets: list[float],
     measuring: tuple[LoadedModel, Samples, Path | None],
 ) -> list[Choice]:
+    from clado_core.evaluation.evidence_run import refined, shifts_of
+
     matrix, (model, samples, cache) = matrices[0], measuring
     artifact = arguments.out / f"{matrix.name}{SUFFIX}"
     with ProgressLine(f"Certificate of {matrix.name}", "sizes") as line:

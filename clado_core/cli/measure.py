@@ -21,6 +21,7 @@ from clado_core.errors import InputError
 from clado_core.files.artifact import save_matrix
 from clado_core.records.assignment import Assignment
 from clado_core.records.layers import LayerTable
+from clado_core.records.names import ESTIMATORS, LOSS_NAMES
 from clado_core.records.provenance import Provenance
 from clado_core.records.scheme import (
     BitWidths,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from clado_core.networks.load import LoadedModel
     from clado_core.sensitivity import MeasurementSettings
 
-ESTIMATORS = ("pairwise", "adaptive", "calibrated", "logit-gram", "block", "hvp")
-BASELINES = ("hawq", "mpqco")
 DEFAULT_SAMPLES = 1024
 
 
@@ -57,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--samples", type=int, help=f"size of the sensitivity set (default: {DEFAULT_SAMPLES})")
     add(
         "--estimator",
-        choices=ESTIMATORS,
+        choices=tuple(ESTIMATORS),
         default="pairwise",
         help="pairwise: every pair (the paper); adaptive: the pairs that decisions depend on; "
         "calibrated or logit-gram: single layers only; block: pairs inside a block; "
@@ -74,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="none, or quantize a layer's input too: 8 (the paper); several as in 4,8 are a choice "
         "for each layer beside its weight",
     )
-    add("--loss", choices=("ce", "kl"), default="ce", help="kl needs no labels")
+    add("--loss", choices=LOSS_NAMES, default="ce", help="kl needs no labels")
     add("--batch-size", type=int, help="samples per forward (default: 64 on a CPU, 256 on a GPU)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add(

@@ -14,7 +14,7 @@ import numpy as np
 
 from clado_core.allocation.bootstrap import bootstrap_choices
 from clado_core.allocation.k_best import k_best, price_of_pin
-from clado_core.allocation.methods import METHODS, allocate
+from clado_core.allocation.methods import allocate
 from clado_core.allocation.stored import load_shifts
 from clado_core.cli.problem_options import (
     add_budgets,
@@ -27,6 +27,7 @@ from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import load
 from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.records.names import METHODS
 from clado_core.records.scheme import bits_to_json
 from clado_core.solvers import (
     ConvexifyingShifts,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from clado_core._version import __version__
 from clado_core.allocation.stored import load_shifts, save_shifts
-from clado_core.evidence.choices import REFERENCES, REFINED, Choice, choice_of
+from clado_core.evidence.choices import REFERENCES, Choice, choice_of
 from clado_core.evidence.record import Evidence, Outcome
 from clado_core.evidence.significance import mcnemar
 from clado_core.files.artifact import load, save_matrix
 from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
 from clado_core.problem.solution import SolveStatus
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import REFINED
 from clado_core.records.provenance import Provenance
 from clado_core.records.scheme import BitWidths
 from clado_core.solvers.shifts import ConvexifyingShifts, compute_shifts

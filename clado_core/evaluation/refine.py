@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clado_core.allocation.k_best import k_best, neighbours
-from clado_core.allocation.methods import MEASURED_ALONG, allocate
+from clado_core.allocation.methods import allocate
 from clado_core.data.sources import load_data
 from clado_core.errors import InputError
 from clado_core.evaluation.evaluator import Evaluator
@@ -18,6 +18,7 @@ from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import compile_program
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import MEASURED_ALONG
 from clado_core.records.scheme import BitWidths
 from clado_core.solvers.shifts import ConvexifyingShifts
 

@@ -13,11 +13,11 @@ from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
 from clado_core.problem.solution import SolveStatus
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import BLOCK, CLADO, DIAGONAL, MEASURED_ALONG, REFINED, UNIFORM
 from clado_core.records.scheme import BitWidths
 from clado_core.solvers.shifts import ConvexifyingShifts
 from clado_core.solvers.tiered import TieredSolver
 
-CLADO, REFINED, UNIFORM = "clado", "clado-refined", "uniform"
 REFERENCES = (CLADO, REFINED)
 """Methods that every other is compared with, image by image."""
 METHODS = (
@@ -26,10 +26,9 @@ METHODS = (
     "clado-psd",
     "clado-shrunk",
     "logit-gram",
-    "diagonal",
-    "block",
-    "hawq",
-    "mpqco",
+    DIAGONAL,
+    BLOCK,
+    *MEASURED_ALONG,
     UNIFORM,
 )
 """clado: the measured matrix; clado-refined: chosen by measured loss among clado's best and their
@@ -117,7 +116,7 @@ def surrogates(
         "logit-gram": gram,
         **{
             method: surrogate_matrix(matrix, method=method)
-            for method in ("diagonal", "block", "hawq", "mpqco")
+            for method in (DIAGONAL, BLOCK, *MEASURED_ALONG)
         },
     }
     error = matrix.standard_error()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from clado_core.errors import ArtifactCorruptError, ArtifactError, ArtifactVersionError
-from clado_core.evidence.choices import CLADO, Choice
+from clado_core.evidence.choices import Choice
 from clado_core.evidence.significance import PairedComparison, rank_correlation
 from clado_core.files.artifact import write_atomically
+from clado_core.records.names import CLADO
 
 SCHEMA, SCHEMA_VERSION = "clado-evidence", 3
 SUFFIX = ".evidence.json"

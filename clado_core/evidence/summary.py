@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clado_core.evidence.choices import CLADO, METHODS
+from clado_core.evidence.choices import METHODS
 from clado_core.evidence.record import Evidence, Outcome
+from clado_core.records.names import CLADO
 
 TIGHT_LOSS = 0.02
 """A budget is tight where the additive model or a uniform choice loses this much accuracy."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import LOSS_PER_OBJECTIVE
 from clado_core.records.scheme import bits_to_json
+
+PROVEN_GAP = 1e-6
+"""Relative gap under which an answer counts as proven optimal."""
 
 
 class SolveStatus(Enum):
@@ -88,3 +91,23 @@ def relative_gap(objective: float, bound: float, /) -> float | None:
     if objective == 0 or not math.isfinite(bound):
         return None
     return (objective - bound) / abs(objective)
+
+
+def with_bound(solution: Solution, bound: float, prover: str, /) -> Solution:
+    """A solution beside a bound that was proven elsewhere, and the status that follows.
+
+    Args:
+        solution: Any.
+        bound: No feasible assignment has a smaller x'Gx; cut off at the solution's own.
+        prover: Who proved the bound.
+    """
+    improved = replace(solution, bound=min(bound, solution.objective))
+    if improved.gap is not None and improved.gap <= PROVEN_GAP:
+        found = solution.solver
+        named = prover if found in prover else f"found by {found}, proven by {prover}"
+        return replace(improved, status=SolveStatus.OPTIMAL, solver=named)
+    # What was proven beside a tighter bound need not hold beside this one.
+    proven = solution.status in (SolveStatus.OPTIMAL, SolveStatus.GAP_LIMIT)
+    if proven and improved.bound < solution.bound:
+        return replace(improved, status=SolveStatus.HEURISTIC)
+    return improved

@@ -32,10 +32,6 @@ class NetworkProfile:
     changed: tuple[tuple[int, ...], ...]
     legal: npt.NDArray[np.bool_]
 
-    def macs_between(self, start: int, end: int) -> int:
-        """Multiply-accumulates per sample of the steps from cut to cut."""
-        return int(self.macs[start:end].sum())
-
 
 @torch.no_grad()
 def profile_graph(graph: NetworkGraph, example: Tensor, /) -> NetworkProfile:

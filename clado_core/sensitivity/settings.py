@@ -1,10 +1,11 @@
-"""How sensitivities are measured, and the names of what can measure them."""
+"""How sensitivities are measured."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from clado_core.errors import InputError
+from clado_core.records.names import ESTIMATORS, MEASURED_ALONG
 from clado_core.records.scheme import (
     BitWidths,
     QuantizationScheme,
@@ -12,19 +13,6 @@ from clado_core.records.scheme import (
     bit_menu,
     input_bits,
 )
-
-ESTIMATORS = {
-    "pairwise": "every pair of candidates, as in the paper",
-    "adaptive": "the pairs that decisions depend on; the others as calibrated does",
-    "calibrated": "logit-gram, with magnitudes fitted to measured losses",
-    "logit-gram": "output changes of single candidates (Gauss-Newton)",
-    "block": "pairs inside one residual or transformer block; the others are 0",
-    "hvp": "Hessian-vector products; local, so weak at 2 bits",
-}
-"""Name → what it measures."""
-
-BASELINES = ("hawq", "mpqco")
-"""Other methods' sensitivities that can be measured along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +25,7 @@ class MeasurementSettings:
         loss: "ce", "kl", or the name of a loss function passed to ``measure``.
         batch_size: Samples per forward; part of the measurement, as sums depend on it.
         estimator: One of ``ESTIMATORS``.
-        baselines: Those of ``BASELINES`` to measure along.
+        baselines: Those of ``MEASURED_ALONG`` to measure along.
         memory_bytes: Most memory to use above the loaded network; None for as much as is useful.
         reuse: False runs the whole network for every loss, as the paper does.
         group_bits: Run the bit-widths of one layer as one batch: faster where batches are small
@@ -72,7 +60,9 @@ class MeasurementSettings:
                 f"Unknown estimator '{self.estimator}': choose one of {', '.join(ESTIMATORS)}."
             )
         for name in self.baselines:
-            if name not in BASELINES:
-                raise InputError(f"Unknown baseline '{name}': choose among {', '.join(BASELINES)}.")
+            if name not in MEASURED_ALONG:
+                raise InputError(
+                    f"Unknown baseline '{name}': choose among {', '.join(MEASURED_ALONG)}."
+                )
         if self.memory_bytes is not None and self.memory_bytes < 1:
             raise InputError(f"The memory must be positive, not {self.memory_bytes} bytes.")

@@ -11,10 +11,10 @@ from clado_core._typing import Choices
 from clado_core.errors import SolverError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program
-from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.problem.solution import PROVEN_GAP, Solution, SolveStatus
 from clado_core.records.assignment import Assignment
 from clado_core.solvers.convexify import ConvexForm, budget_rows
-from clado_core.solvers.incumbent import PROOF_TOLERANCE, PROVEN_GAP, Incumbent
+from clado_core.solvers.incumbent import PROOF_TOLERANCE, Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.node_bound import UNBOUNDED, NodeRelaxation
 from clado_core.solvers.protocol import OnProgress

@@ -18,9 +18,6 @@ from clado_core.solvers.protocol import OnProgress, Progress
 PROOF_TOLERANCE = 1e-7
 """What a branch and bound in floating point gives up of its bound, relative to the objective."""
 
-PROVEN_GAP = 1e-6
-"""Relative gap under which an answer counts as proven optimal."""
-
 
 class Incumbent:
     """Best choice and bound so far; improvements are reported as they come.

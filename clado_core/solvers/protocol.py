@@ -59,6 +59,6 @@ class Solver(Protocol):
 
         Raises:
             InputError: The warm start breaks a budget or a wish.
-            SolverError: The solver itself failed; it carries the best solution found so far.
+            SolverError: The solver itself failed.
         """
         ...

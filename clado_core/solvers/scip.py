@@ -75,13 +75,9 @@ class ScipSolver:
             report: Hand every improvement on as it comes, not at the end alone.
 
         Raises:
-            SolverError: SCIP failed; it carries the incumbent's answer.
+            SolverError: SCIP failed; the incumbent keeps what was found.
         """
-        try:
-            return _Run(self, incumbent, report).optimize(time_limit_s, gap_limit)
-        except SolverError as error:
-            best = incumbent.solution(SolveStatus.HEURISTIC, "local-search")
-            raise SolverError(str(error), best=best) from error
+        return _Run(self, incumbent, report).optimize(time_limit_s, gap_limit)
 
 
 class _Run:

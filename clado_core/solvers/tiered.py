@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from clado_core.errors import SolverError
@@ -14,6 +15,8 @@ from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.protocol import OnProgress
 from clado_core.solvers.scip import ScipSolver
 from clado_core.solvers.shifts import ConvexifyingShifts
+
+logger = logging.getLogger(__name__)
 
 SECOND_SEARCH = LocalSearchSolver(seed=1, steps_per_variable=6)
 """Where DAQP does not finish, the answer may still improve: three times the work, drawn anew."""
@@ -55,7 +58,8 @@ class TieredSolver:
         share = None if time_limit_s is None else DAQP_SHARE * time_limit_s
         try:
             status = daqp.branch_and_bound(incumbent, self.shifts, share, gap_limit)
-        except SolverError:
+        except SolverError as problem:
+            logger.warning("DAQP failed, SCIP goes on: %s", problem)
             status = SolveStatus.TIME_LIMIT
         proven = status is not SolveStatus.TIME_LIMIT
         if proven and not self.confirm:
@@ -63,8 +67,12 @@ class TieredSolver:
         if not proven:
             SECOND_SEARCH.improve(incumbent, time_limit_s=time_limit_s)
         scip = ScipSolver(shifts=self.shifts)
-        second = scip.prove(incumbent, time_limit_s, gap_limit, report=on_progress is not None)
+        try:
+            second = scip.prove(incumbent, time_limit_s, gap_limit, report=on_progress is not None)
+        except SolverError as problem:
+            logger.warning("SCIP failed, what was found before stands: %s", problem)
+            second = SolveStatus.HEURISTIC
         if not proven:
             return incumbent.solution(second, "scip")
-        confirmed = second is not SolveStatus.TIME_LIMIT
+        confirmed = second in (SolveStatus.OPTIMAL, SolveStatus.GAP_LIMIT)
         return incumbent.solution(status, "daqp+scip" if confirmed else "daqp")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import Solution
+from clado_core.records import names
 from dashboard.cards.refine import refine_popover
 from dashboard.components.copy_link import copy_link
 from dashboard.scale import round_up
 from dashboard.state import links, view_state
 from dashboard.state.view_state import ViewState
-from dashboard.workers.refine import REFINED_METHOD
 
 KEYS = """
 | key | does |
@@ -75,7 +75,7 @@ def recall(state: ViewState, /) -> None:
     """One button per pin."""
     for i, pin in enumerate(state.pins):
         avg_bits = pin.assignment.avg_bits
-        refined = pin.method == REFINED_METHOD
+        refined = pin.method == names.REFINED
         st.button(
             f"{avg_bits:.2f}",
             key=f"recall-{i}",

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from clado_core import Assignment, Solution
+from clado_core.records import names
 from dashboard.scale import SizeScale, round_up
 from dashboard.theme import Mode, number, palette, signed
-from dashboard.workers.refine import REFINED_METHOD, REFINED_SENTENCE
 
 FRONT, HERE, PINNED = "Front", "You are here", "Pinned"
 DIAGONAL, HAWQ, MPQCO = "Diagonal only", "HAWQ", "MPQCO"
 REFINED = "Refined"
+REFINED_SENTENCE = "Of least measured loss among those run; not the predicted optimum."
 PSD, UNIFORM, MEASURED = "PSD (paper)", "Uniform", "Measured"
 METHOD_NAMES = {"diagonal": DIAGONAL, "hawq": HAWQ, "mpqco": MPQCO, "psd": PSD}
 """What else can be minimized, and how it is called."""
@@ -108,7 +109,7 @@ LINES = {
 
 def _hover(name: str, solution: Solution) -> str:
     chosen = solution.assignment
-    refined = solution.method == REFINED_METHOD
+    refined = solution.method == names.REFINED
     told = REFINED_SENTENCE if refined else solution.status.value
     counts = Counter(chosen.bits)
     histogram = " · ".join(f"{n} at {b}" for b, n in sorted(counts.items()))

@@ -1,21 +1,19 @@
 """What is known so far about the best choices of one network, from every solver that has run.
 
-Budgets help each other: a choice that fits a smaller budget fits a larger one, and a bound proven
-for a larger budget holds for a smaller one.
+Budgets help each other, as ``clado_core.allocation.sharing`` says.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
 from clado_core.allocation.frontier import Frontier
+from clado_core.allocation.sharing import ProvenBound, shared_answers
 from clado_core.allocation.sweep import budget_grid
-from clado_core.solvers.incumbent import PROVEN_GAP
 from clado_core.solvers.local_search import LocalSearchSolver
 from dashboard.rules import Rules
 
@@ -69,16 +67,7 @@ class Answers:
 
     def best(self, budget_bits: int, /) -> Solution | None:
         """The best known choice that fits, with the tightest bound proven for this budget."""
-        with self._lock:
-            best, least = None, math.inf
-            for size, solution in self._found.items():
-                if size <= budget_bits and solution.objective < least:
-                    best, least = solution, solution.objective
-            if best is None:
-                return None
-            valid = [entry for at, entry in self._bounds.items() if at >= budget_bits]
-        bound, prover = max(valid, default=(-math.inf, ""))
-        return _with_bound(best, bound, prover)
+        return self._best_within([budget_bits])[0]
 
     def known(self) -> list[Solution]:
         """Every choice found so far, in order of size, whether another beats it or not."""
@@ -133,8 +122,8 @@ class Answers:
                 return self._front
             version = self.version
         front: list[Solution] = []
-        for solution in self._best_of_grid():
-            if not front or solution.objective < front[-1].objective:
+        for solution in self._best_within(self.budgets()):
+            if solution and (not front or solution.objective < front[-1].objective):
                 front.append(solution)
         with self._lock:
             self._front_seen = version
@@ -155,29 +144,11 @@ class Answers:
         found: T = known[0]
         return found
 
-    def _best_of_grid(self) -> list[Solution]:
-        """As ``best`` at every budget of the grid, in one pass over what is known."""
-        grid = self.budgets()
+    def _best_within(self, budgets_bits: Sequence[int]) -> tuple[Solution | None, ...]:
         with self._lock:
-            found = sorted(self._found.items())
-            bounds = sorted(self._bounds.items(), reverse=True)
-        bound, prover, tightest = -math.inf, "", {}
-        for budget in reversed(grid):
-            while bounds and bounds[0][0] >= budget:
-                _, (value, by) = bounds.pop(0)
-                if value > bound:
-                    bound, prover = value, by
-            tightest[budget] = bound, prover
-        best: Solution | None = None
-        answers = []
-        for budget in grid:
-            while found and found[0][0] <= budget:
-                _, solution = found.pop(0)
-                if best is None or solution.objective < best.objective:
-                    best = solution
-            if best is not None:
-                answers.append(_with_bound(best, *tightest[budget]))
-        return answers
+            found = list(self._found.values())
+            bounds = [ProvenBound(budget, *proven) for budget, proven in self._bounds.items()]
+        return shared_answers(budgets_bits, found, bounds)
 
     def _search(self, budget_bits: int, known: Solution | None, *, thorough: bool) -> None:
         problem = self.rules.problem(self.matrix, budget_bits)
@@ -204,17 +175,3 @@ def solution_from_message(matrix: SensitivityMatrix, message: Mapping[str, Any],
         runtime_s=float(message["runtime_s"]),
         first_answer_s=float(message["first_answer_s"]),
     )
-
-
-def _with_bound(solution: Solution, bound: float, prover: str) -> Solution:
-    bound = min(bound, solution.objective)
-    gap = replace(solution, bound=bound).gap
-    if gap is not None and gap <= PROVEN_GAP:
-        found = solution.solver
-        named = prover if found in prover else f"found by {found}, proven by {prover}"
-        return replace(solution, bound=bound, status=SolveStatus.OPTIMAL, solver=named)
-    # Optimal for a tighter budget need not be optimal for this one.
-    status = solution.status
-    if status is SolveStatus.OPTIMAL:
-        status = SolveStatus.HEURISTIC
-    return replace(solution, bound=bound, status=status)

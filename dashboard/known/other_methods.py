@@ -11,9 +11,10 @@ import streamlit as st
 
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
 from clado_core.allocation.frontier import Frontier
-from clado_core.allocation.methods import MEASURED_ALONG, allocate, surrogate_matrix
+from clado_core.allocation.methods import allocate, surrogate_matrix
 from clado_core.allocation.sweep import budget_grid
 from clado_core.errors import CladoError
+from clado_core.records.names import MEASURED_ALONG
 from clado_core.solvers.local_search import LocalSearchSolver
 from dashboard.known import artifacts
 from dashboard.known.answers import Answers

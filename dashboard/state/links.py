@@ -10,12 +10,12 @@ import streamlit as st
 
 from clado_core import Solution
 from clado_core.errors import CladoError
+from clado_core.records import names
 from dashboard import rules
 from dashboard.scale import budget_bits, round_up
 from dashboard.state import view_state
 from dashboard.state.view_state import AVG_BITS, MODEL, ViewState
 from dashboard.workers.refine import (
-    REFINED_METHOD,
     bits_from_text,
     bits_to_text,
     refined_choice,
@@ -113,6 +113,6 @@ def _held_from_url() -> None:
 
 def _pin_to_text(pinned: Solution) -> str:
     """Its size, where it is the best choice of that size; a refined one layer by layer."""
-    if pinned.method == REFINED_METHOD:
+    if pinned.method == names.REFINED:
         return bits_to_text(pinned.assignment.bits)
     return f"{round_up(pinned.assignment.avg_bits):g}"

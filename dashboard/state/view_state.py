@@ -13,13 +13,13 @@ import streamlit as st
 
 from clado_core import Assignment, SensitivityMatrix, Solution
 from clado_core.errors import CladoError
+from clado_core.records import names
 from dashboard.known import artifacts
 from dashboard.known.answers import Answers
 from dashboard.known.artifacts import Artifact, Catalog
 from dashboard.rules import NO_RULES, Rules
 from dashboard.scale import Metric, SizeScale, budget_bits, metrics_of, round_up, size_scale
 from dashboard.theme import Mode
-from dashboard.workers.refine import REFINED_METHOD
 
 MODEL, METRIC, MODE = "model", "metric", "mode"
 AVG_BITS = "avg_bits"
@@ -256,7 +256,7 @@ def go_back(state: ViewState, pinned: Solution, /) -> None:
 def hold(state: ViewState, pinned: Solution, avg_bits: float, /) -> None:
     """Show a refined pin at this budget, where the rules allow it, until either changes."""
     allowed = state.rules.problem(state.matrix).is_feasible(pinned.assignment)
-    if pinned.method == REFINED_METHOD and allowed:
+    if pinned.method == names.REFINED and allowed:
         st.session_state[HELD] = (state.artifact.digest, state.rules, avg_bits), pinned
 
 

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
+from clado_core.records import names
 from clado_core.records.scheme import BitWidths, bits_to_json, parse_bits
 from dashboard.rules import NO_RULES, Rules
 from dashboard.workers.commands import CommandService, CommandState
-
-REFINED_METHOD = "clado-refined"
-"""Method of a choice made by measured loss, as evidence names it."""
-REFINED_SENTENCE = "Of least measured loss among those run; not the predicted optimum."
 
 
 class RefineWish(NamedTuple):
@@ -122,7 +119,7 @@ def refined_choice(
         status=SolveStatus.HEURISTIC,
         objective=objective,
         bound=min(bound, objective),
-        method=REFINED_METHOD,
+        method=names.REFINED,
         solver="measured loss",
         runtime_s=0.0,
         first_answer_s=0.0,

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from clado_core import AllocationProblem, SensitivityMatrix, SolveStatus
-from clado_core.allocation.methods import MEASURED_ALONG, METHODS, allocate, random, uniform
+from clado_core.allocation.methods import allocate, random, uniform
 from clado_core.errors import InfeasibleBudgetError, InputError
+from clado_core.records.names import MEASURED_ALONG, METHODS
 from clado_core.solvers import EnumerationSolver
 from tests.core.instances import random_matrix, random_problem, resnet50, worked_example
 

@@ -13,15 +13,15 @@ from streamlit.testing.v1 import AppTest
 import clado_core as cc
 from clado_core.cli import build_parser
 from clado_core.cli.problem_options import problem_from
+from clado_core.records import names
 from dashboard.cards import refine as card
 from dashboard.figures.pareto import pareto_figure
+from dashboard.figures.series import REFINED_SENTENCE
 from dashboard.known import artifacts
 from dashboard.rules import NO_RULES, Rules
 from dashboard.scale import budget_bits
 from dashboard.state import view_state
 from dashboard.workers.refine import (
-    REFINED_METHOD,
-    REFINED_SENTENCE,
     RefineService,
     RefineWish,
     bits_from_text,
@@ -92,7 +92,7 @@ def test_what_was_found() -> None:
     found = refined_from(matrix, result(matrix, SMALL, 0.5))
     assert found.improved and found.chosen.assignment.bits == SMALL
     assert found.chosen.objective == matrix.objective(SMALL)
-    assert found.chosen.method == REFINED_METHOD and found.chosen.gap is None
+    assert found.chosen.method == names.REFINED and found.chosen.gap is None
     assert not refined_from(matrix, result(matrix, SMALL, 1.0)).improved
     assert bits_from_text(bits_to_text(SMALL)) == SMALL
 
@@ -169,7 +169,7 @@ def test_a_better_choice_is_pinned_shown_and_linked(
     app.switch_page("app_pages/export.py").run()
     shown = json.loads(next(c.value for c in app.code if c.value.startswith("{")))
     assert tuple(layer["bits"] for layer in shown["layers"]) == SMALL
-    assert shown["solver"]["method"] == REFINED_METHOD
+    assert shown["solver"]["method"] == names.REFINED
     assert not any("clado_core solve" in code.value for code in app.code)
     repeated = next(code.value for code in app.code if "clado_core export" in code.value)
     assert "--assignment toy_" in repeated and "chosen.json" not in repeated
@@ -187,7 +187,7 @@ def test_a_link_shows_a_refined_pin_again(open_page: OpenPage) -> None:
     avg_bits = f"{view_state.round_up(size):g}"
     app = open_page(avg_bits=avg_bits, pins=f"4,{bits},8-8,9-9-9-9-9-9", shown="2")
     assert not app.exception and "shown" not in app.query_params
-    assert [pin.method for pin in pins_of(app)] == ["clado", REFINED_METHOD]
+    assert [pin.method for pin in pins_of(app)] == ["clado", names.REFINED]
     app.toggle(key="bits_table").set_value(True).run()
     assert tuple(app.dataframe[0].value["Bits"]) == SMALL
 

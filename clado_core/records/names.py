@@ -1,0 +1,28 @@
+"""The names of estimators, losses and methods, as users type them and files hold them."""
+
+from __future__ import annotations
+
+ESTIMATORS = {
+    "pairwise": "every pair of candidates, as in the paper",
+    "adaptive": "the pairs that decisions depend on; the others as calibrated does",
+    "calibrated": "logit-gram, with magnitudes fitted to measured losses",
+    "logit-gram": "output changes of single candidates (Gauss-Newton)",
+    "block": "pairs inside one residual or transformer block; the others are 0",
+    "hvp": "Hessian-vector products; local, so weak at 2 bits",
+}
+"""Name → what it measures."""
+
+LOSS_NAMES = ("ce", "kl")
+"""Cross-entropy, and the divergence from the float network's outputs, which needs no labels."""
+
+CLADO, DIAGONAL, BLOCK, UNIFORM, RANDOM = "clado", "diagonal", "block", "uniform", "random"
+HAWQ, MPQCO = "hawq", "mpqco"
+
+MEASURED_ALONG = (HAWQ, MPQCO)
+"""Methods with sensitivities of their own, in ``SensitivityMatrix.diagonals`` where measured."""
+
+METHODS = (CLADO, DIAGONAL, BLOCK, *MEASURED_ALONG, UNIFORM, RANDOM)
+"""What ``allocate`` can minimize or choose."""
+
+REFINED = "clado-refined"
+"""Method of a choice of least measured loss, among those that were run."""
