@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,15 @@ from clado_core.networks.inference import (
     measuring,
 )
 from clado_core.networks.load import state_digest
-from clado_core.quantization.inputs import quantizing_inputs
+from clado_core.quantization.inputs import InputQuantizer, quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import HAWQ, MPQCO
 from clado_core.records.provenance import Provenance
 from clado_core.sensitivity.adaptive import estimate_adaptive, estimate_calibrated
-from clado_core.sensitivity.derivatives import MPQCO, hawq, hawq_keys, hvp_keys, mpqco
+from clado_core.sensitivity.derivatives import MPQCO as MPQCO_KEY
+from clado_core.sensitivity.derivatives import hawq, hawq_keys, hvp_keys, mpqco
 from clado_core.sensitivity.estimators import (
     Estimator,
     estimate_block,
@@ -42,7 +45,7 @@ from clado_core.sensitivity.journal import Journal
 from clado_core.sensitivity.plan import pairwise_plan
 from clado_core.sensitivity.ray_engine import RayEngine
 from clado_core.sensitivity.settings import MeasurementSettings
-from clado_core.sensitivity.workbench import Progress, Workbench
+from clado_core.sensitivity.workbench import Engine, Progress, Workbench
 
 WITH_OUTPUTS = ("logit-gram", "calibrated", "adaptive")
 """Estimators that need the outputs of single candidates, not their losses alone."""
@@ -54,6 +57,7 @@ _FUNCTIONS: dict[str, Estimator] = {
     "block": estimate_block,
     "hvp": estimate_hvp,
 }
+_DIAGONALS = {HAWQ: hawq, MPQCO: mpqco}
 
 
 def measure(
@@ -80,10 +84,8 @@ def measure(
         name: Name of the matrix.
         origin: What the caller knows of the provenance: ``model`` and ``seed``.
         loss_function: Instead of the one that ``settings.loss`` names.
-        journal: Keeps losses as they are measured; if it holds some of this same measurement,
-            they are not measured again. The caller removes it once the matrix is stored.
-        on_progress: Called with (records known, records in all so far), at first with those
-            resumed; a record is one loss, or row of derivatives, of one batch.
+        journal: Keeps losses, so that a stopped run continues; remove it once G is stored.
+        on_progress: Called with (records known, in all so far), at first with those resumed.
         cluster: Measures the losses; None measures them here.
 
     Raises:
@@ -92,50 +94,99 @@ def measure(
     """
     loss = loss_function or _loss_named(settings.loss)
     provenance = _provenance(model, samples, settings, origin or Provenance())
-    keys = _keys(len(layers), len(settings.bit_widths))
+    task = _Task(model, layers, samples, settings, loss, provenance, cluster)
     with contextlib.ExitStack() as stack:
-        kept = None
-        if journal is not None:
-            identity = _identity(model, layers, settings, provenance)
-            if cluster is not None:
-                identity["device"] = cluster.device
-            n_batches = -(-len(samples) // settings.batch_size)
-            kept = stack.enter_context(Journal(journal, identity, len(keys) * n_batches))
-        if cluster is not None:
-            cluster.ship(model, samples)
-        stack.enter_context(measuring(model))
-        batches = make_batches(model, samples, settings.batch_size)
-        inputs = stack.enter_context(
-            quantizing_inputs(
+        kept = None if journal is None else stack.enter_context(task.journal(journal))
+        bench = stack.enter_context(task.bench(kept, on_progress))
+        return _matrix(bench, name, task.provenance)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """What is measured, and where."""
+
+    model: nn.Module
+    layers: LayerTable
+    samples: Samples
+    settings: MeasurementSettings
+    loss: LossFunction
+    provenance: Provenance
+    cluster: RayEngine | None
+
+    def keys(self) -> dict[Any, int]:
+        """Everything that any estimator may measure, numbered for the journal."""
+        n_bits = len(self.settings.bit_widths)
+        n = len(self.layers) * n_bits
+        names: list[Any] = [*pairwise_plan(len(self.layers), n_bits), *hvp_keys(n), *hawq_keys()]
+        names.append(MPQCO_KEY)
+        return {name: k for k, name in enumerate(dict.fromkeys(names))}
+
+    def journal(self, path: Path) -> Journal:
+        """Opened, for this measurement alone."""
+        n_batches = -(-len(self.samples) // self.settings.batch_size)
+        return Journal(path, self._identity(), len(self.keys()) * n_batches)
+
+    @contextlib.contextmanager
+    def bench(self, journal: Journal | None, on_progress: Progress | None) -> Iterator[Workbench]:
+        """The network made ready; it is as before when this ends."""
+        model, layers, settings = self.model, self.layers, self.settings
+        if self.cluster is not None:
+            self.cluster.ship(model, self.samples)
+        batches = make_batches(model, self.samples, settings.batch_size)
+        menu, scheme, xs = settings.bit_widths, settings.scheme, (batch.x for batch in batches)
+        with (
+            measuring(model),
+            quantizing_inputs(model, layers, menu, scheme, calibrate_on=xs) as inputs,
+            WeightSwap(model, layers, scheme, inputs=inputs) as swap,
+        ):
+            yield Workbench(
                 model,
                 layers,
-                settings.bit_widths,
-                settings.scheme,
-                calibrate_on=(batch.x for batch in batches),
+                batches,
+                settings,
+                loss=self.loss,
+                swap=swap,
+                keys=self.keys(),
+                keep_outputs=settings.estimator in WITH_OUTPUTS,
+                journal=journal,
+                on_progress=on_progress,
+                engine=self._engine(inputs),
             )
+
+    def _engine(self, inputs: InputQuantizer | None) -> Engine | None:
+        if self.cluster is None:
+            return None
+        return self.cluster.engine(
+            self.layers,
+            self.settings,
+            self.loss,
+            keep_outputs=self.settings.estimator in WITH_OUTPUTS,
+            ranges=None if inputs is None else inputs.ranges,
         )
-        bench = Workbench(
-            model,
-            layers,
-            samples,
-            settings,
-            loss=loss,
-            swap=stack.enter_context(WeightSwap(model, layers, settings.scheme, inputs=inputs)),
-            keys=keys,
-            keep_outputs=settings.estimator in WITH_OUTPUTS,
-            journal=kept,
-            on_progress=on_progress,
-        )
-        if cluster is not None:
-            cluster.attach(bench)
-        return _matrix(bench, name, provenance)
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for losses of two runs to belong together."""
+        about, settings = self.provenance.to_json(), asdict(self.settings)
+        # These change what is run, or held at once, but no loss.
+        for harmless in ("baselines", "memory_bytes", "reuse"):
+            del settings[harmless]
+        del about["created"], about["details"]
+        here = next((p.device.type for p in self.model.parameters()), "cpu")
+        return {
+            **about,
+            **settings.pop("scheme"),
+            **settings,
+            "bit_widths": list(self.settings.bit_widths),
+            "layers": list(self.layers.names),
+            "memory_format": "channels-last" if is_channels_last(self.model) else None,
+            "device": here if self.cluster is None else self.cluster.device,
+        }
 
 
 def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityMatrix:
     settings = bench.settings
     estimate = _FUNCTIONS[settings.estimator](bench)
-    functions = {"hawq": hawq, "mpqco": mpqco}
-    diagonals = {which: functions[which](bench) for which in settings.baselines}
+    diagonals = {which: _DIAGONALS[which](bench) for which in settings.baselines}
     details = {**provenance.details, **estimate.details, "losses": len(bench.measured)}
     if not_traced := bench.runner.graph.not_traced:
         details["not_traced"] = not_traced
@@ -152,18 +203,6 @@ def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityM
         estimate.part_weights,
         None if bench.swap.inputs is None else bench.swap.inputs.ranges,
     )
-
-
-def _keys(n_layers: int, n_bits: int) -> dict[Any, int]:
-    """Everything that any estimator may measure, numbered for the journal."""
-    n = n_layers * n_bits
-    names: list[Any] = [
-        *pairwise_plan(n_layers, n_bits),
-        *hvp_keys(n),
-        *hawq_keys(),
-        MPQCO,
-    ]
-    return {name: k for k, name in enumerate(dict.fromkeys(names))}
 
 
 def _loss_named(name: str) -> LossFunction:
@@ -191,22 +230,3 @@ def _provenance(
             "torch": torch.__version__,
         },
     )
-
-
-def _identity(
-    model: nn.Module, layers: LayerTable, settings: MeasurementSettings, provenance: Provenance
-) -> dict[str, Any]:
-    """What must be equal for losses of two runs to belong together."""
-    about = provenance.to_json()
-    del about["created"], about["details"]
-    return about | {
-        "layers": list(layers.names),
-        "bit_widths": list(settings.bit_widths),
-        "granularity": settings.scheme.granularity,
-        "act_bits": settings.scheme.act_bits,
-        "range_rule": settings.scheme.range_rule,
-        "batch_size": settings.batch_size,
-        "memory_format": "channels-last" if is_channels_last(model) else None,
-        "group_bits": settings.group_bits or None,
-        "device": next((p.device.type for p in model.parameters()), "cpu"),
-    }

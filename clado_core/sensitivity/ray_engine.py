@@ -28,6 +28,7 @@ from clado_core.networks.inference import (
     LossFunction,
     choose_device,
     is_channels_last,
+    make_batches,
     measuring,
     place,
 )
@@ -36,7 +37,7 @@ from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.layers import LayerTable
 from clado_core.sensitivity.plan import Unit
 from clado_core.sensitivity.settings import MeasurementSettings
-from clado_core.sensitivity.workbench import Measured, Work, Workbench
+from clado_core.sensitivity.workbench import Engine, Measured, Work, Workbench
 
 CONNECT_S = 10.0
 RETRIES = 5
@@ -129,19 +130,28 @@ class RayEngine:
         self._model = self._ray.put(copy.deepcopy(model).cpu() if on_gpu else model)
         self._samples = self._ray.put(samples)
 
-    def attach(self, bench: Workbench, /) -> None:
-        """Let a bench measure its losses here; network and samples must have been shipped."""
-        inputs = bench.swap.inputs
-        job = Job(
-            uuid.uuid4().hex,
-            bench.layers,
-            bench.settings,
-            bench.loss,
-            bench.keep_outputs,
-            None if inputs is None else inputs.ranges,
-            torch.get_num_threads(),
-        )
-        bench.engine = lambda work: self._measure(job, work)
+    def engine(
+        self,
+        layers: LayerTable,
+        settings: MeasurementSettings,
+        loss: LossFunction,
+        /,
+        *,
+        keep_outputs: bool,
+        ranges: Ranges | None,
+    ) -> Engine:
+        """What measures a bench's losses here; network and samples must have been shipped.
+
+        Args:
+            layers: Of the network.
+            settings: As the bench's, likewise ``loss`` and ``keep_outputs``.
+            loss: Of one batch, summed.
+            keep_outputs: Whether outputs are wanted with the losses.
+            ranges: Of quantized inputs; None where they stay float.
+        """
+        threads = torch.get_num_threads()
+        job = Job(uuid.uuid4().hex, layers, settings, loss, keep_outputs, ranges, threads)
+        return lambda work: self._measure(job, work)
 
     def _measure(self, job: Job, work: Work) -> Iterator[Measured]:
         ray = self._ray
@@ -228,7 +238,7 @@ class _Kept:
         return Workbench(
             model,
             job.layers,
-            samples,
+            make_batches(model, samples, job.settings.batch_size),
             job.settings,
             loss=job.loss,
             swap=swap,

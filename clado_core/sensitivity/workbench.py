@@ -11,9 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from clado_core.data.sources import Samples
 from clado_core.errors import InputError, MeasurementError
-from clado_core.networks.inference import Batch, LossFunction, make_batches, require_classes
+from clado_core.networks.inference import Batch, LossFunction, require_classes
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.layers import LayerTable
 from clado_core.sensitivity.journal import Journal
@@ -41,14 +40,15 @@ class Workbench:
     Args:
         model: In eval mode, on its device.
         layers: Its searched layers.
-        samples: The sensitivity set.
-        settings: Menu, batch size, memory.
+        batches: The sensitivity set, on the model's device.
+        settings: Menu, memory.
         loss: Of one batch, summed.
         swap: Holds the model's weights.
         keys: What may be measured → key in the journal.
         keep_outputs: Keep the outputs of the reference and of single candidates too.
         journal: Holds what is known already; None keeps results in memory alone.
         on_progress: Called with (records known, records asked for so far).
+        engine: Measures elsewhere; None measures on this very network.
 
     Raises:
         InputError: Labels outside the network's classes, or too little memory.
@@ -58,7 +58,7 @@ class Workbench:
         self,
         model: nn.Module,
         layers: LayerTable,
-        samples: Samples,
+        batches: list[Batch],
         settings: MeasurementSettings,
         /,
         *,
@@ -68,15 +68,15 @@ class Workbench:
         keep_outputs: bool = False,
         journal: Journal | None = None,
         on_progress: Progress | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self.model, self.layers, self.swap, self.loss = model, layers, swap, loss
-        self.settings, self.n_samples = settings, len(samples)
+        self.batches, self.settings = batches, settings
+        self.n_samples = sum(len(batch.y) for batch in batches)
         self.menu = settings.bit_widths
-        self.batches = make_batches(model, samples, settings.batch_size)
         self.runner = build_runner(model, layers, self.batches, settings, swap)
         self._keys, self.keep_outputs = keys, keep_outputs
-        self.engine: Engine = self.measure
-        """Measures here, unless it is set to what measures elsewhere."""
+        self._engine: Engine = self.measure if engine is None else engine
         self._journal, self._on_progress = journal, on_progress
         self._records: dict[int, bytes] = dict(journal.records) if journal else {}
         self._started = False
@@ -110,7 +110,7 @@ class Workbench:
             for b in range(len(self.batches))
         ]
         total = self._expect(sum(map(len, missing)))
-        for unit, b, payload in self.engine([(b, m) for b, m in enumerate(missing) if m]):
+        for unit, b, payload in self._engine([(b, m) for b, m in enumerate(missing) if m]):
             self._keep(self._key(unit, b), payload, total)
         known = range(len(self.batches))
         return {u: np.array([self._loss_of(self._key(u, b)) for b in known]) for u in units}

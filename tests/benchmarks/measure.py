@@ -161,10 +161,11 @@ def _bench_losses(
     model: nn.Module, layers: LayerTable, samples: Samples, units: list[Any], *, reuse: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     settings = MeasurementSettings(MENU, batch_size=len(samples), reuse=reuse)
+    batches = make_batches(model, samples, len(samples))
     with measuring(model), WeightSwap(model, layers, settings.scheme) as swap:
         keys = {unit: k for k, unit in enumerate(units)}
         bench = Workbench(
-            model, layers, samples, settings, loss=cross_entropy, swap=swap, keys=keys
+            model, layers, batches, settings, loss=cross_entropy, swap=swap, keys=keys
         )
         for unit in {(a,) for u in units for a in u}:  # both loops start with scales searched
             swap.apply({unit[0] // len(MENU): MENU[unit[0] % len(MENU)]})
@@ -335,10 +336,11 @@ def _true_losses(
         for b in c
     }
     settings = MeasurementSettings(MENU, batch_size=options.batch_size)
+    batches = make_batches(model, samples, options.batch_size)
     with measuring(model), WeightSwap(model, layers, settings.scheme) as swap:
         keys = {u: k for k, u in enumerate(dict.fromkeys(unit.values()))}
         bench = Workbench(
-            model, layers, samples, settings, loss=cross_entropy, swap=swap, keys=keys
+            model, layers, batches, settings, loss=cross_entropy, swap=swap, keys=keys
         )
         losses = bench.losses(list(keys))
     return {
