@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from scipy.stats import binomtest
 from torch import nn
 
 from clado_core.data.sources import Samples
@@ -22,9 +23,6 @@ from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import act_widths
-
-Z_95 = 1.959963984540054
-"""97.5 % quantile of the standard normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +70,7 @@ def evaluate(
         InputError: Inputs are to be quantized, and their ranges are not known.
     """
     batches = make_batches(model, samples, batch_size)
-    menu = assignment.bits if matrix is None else matrix.bit_widths
-    ranges = None if matrix is None else matrix.input_ranges
-    if act_widths(menu, assignment.scheme) and ranges is None:
-        raise InputError(
-            "The assignment quantizes inputs, and the ranges that were measured with are not "
-            "given; give the matrix."
-        )
-    with (
-        measuring(model),
-        quantizing_inputs(
-            model, assignment.layers, menu, assignment.scheme, ranges=ranges
-        ) as inputs,
-        WeightSwap(model, assignment.layers, assignment.scheme, inputs=inputs) as swap,
-    ):
+    with measuring(model), _ready(model, assignment, matrix) as swap:
         before = reference_outputs(model, batches)
         swap.apply(dict(enumerate(assignment.bits)))
         after = []
@@ -95,14 +80,28 @@ def evaluate(
                 on_progress(len(after), len(batches))
     quantized, reference = image_outcomes(after, batches), image_outcomes(before, batches)
     interval = wilson_interval(int(quantized.right.sum()), len(samples))
-    return Evaluation(
-        quantized.top1,
-        quantized.loss,
-        len(samples),
-        interval,
-        reference.top1,
-        reference.loss,
-    )
+    found = (quantized.top1, quantized.loss, len(samples), interval)
+    return Evaluation(*found, reference.top1, reference.loss)
+
+
+@contextmanager
+def _ready(
+    model: nn.Module, assignment: Assignment, matrix: SensitivityMatrix | None
+) -> Iterator[WeightSwap]:
+    """The network's weights, and its inputs where the assignment quantizes them, to be swapped."""
+    layers, scheme = assignment.layers, assignment.scheme
+    menu = assignment.bits if matrix is None else matrix.bit_widths
+    ranges = None if matrix is None else matrix.input_ranges
+    if act_widths(menu, scheme) and ranges is None:
+        raise InputError(
+            "The assignment quantizes inputs, and the ranges that were measured with are not "
+            "given; give the matrix."
+        )
+    with (
+        quantizing_inputs(model, layers, menu, scheme, ranges=ranges) as inputs,
+        WeightSwap(model, layers, scheme, inputs=inputs) as swap,
+    ):
+        yield swap
 
 
 def wilson_interval(right: int, n: int, /) -> tuple[float, float]:
@@ -110,7 +109,5 @@ def wilson_interval(right: int, n: int, /) -> tuple[float, float]:
 
     Source: Wilson, 1927.
     """
-    p, z2 = right / n, Z_95**2
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)

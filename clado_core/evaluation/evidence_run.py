@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+
+import torch
 
 from clado_core._version import __version__
 from clado_core.allocation.stored import load_shifts, save_shifts
+from clado_core.data.sources import Samples
+from clado_core.evaluation.evaluate import wilson_interval
+from clado_core.evaluation.evaluator import Evaluator
+from clado_core.evaluation.refine import refine
 from clado_core.evidence.choices import REFERENCES, Choice, choice_of
 from clado_core.evidence.record import Evidence, Outcome
 from clado_core.evidence.significance import mcnemar
 from clado_core.files.artifact import load, save_matrix
+from clado_core.networks.discovery import LayerSelection, find_layers
+from clado_core.networks.load import LoadedModel, require_weights
 from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
 from clado_core.problem.solution import SolveStatus
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import REFINED
 from clado_core.records.provenance import Provenance
 from clado_core.records.scheme import BitWidths
+from clado_core.sensitivity import MeasurementSettings, measure
+from clado_core.sensitivity.journal import SUFFIX as PARTIAL
 from clado_core.solvers.shifts import ConvexifyingShifts, compute_shifts
-
-if TYPE_CHECKING:
-    from clado_core.data.sources import Samples
-    from clado_core.evaluation.evaluator import Evaluator
-    from clado_core.networks.load import LoadedModel
-    from clado_core.sensitivity import MeasurementSettings
 
 OnProgress = Callable[[int, int], None]
 
@@ -36,7 +39,7 @@ def measured(
     settings: MeasurementSettings,
     /,
     *,
-    selection: Literal["all", "paper"],
+    selection: LayerSelection,
     seed: int,
     on_progress: OnProgress,
 ) -> SensitivityMatrix:
@@ -50,11 +53,6 @@ def measured(
         selection: As for ``find_layers``.
         on_progress: Called with (losses known, losses in all so far).
     """
-    from clado_core.networks.discovery import find_layers
-    from clado_core.networks.load import require_weights
-    from clado_core.sensitivity import measure
-    from clado_core.sensitivity.journal import SUFFIX as PARTIAL
-
     if path.is_file():
         require_weights(model, matrix := load(path))
         return matrix
@@ -111,9 +109,6 @@ def refined(
         cache: As for ``Evaluator``.
         on_progress: Called with (budgets done, budgets in all).
     """
-    from clado_core.evaluation.evaluator import Evaluator
-    from clado_core.evaluation.refine import refine
-
     evaluator = Evaluator(model.module, matrix, samples, cache=cache)
     found = []
     for done, budget in enumerate(budgets, start=1):
@@ -148,10 +143,6 @@ def evaluated(
         cache: As for ``Evaluator``.
         on_progress: Called with (assignments done, assignments in all).
     """
-    import torch
-
-    from clado_core.evaluation.evaluator import Evaluator
-
     samples, held_out = images
     evaluator = Evaluator(model.module, matrix, held_out, cache=cache)
     seen = evaluator.on(samples)
@@ -187,8 +178,6 @@ def _run_all(
 
 
 def _outcomes(choices: Sequence[Choice], evaluator: Evaluator, seen: Evaluator) -> list[Outcome]:
-    from clado_core.evaluation.evaluate import wilson_interval
-
     references = {(c.method, c.budget): c.bits for c in choices if c.method in REFERENCES}
     found = []
     for choice in sorted(choices, key=lambda each: each.budget):

@@ -79,40 +79,68 @@ def refine(
         on_progress: Called with (assignments run, of so many so far; a better one adds its
             neighbours).
     """
-    best_known = k_best(problem, k=k, shifts=shifts, time_limit_s=time_limit_s)
-    ranked = [each.assignment.bits for each in best_known]
-    ranked += [] if len(ranked) == k else list(_around(problem, ranked[0], k - len(ranked)))
-    rivals = list(_rivals(problem, time_limit_s))
-    screen = evaluator.on_first(max(SCREEN_LEAST, len(evaluator) // SCREEN_SHARE))
-    measured: dict[BitWidths, float] = {}
-    screened: dict[BitWidths, float] = {}
-
-    def run(
-        candidates: Sequence[BitWidths], by: Evaluator, losses: dict[BitWidths, float]
-    ) -> list[BitWidths]:
-        left = [bits for bits in dict.fromkeys(candidates) if bits not in losses]
-        total = len(measured) + len(screened) + len(left)
-        for bits in left:
-            losses[bits] = by.outcomes(bits).loss
-            if on_progress is not None:
-                on_progress(len(measured) + len(screened), total)
-        return sorted(candidates, key=lambda bits: losses[bits])
-
-    best = run(ranked + rivals, evaluator, measured)[0]
+    ranked = _ranked(problem, k, shifts, time_limit_s)
+    runs = _Runs(evaluator, on_progress)
+    best = runs.best_first([*ranked, *_rivals(problem, time_limit_s)])[0]
     for _ in range(MAX_ROUNDS):
-        around = [b for b in _around(problem, best, SCREENED * k) if b not in measured]
-        deserving = run(around, screen, screened)[:k]
-        before, best = best, run([best, *deserving], evaluator, measured)[0]
+        around = [b for b in _around(problem, best, SCREENED * k) if b not in runs.measured]
+        deserving = runs.best_first(around, screen=True)[:k]
+        before, best = best, runs.best_first([best, *deserving])[0]
         if best == before:
             break
-    return Refinement(
-        problem.assignment(best),
-        measured[best],
-        problem.assignment(ranked[0]),
-        measured[ranked[0]],
-        len(measured),
-        len(screened),
-    )
+    return runs.refinement(problem, best, ranked[0])
+
+
+class _Runs:
+    """Losses of the assignments that were run, on all images and on a part of them."""
+
+    def __init__(
+        self, evaluator: Evaluator, on_progress: Callable[[int, int], None] | None
+    ) -> None:
+        self._evaluator, self._on_progress = evaluator, on_progress
+        self._screen = evaluator.on_first(max(SCREEN_LEAST, len(evaluator) // SCREEN_SHARE))
+        self.measured: dict[BitWidths, float] = {}
+        self.screened: dict[BitWidths, float] = {}
+
+    def best_first(
+        self, candidates: Sequence[BitWidths], *, screen: bool = False
+    ) -> list[BitWidths]:
+        """Run those not known yet, on all images or on the part; sorted by that loss."""
+        evaluator = self._screen if screen else self._evaluator
+        losses = self.screened if screen else self.measured
+        left = [bits for bits in dict.fromkeys(candidates) if bits not in losses]
+        total = self._done() + len(left)
+        for bits in left:
+            losses[bits] = evaluator.outcomes(bits).loss
+            if self._on_progress is not None:
+                self._on_progress(self._done(), total)
+        return sorted(candidates, key=lambda bits: losses[bits])
+
+    def refinement(
+        self, problem: AllocationProblem, best: BitWidths, predicted_best: BitWidths
+    ) -> Refinement:
+        """What was found, once both have been run on all images."""
+        return Refinement(
+            problem.assignment(best),
+            self.measured[best],
+            problem.assignment(predicted_best),
+            self.measured[predicted_best],
+            len(self.measured),
+            len(self.screened),
+        )
+
+    def _done(self) -> int:
+        return len(self.measured) + len(self.screened)
+
+
+def _ranked(
+    problem: AllocationProblem, k: int, shifts: ConvexifyingShifts | None, time_limit_s: float
+) -> list[BitWidths]:
+    """The k best by prediction, neighbours of the best in place of those not proven in time."""
+    found = [
+        s.assignment.bits for s in k_best(problem, k=k, shifts=shifts, time_limit_s=time_limit_s)
+    ]
+    return found if len(found) == k else [*found, *_around(problem, found[0], k - len(found))]
 
 
 def sensitivity_evaluator(
@@ -141,7 +169,7 @@ def sensitivity_evaluator(
     if spec is None or source is None or about.n_samples is None:
         raise InputError(
             f"'{matrix.name}' does not say which network and data it was measured with: give "
-            "--model and --data."
+            "the model and the data."
         )
     loaded = load_model(spec, weights)
     require_weights(loaded, matrix)
