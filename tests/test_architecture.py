@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,8 +33,11 @@ CORE_ROOMS: dict[str, set[str]] = {
 }
 """Room of clado_core → the rooms that it may import from; everyone may use the modules beside them.
 
-The command line (``cli``) and the library's face (``__init__``) may import from all of them.
+The two faces, ``cli`` for shells and ``library`` for Python, and ``__init__``, which hands the
+latter over, may import from all of them; ``library`` does not import ``cli``.
 """
+
+FACES = {"cli", "library"}
 
 TORCH_ROOMS = {"data", "networks", "quantization", "sensitivity", "evaluation", "training"}
 """Rooms whose modules may import torch when they are imported."""
@@ -115,7 +119,7 @@ def _wrong_arrows(path: Path) -> list[str]:
     """What a module imports from rooms that its own must not look into."""
     own, package = _room(_name(path)), path.relative_to(ROOT).parts[0]
     rooms = CORE_ROOMS if package == "clado_core" else DASHBOARD_ROOMS
-    if not own or (package == "clado_core" and own == "cli"):
+    if not own or (package == "clado_core" and own in FACES):
         return []
     assert own in rooms, f"{_id(path)} stands in a room that this test does not know."
     targets = [m for name in _imports(path) if (m := _module_of(name)).split(".")[0] == package]
@@ -140,7 +144,7 @@ def test_arrows_go_one_way(rooms: dict[str, set[str]]) -> None:
 
 def test_every_room_is_known() -> None:
     found = {_room(name) for name in MODULES if name.startswith("clado_core.")} - {""}
-    assert found == {*CORE_ROOMS, "cli"}
+    assert found == {*CORE_ROOMS, *FACES}
     assert {_room(name) for name in MODULES if name.startswith("dashboard.")} == {*DASHBOARD_ROOMS}
 
 
@@ -205,3 +209,12 @@ def test_a_stranger_in_a_room_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(AssertionError):
         test_torch_only_in_its_rooms(solver)
     assert _wrong_arrows(record) == ["clado_core.solvers"]
+
+
+@pytest.mark.parametrize("path", _modules("clado_core"), ids=_id)
+def test_only_the_command_line_speaks_of_its_options(path: Path) -> None:
+    if _room(_name(path)) == "cli":
+        return
+    raised = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Raise)]
+    texts = [c.value for n in raised for c in ast.walk(n) if isinstance(c, ast.Constant)]
+    assert not [text for text in texts if isinstance(text, str) and re.search(r"--[a-z]", text)]

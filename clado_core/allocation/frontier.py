@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clado_core._html import table
 from clado_core._typing import Mask
 from clado_core.allocation.sharing import ProvenBound, shared_answers
 from clado_core.errors import InfeasibleBudgetError, InputError
@@ -46,6 +47,36 @@ class Frontier:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def __repr__(self) -> str:
+        return f"Frontier({self.summary})"
+
+    def _repr_html_(self) -> str:
+        kept = [
+            point for point, keep in zip(self.points, self.non_dominated(), strict=True) if keep
+        ]
+        rows = [
+            (
+                f"{point.assignment.avg_bits:.3f}",
+                point.assignment.size_bytes,
+                point.predicted_loss_increase,
+                point.status.code,
+                "" if point.gap is None else f"{point.gap:.2%}",
+            )
+            for point in kept
+        ]
+        header = ["bits", "bytes", "predicted loss", "status", "gap"]
+        return table(f"{self.summary}. Those that no other matches:", header, rows)
+
+    @property
+    def summary(self) -> str:
+        """How many points, over which sizes, how many proven, in a line."""
+        avg_bits = [point.assignment.avg_bits for point in self.points]
+        proven = sum(point.status is SolveStatus.OPTIMAL for point in self.points)
+        return (
+            f"{len(self)} budgets, {min(avg_bits):.2f} to {max(avg_bits):.2f} bits, "
+            f"{proven} proven optimal"
+        )
 
     @property
     def sizes_bits(self) -> npt.NDArray[np.int64]:

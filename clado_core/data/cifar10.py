@@ -63,7 +63,7 @@ def find_cifar10(folder: Path, /) -> Images:
         return _original(folder)
     raise InputError(
         f"{folder} holds no CIFAR-10: give a folder with {' and '.join(JPEG_FILES)}, or with "
-        f"the original {ORIGINAL_FOLDER}, as --data {NAME}:FOLDER."
+        f"the original {ORIGINAL_FOLDER}, as {NAME}:FOLDER."
     )
 
 

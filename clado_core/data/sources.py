@@ -116,7 +116,7 @@ class DataSource:
         indices = self.indices(split)
         if len(indices) == 0:
             raise InputError(
-                f"The {split} part of '{self.name}' is empty; choose another --split or add data."
+                f"The {split} part of '{self.name}' is empty; choose another split or add data."
             )
         return self.samples(indices)
 
@@ -183,7 +183,7 @@ def _digits() -> DataSource:
 def _cifar10(spec: str) -> DataSource:
     _, _, folder = spec.partition(":")
     if not folder:
-        raise InputError(f"Say where CIFAR-10 is: --data {cifar10.NAME}:FOLDER.")
+        raise InputError(f"Say where CIFAR-10 is: {cifar10.NAME}:FOLDER.")
     images = cifar10.find_cifar10(Path(folder).expanduser())
     # The folder is the user's own affair: artifacts name the data set, and carry its digest.
     return DataSource(cifar10.NAME, images.labels, images.read, images.n_train)

@@ -83,12 +83,12 @@ class Format:
         report = self.capability(job)
         if report.refused:
             named = "; ".join(
-                f"'{chosen.layer.name}' at {chosen.bits} bits ({fate.why}; --upcast: {fate.stored})"
+                f"'{chosen.layer.name}' at {chosen.bits} bits ({fate.why}; upcast: {fate.stored})"
                 for chosen, fate in report.refused
             )
             raise InputError(
-                f"{self.name} has no form for {named}. Choose other bit-widths for these layers "
-                "(solve --allow), or accept more bits for them with --upcast."
+                f"{self.name} has no form for {named}. Solve again with other bit-widths allowed "
+                "for these layers, or upcast: accept more bits for them."
             )
         return self.render(job, report)
 

@@ -38,7 +38,7 @@ FORMAT = Format(
     render=render,
     checked_with=("ai-edge-model-explorer",),
     notes=(
-        "Open the file of --format onnx in Model Explorer and add this as node data; the keys are "
-        "the tensors' names there. Drawing it is not checked here.",
+        "Open the file of the format onnx in Model Explorer and add this as node data; the keys "
+        "are the tensors' names there. Drawing it is not checked here.",
     ),
 )

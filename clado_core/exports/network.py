@@ -50,12 +50,12 @@ class QuantizedNetwork:
     Args:
         module: The float network; it is not changed.
         weights: Layer name → its weight, in network order.
-        input_shape: Channels, height and width of one input.
+        input_shape: Channels, height and width of one input; None where nobody said.
     """
 
     module: nn.Module
     weights: Mapping[str, PackedWeight]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, int, int] | None
 
 
 def load_network(
@@ -77,7 +77,7 @@ def load_network(
     if spec is None:
         raise InputError(
             f"The weights of '{matrix.name}' are needed, and its artifact names no network: "
-            "give --model."
+            "give the model."
         )
     from clado_core.networks.load import load_model, require_weights
 

@@ -82,6 +82,10 @@ def _trace(network: QuantizedNetwork, opset: int) -> bytes:
 
     from clado_core.networks.discovery import attention_fast_path_off
 
+    if network.input_shape is None:
+        raise InputError(
+            "An ONNX file needs the shape of one input: give input_shape=(channels, height, width)."
+        )
     parameter = next(network.module.parameters())
     example = torch.zeros(BATCH, *network.input_shape, dtype=parameter.dtype)
     file: Any = io.BytesIO()

@@ -72,8 +72,8 @@ def _layer_bits(contents: Any, path: Path) -> Mapping[str, Any]:
         if isinstance(bits, dict):
             return bits
     raise InputError(
-        f"{path} holds no assignment: expected layer names with bit-widths, the output of "
-        "solve --json, or an exported configuration."
+        f"{path} holds no assignment: expected layer names with bit-widths, the JSON that "
+        "solve prints, or an exported configuration."
     )
 
 

@@ -45,7 +45,7 @@ def choose_device(name: str, /) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"Unknown device '{name}': choose one of auto, cpu, cuda.")
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("There is no CUDA device here; use --device cpu or auto.")
+        raise InputError("There is no CUDA device here; use the device cpu or auto.")
     on_gpu = name == "cuda" or (name == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if on_gpu else "cpu")
 
@@ -73,6 +73,22 @@ def place(model: nn.Module, device: torch.device, /, *, channels_last: bool = Tr
     for parameter in model.parameters():
         if parameter.ndim == 4 and channels_last:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+@contextmanager
+def placed(model: nn.Module, /) -> Iterator[torch.device]:
+    """Channels innermost for as long as this lasts, on the device where the network is.
+
+    For networks that belong to a caller: parameters and their memory are as before when it ends.
+    """
+    before = [(parameter, parameter.data) for parameter in model.parameters()]
+    device = before[0][1].device if before else torch.device("cpu")
+    try:
+        place(model, device)
+        yield device
+    finally:
+        for parameter, data in before:
+            parameter.data = data
 
 
 def is_channels_last(model: nn.Module, /) -> bool:

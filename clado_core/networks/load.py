@@ -93,7 +93,7 @@ def require_weights(model: LoadedModel, matrix: SensitivityMatrix, /) -> None:
         raise ArtifactError(
             f"The field 'weights_sha256' of '{matrix.name}' is {measured[:12]}…, but the weights "
             f"of {model.spec} give {model.weights_sha256[:12]}…: give those it was measured with "
-            "(--weights), or measure again."
+            "as weights, or measure again."
         )
 
 
@@ -162,7 +162,7 @@ def _torchvision(
     except (OSError, RuntimeError) as problem:
         raise InputError(
             f"The weights {chosen} of torchvision's {name} cannot be downloaded ({problem}); give "
-            "a checkpoint file with --weights, or --weights none for random ones."
+            "a checkpoint file as weights, or none for random ones."
         ) from None
     load_state(module, state, chosen)
     return module, choices[chosen].transforms()

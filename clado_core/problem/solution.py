@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from clado_core._html import table
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import LOSS_PER_OBJECTIVE
 from clado_core.records.scheme import bits_to_json
@@ -52,6 +53,26 @@ class Solution:
     solver: str
     runtime_s: float
     first_answer_s: float
+
+    def __repr__(self) -> str:
+        return f"Solution({self.summary})"
+
+    def _repr_html_(self) -> str:
+        layers = self.assignment.layers.layers
+        rows = [
+            (layer.name, layer.n_weights, str(bits), layer.weight_bytes(bits))
+            for layer, bits in zip(layers, self.assignment.bits, strict=True)
+        ]
+        return table(f"{self.summary}.", ["layer", "weights", "bits", "bytes"], rows)
+
+    @property
+    def summary(self) -> str:
+        """What it takes, what is predicted and how sure that is, in a line."""
+        gap = "no bound" if self.gap is None else f"gap {self.gap:.2%}"
+        return (
+            f"{self.assignment.summary}, predicted loss {self.predicted_loss_increase:+.4g}, "
+            f"{self.method}, {self.status.code} by {self.solver}, {gap}"
+        )
 
     @property
     def predicted_loss_increase(self) -> float:

@@ -158,7 +158,7 @@ class InputQuantizer:
         if unseen:
             raise InputError(
                 f"The inputs of {', '.join(unseen)} cannot be quantized, as the network uses "
-                "these weights without calling their modules; use --act-bits none."
+                "these weights without calling their modules; leave inputs float (no act_bits)."
             )
 
     def _input(self, i: int, x: Tensor) -> Tensor:

@@ -38,6 +38,14 @@ class Assignment:
                 f"The assignment has {len(self.bits)} bit-widths for {len(self.layers)} layers."
             )
 
+    def __repr__(self) -> str:
+        return f"Assignment({self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """How many layers, how many bits and how large, in a line."""
+        return f"{len(self.bits)} layers, {self.avg_bits:.2f} bits, {self.size_bytes:,} bytes"
+
     @property
     def size_bits(self) -> int:
         """Bits of the searched weights: Σ n_i·b_i."""

@@ -88,6 +88,9 @@ class LayerTable:
     def __len__(self) -> int:
         return len(self.layers)
 
+    def __repr__(self) -> str:
+        return f"LayerTable({len(self)} layers, {self.total_weights:,} weights)"
+
     @property
     def names(self) -> tuple[str, ...]:
         """Layer names in network order."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from clado_core._html import table
 from clado_core._typing import SquareMatrix
 from clado_core.errors import InputError
 from clado_core.records.layers import LayerTable
@@ -87,6 +88,27 @@ class SensitivityMatrix(Portable):
             ends = (self.n_layers, len(self.act_widths), 2)
             ranges = _checked_array("input_ranges", self.input_ranges, ends)
             object.__setattr__(self, "input_ranges", ranges)
+
+    def __repr__(self) -> str:
+        return f"SensitivityMatrix({self.summary})"
+
+    def _repr_html_(self) -> str:
+        rows = zip(self.layers.names, self.layers.n_weights.tolist(), strict=True)
+        losses = self.single_loss_increase.tolist()
+        return table(
+            f"{self.summary}. Loss increase of each layer alone, by bits:",
+            ["layer", "weights", *map(str, self.bit_widths)],
+            [(*row, *loss) for row, loss in zip(rows, losses, strict=True)],
+        )
+
+    @property
+    def summary(self) -> str:
+        """Which network, and how it was measured, in a line."""
+        about, menu = self.provenance, "/".join(map(str, self.bit_widths))
+        how = "" if about.estimator is None else f", {about.estimator}"
+        on = "" if about.n_samples is None else f" on {about.n_samples:,} samples"
+        base = "" if self.base_loss is None else f", loss {self.base_loss:.4g} without quantization"
+        return f"{self.name}: {self.n_layers} layers × {menu} bits{how}{on}{base}"
 
     @property
     def n_layers(self) -> int:

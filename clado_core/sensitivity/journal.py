@@ -48,7 +48,7 @@ class Journal:
             contents = path.read_bytes() if path.exists() else b""
             if not contents.startswith(MAGIC[: len(contents)]):
                 raise InputError(
-                    f"{path} is not a journal of ours; move it, or choose another --out."
+                    f"{path} is not a journal of ours; move it, or store the matrix elsewhere."
                 )
             found, body = _read_header(contents)
             if found is not None:
@@ -124,7 +124,7 @@ def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any
             raise InputError(
                 f"{path} holds an unfinished measurement with another '{name}' "
                 f"({_short(found.get(name))} there, {_short(wanted.get(name))} now): finish that "
-                "one, delete the file, or choose another --out."
+                "one, delete the file, or store this one elsewhere."
             )
 
 

@@ -82,7 +82,8 @@ class RayEngine:
             import ray
         except ImportError:
             raise InputError(
-                "Ray is not installed; pip install -r requirements-ray.txt, or use --engine local."
+                "Ray is not installed: pip install -r requirements-ray.txt, or measure without "
+                "a cluster."
             ) from None
         self._ray = ray
         # Workers get this very package; torch and the user's libraries must be there already.
@@ -99,8 +100,8 @@ class RayEngine:
         except (OSError, ValueError) as problem:
             reason = (str(problem) or type(problem).__name__).splitlines()[0]
             raise InputError(
-                f"There is no Ray cluster at '{address}' ({reason}); start one with ray start "
-                "--head, give its --address, or use --address local."
+                f"There is no Ray cluster at '{address}' ({reason}); start one, give its "
+                "address, or the address local."
             ) from None
         self._model: Any = None
         self._samples: Any = None

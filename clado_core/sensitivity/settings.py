@@ -51,7 +51,7 @@ class MeasurementSettings:
             raise InputError("The menu names bits of inputs already; leave act_bits out.")
         if self.estimator == "hvp" and act_widths(self.bit_widths, self.scheme):
             raise InputError(
-                "The estimator hvp sees weights alone; choose another one, or --act-bits none."
+                "The estimator hvp sees weights alone; choose another, or leave inputs float."
             )
         if self.batch_size < 1:
             raise InputError(f"The batch size must be 1 or more, not {self.batch_size}.")

@@ -57,7 +57,7 @@ class SuffixRunner:
         if working > bytes_per_sample:
             raise InputError(
                 f"One forward needs {working / 1e6:.3g} MB per sample, and the memory allows "
-                f"{max(bytes_per_sample, 0) / 1e6:.3g}; lower --batch-size or raise --memory-mb."
+                f"{max(bytes_per_sample, 0) / 1e6:.3g}; lower the batch size or raise the memory."
             )
         largest = (bytes_per_sample - working) / 2
         return replace(self, starts=choose_starts(self.starts, self.profile, largest_bytes=largest))

@@ -242,7 +242,7 @@ def build_runner(
     if left <= 0:
         raise InputError(
             f"Copies of the weights alone need {weight_bytes(layers, len(menu)) / 1e6:.1f} MB, "
-            f"more than the {settings.memory_bytes / 1e6:.1f} allowed; raise --memory-mb."
+            f"more than the {settings.memory_bytes / 1e6:.1f} allowed; raise the memory."
         )
     return runner.within(left / len(batches[0].y))
 

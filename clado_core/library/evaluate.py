@@ -1,0 +1,129 @@
+"""Run what was chosen: accuracy of a choice, and the choice of least measured loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from clado_core.errors import InputError
+from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.records.assignment import Assignment
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.solvers.shifts import ConvexifyingShifts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from clado_core.evaluation.evaluate import Evaluation
+    from clado_core.evaluation.refine import Refinement
+
+
+class Chosen(Protocol):
+    """What holds an assignment: a Solution, a Refinement, a Configuration."""
+
+    @property
+    def assignment(self) -> Assignment:
+        """One bit-width per layer."""
+
+
+def assignment_of(choice: Assignment | Chosen, /) -> Assignment:
+    """The bit-widths of a choice."""
+    return choice if isinstance(choice, Assignment) else choice.assignment
+
+
+def evaluate(
+    module: nn.Module,
+    choice: Assignment | Chosen,
+    data: object,
+    /,
+    *,
+    matrix: SensitivityMatrix | None = None,
+    n_samples: int | None = None,
+    batch_size: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Quantize a network as chosen, run images through it, and put its weights back.
+
+    Args:
+        module: The network that was measured.
+        choice: An Assignment, or what holds one, such as a Solution.
+        data: As for ``measure``; neither trained nor measured on.
+        matrix: What was measured: makes sure that the weights are those; needed where the choice
+            quantizes inputs, for their ranges.
+        n_samples: Use the first so many; all where None.
+        batch_size: Samples per forward; what suits the device where None.
+        on_progress: Called with (batches done, batches in all).
+
+    Raises:
+        InputError: The data cannot be used, or the weights are others than were measured.
+        MeasurementError: The network cannot run the data.
+    """
+    from clado_core.data.in_memory import as_samples
+    from clado_core.evaluation.evaluate import evaluate
+    from clado_core.networks.inference import default_batch_size, placed
+
+    require_measured(module, matrix)
+    samples, chosen = as_samples(data, n=n_samples), assignment_of(choice)
+    with placed(module) as device:
+        size = batch_size or default_batch_size(device)
+        return evaluate(
+            module, chosen, samples, batch_size=size, matrix=matrix, on_progress=on_progress
+        )
+
+
+def refine(
+    problem: AllocationProblem,
+    module: nn.Module,
+    data: object,
+    /,
+    *,
+    k: int = 8,
+    n_samples: int | None = None,
+    shifts: ConvexifyingShifts | None = None,
+    time_limit_s: float | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Refinement:
+    """Choose by measured loss among the best by prediction, other methods' choices, neighbours.
+
+    Args:
+        problem: Its budgets and wishes hold for everything that is run.
+        module: The network that was measured.
+        data: As for ``measure``, best the same; never images that accuracy is reported on.
+        k: How many of the best, and of each one's neighbours, are run on all images.
+        n_samples: Use the first so many; all where None.
+        shifts: Of the matrix, where they were computed before; proofs are then faster.
+        time_limit_s: Of each solve; 10 where None.
+        on_progress: Called with (assignments run, of so many so far).
+
+    Raises:
+        InputError: The data cannot be used, or the weights are others than were measured.
+        MeasurementError: The network cannot run the data.
+    """
+    from clado_core.data.in_memory import as_samples
+    from clado_core.evaluation.evaluator import Evaluator
+    from clado_core.evaluation.refine import TIME_LIMIT_S, refine
+    from clado_core.networks.inference import placed
+
+    require_measured(module, problem.matrix)
+    with placed(module):
+        evaluator = Evaluator(module, problem.matrix, as_samples(data, n=n_samples))
+        limit = TIME_LIMIT_S if time_limit_s is None else time_limit_s
+        return refine(
+            problem, evaluator, k=k, shifts=shifts, time_limit_s=limit, on_progress=on_progress
+        )
+
+
+def require_measured(module: nn.Module, matrix: SensitivityMatrix | None, /) -> None:
+    """Make sure that a network has the weights that a matrix was measured on.
+
+    Raises:
+        InputError: It has others.
+    """
+    from clado_core.networks.load import state_digest
+
+    measured = None if matrix is None else matrix.provenance.weights_sha256
+    if matrix is not None and measured not in (None, found := state_digest(module)):
+        raise InputError(
+            f"'{matrix.name}' was measured on weights with the digest {str(measured)[:12]}…, and "
+            f"the network's is {found[:12]}…: give the network that was measured, or measure again."
+        )

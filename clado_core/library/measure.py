@@ -1,0 +1,118 @@
+"""Find the layers of a network in memory, and measure their sensitivities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clado_core.errors import InputError
+from clado_core.files.artifact import SUFFIX, save_matrix
+from clado_core.records.layers import LayerTable
+from clado_core.records.matrix import SensitivityMatrix
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from clado_core.data.sources import Samples
+    from clado_core.networks.discovery import LayerSelection
+    from clado_core.sensitivity import MeasurementSettings
+
+
+def find_layers(
+    module: nn.Module, example: Tensor, /, *, selection: LayerSelection = "all"
+) -> LayerTable:
+    """List the layers whose bit-widths can be searched, by running one input.
+
+    Args:
+        module: In any mode; it is left as it was.
+        example: Shape (N, C, H, W), on the module's device.
+        selection: "all", or "paper": without the first layer and the classifier.
+
+    Raises:
+        InputError: A weight is shared or computed from others, or there is none.
+        MeasurementError: The example does not reach a layer, or cannot be run.
+    """
+    from clado_core.networks.discovery import find_layers
+
+    return find_layers(module, example, selection=selection)
+
+
+def measure(
+    module: nn.Module,
+    data: object,
+    /,
+    *,
+    n_samples: int | None = None,
+    name: str = "network",
+    selection: LayerSelection = "all",
+    out: str | Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> SensitivityMatrix:
+    """Measure the sensitivity matrix G of a network in memory, which stays as it is.
+
+    Args:
+        module: On the device to measure on, in any mode.
+        data: A pair of tensors (x, y), a DataLoader, or an iterable of batches (x, y): images to
+            choose by, never those that accuracy is reported on. ``loss="kl"`` needs no y.
+        n_samples: Use the first so many, 512 to 1,024 as a rule; all where None.
+        name: Of the network, for files and titles.
+        selection: As for ``find_layers``.
+        out: Store it there, ``NAME.clado``; a measurement that was stopped continues.
+        on_progress: Called with (losses known, losses in all so far).
+        settings: Fields of ``MeasurementSettings``, such as ``bit_widths=(2, 4, 8)``,
+            ``loss="kl"``, ``estimator="adaptive"``, ``scheme=QuantizationScheme("per-tensor")``.
+
+    Raises:
+        InputError: The data or a setting cannot be used.
+        MeasurementError: A loss is not finite, or the network cannot run the data.
+    """
+    from clado_core.data.in_memory import as_samples
+    from clado_core.networks.inference import make_batches, placed
+
+    samples = as_samples(data, n=n_samples, labels=settings.get("loss") != "kl")
+    with placed(module) as device:
+        how = _settings(device, settings)
+        example = make_batches(module, samples, how.batch_size)[0].x[:1]
+        layers = find_layers(module, example, selection=selection)
+        return _measured(module, layers, samples, how, name, out, on_progress)
+
+
+def _settings(device: torch.device, given: dict[str, Any]) -> MeasurementSettings:
+    from clado_core.networks.inference import default_batch_size
+    from clado_core.sensitivity import MeasurementSettings
+
+    known = [field.name for field in fields(MeasurementSettings)]
+    for name in given:
+        if name not in known:
+            raise InputError(f"There is no setting '{name}': choose among {', '.join(known)}.")
+    return MeasurementSettings(**{"batch_size": default_batch_size(device), **given})
+
+
+def _measured(
+    module: nn.Module,
+    layers: LayerTable,
+    samples: Samples,
+    settings: MeasurementSettings,
+    name: str,
+    out: str | Path | None,
+    on_progress: Callable[[int, int], None] | None,
+) -> SensitivityMatrix:
+    from clado_core.sensitivity import measure
+    from clado_core.sensitivity.journal import SUFFIX as PARTIAL
+
+    task = partial(measure, module, layers, samples, settings=settings, name=name)
+    if out is None:
+        return task(on_progress=on_progress)
+    path = Path(out)
+    if path.suffix != SUFFIX:
+        raise InputError(f"The file {path} must end in {SUFFIX}.")
+    journal = path.with_name(path.name + PARTIAL)
+    matrix = task(on_progress=on_progress, journal=journal)
+    save_matrix(matrix, path)
+    journal.unlink(missing_ok=True)
+    return matrix

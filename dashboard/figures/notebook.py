@@ -1,0 +1,80 @@
+"""The dashboard's charts in a notebook: a matrix, a solution or a frontier as a Plotly figure.
+
+Needs plotly alone, no Streamlit and no server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clado_core import Frontier, InputError, SensitivityMatrix, Solution
+from dashboard.figures.bits import bits_figure, bits_info
+from dashboard.figures.cells import interaction_info
+from dashboard.figures.interaction import interaction_figure
+from dashboard.figures.pareto import ParetoInfo, background, pareto_figure
+from dashboard.figures.series import HERE, PINNED, curve
+from dashboard.figures.spec import Spec
+from dashboard.scale import FLOAT_BITS, Metric, SizeScale
+from dashboard.theme import Mode, palette
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+HEIGHT = 420
+"""Pixels."""
+
+
+def plot(shown: SensitivityMatrix | Solution | Frontier, /, *, mode: Mode = "light") -> go.Figure:
+    """Draw what the dashboard draws of it.
+
+    Args:
+        shown: A matrix (its cross-layer terms), a solution (bits per layer) or a frontier
+            (predicted loss over average bits).
+        mode: "light" or "dark".
+
+    Raises:
+        InputError: It is none of these.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure(_spec(shown, mode))
+    background_colour = palette(mode).background
+    return figure.update_layout(
+        paper_bgcolor=background_colour, plot_bgcolor=background_colour, height=HEIGHT
+    )
+
+
+def _spec(shown: object, mode: Mode) -> Spec:
+    if isinstance(shown, SensitivityMatrix):
+        return interaction_figure(interaction_info(shown), mode)
+    if isinstance(shown, Solution):
+        menu = tuple(sorted(set(shown.assignment.bits)))
+        return bits_figure(bits_info(shown.assignment, menu), mode)
+    if isinstance(shown, Frontier):
+        return pareto_figure(_front_info(shown), mode)
+    raise InputError(
+        f"A SensitivityMatrix, Solution or Frontier can be drawn, not {type(shown).__name__}."
+    )
+
+
+def _front_info(frontier: Frontier) -> ParetoInfo:
+    """The points that no other matches, in average bits, without a current choice."""
+    kept = [frontier.points[i] for i in frontier.non_dominated().nonzero()[0]]
+    layers = kept[0].assignment.layers
+    scale = SizeScale(
+        float_bytes=layers.total_weights * FLOAT_BITS // 8 + layers.other_bytes,
+        bit_widths=tuple(sorted({b for point in kept for b in point.assignment.bits})),
+        metric=Metric.AVG_BITS,
+    )
+    known = background(kept, scale, knee=frontier.points[frontier.knee()])
+    return ParetoInfo(
+        front=known.front,
+        baselines=(),
+        pins=curve(PINNED, [], scale),
+        here=curve(HERE, [], scale),
+        knee=known.knee,
+        axis_title=scale.axis_title,
+        proven=known.proven,
+        bits=known.bits,
+        menu=scale.bit_widths,
+    )
