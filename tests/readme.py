@@ -5,6 +5,7 @@ Every number in the README comes from here, and everything here is measured on t
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import clado_core as cc
 from clado_core.networks.builtin import BUILTIN_NETWORKS
 from clado_core.problem.allocation_problem import bits_for_average
 from tests.evidence_table import accuracy_table, stored_evidence, summary_table, verdict
+from tests.test_architecture import TORCH_ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
@@ -119,10 +121,34 @@ def evidence() -> str:
     )
 
 
+def rooms() -> str:
+    """The rooms of both packages, as their docstrings describe them."""
+    table = ["| room | what happens there | modules |", "|---|---|---|"]
+    for package in ("clado_core", "dashboard"):
+        for folder in sorted((ROOT / package).iterdir()):
+            modules = [path for path in folder.rglob("*.py") if path.stem != "__init__"]
+            if not modules:
+                continue
+            in_torch = package == "clado_core" and folder.name in TORCH_ROOMS
+            room = f"`{package}/{folder.name}/`" + (", **torch**" if in_torch else "")
+            table.append(f"| {room} | {_first_sentence(folder)} | {len(modules)} |")
+    return "\n".join(table)
+
+
+def _first_sentence(folder: Path) -> str:
+    """Of a package's docstring; of a folder that is no package, what Streamlit takes it for."""
+    package = folder / "__init__.py"
+    if not package.exists():
+        return "The pages, laid out top to bottom."
+    text = ast.get_docstring(ast.parse(package.read_text())) or ""
+    return text.split("\n\n")[0].replace("\n", " ").replace("``", "`")
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "evidence": evidence,
     "exports": exports,
+    "rooms": rooms,
 }
 
 

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+import clado_core as cc
 from tests.conftest import ROOT
 from tests.readme import filled
 
 README = (ROOT / "README.md").read_text()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_the_numbers_are_generated() -> None:
     assert filled(README) == README
 
 
-def test_the_python_example_runs() -> None:
+def test_the_notebook_example_runs(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
+    solution, rounded, refined = done.stdout.splitlines()
+    assert solution.startswith("Solution(13 layers, ") and "optimal" in solution
+    assert rounded.startswith("Evaluation(top1=") and refined.startswith("Evaluation(top1=")
+    assert {path.name for path in tmp_path.iterdir()} == {"front.html", "digits.onnx"}
 
 
 def test_links_and_pictures_exist() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    versions = re.findall(r"^## (\d\S*) - \d{4}-\d\d-\d\d$", CHANGELOG, re.MULTILINE)
+    assert versions[0] == cc.__version__

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +32,9 @@ def k_best(
     within: float = math.inf,
     shifts: ConvexifyingShifts | None = None,
     time_limit_s: float | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Solution, ...]:
     """The k best assignments, best first, each proven to follow the one before.
-
-    Every search forbids the assignments found so far; the best allowed neighbour of one of them
-    gives it a bound to beat.
 
     Args:
         problem: Budgets and wishes hold for all of them.
@@ -44,8 +42,8 @@ def k_best(
         within: Stop at the first whose x'Gx exceeds the best one's by more than this share of its
             magnitude.
         shifts: As for DaqpSolver.
-        time_limit_s: Of the whole search; the best alone is returned where it cannot be proven
-            within it.
+        time_limit_s: Of the whole search; the best alone where it cannot be proven within it.
+        on_progress: Called with (assignments found, k).
 
     Returns:
         At least the best; the bound of all is the best one's, so a gap says how far behind one is.
@@ -59,8 +57,12 @@ def k_best(
     limit = first.objective + within * abs(first.objective)
     left_s = None if time_limit_s is None else max(time_limit_s - first.runtime_s, 0.0)
     stops_at = None if left_s is None else time.perf_counter() + left_s
-    followers = itertools.islice(_followers(incumbent, shifts, limit, k, stops_at), k - 1)
-    return (first, *(_as_solution(incumbent, choice, first) for choice in followers))
+    found = [first]
+    for choice in itertools.islice(_followers(incumbent, shifts, limit, k, stops_at), k - 1):
+        found.append(_as_solution(incumbent, choice, first))
+        if on_progress is not None:
+            on_progress(len(found), k)
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,11 @@ def _followers(
     k: int,
     stops_at: float | None,
 ) -> Iterator[Choices]:
-    """The choices that follow the incumbent's, best first, up to an objective."""
+    """The choices that follow the incumbent's, best first, up to an objective.
+
+    Every search forbids the choices found so far; the best allowed neighbour of one of them gives
+    it a bound to beat.
+    """
     program, choice = incumbent.program, incumbent.choice
     tree = Tree(program, convexify_for(incumbent, shifts))
     known: dict[tuple[int, ...], float] = {}
