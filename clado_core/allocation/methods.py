@@ -66,13 +66,7 @@ def allocate(
     solved = solver.solve(dataclasses.replace(problem, matrix=surrogate), **options)
     if np.array_equal(surrogate.G, problem.matrix.G):
         return dataclasses.replace(solved, method=method)
-    return dataclasses.replace(
-        solved,
-        status=SolveStatus.HEURISTIC,
-        objective=problem.matrix.objective(solved.assignment.bits),
-        bound=-math.inf,
-        method=f"{method}-psd" if psd else method,
-    )
+    return _unproven(problem, solved, f"{method}-psd" if psd else method)
 
 
 def surrogate_matrix(
@@ -146,6 +140,17 @@ def random(problem: AllocationProblem, rng: np.random.Generator, /) -> Assignmen
         if level[k] + 1 == len(menu) or not (bits == raised).all():
             open_groups.remove(k)
     return problem.assignment(tuple(bits.tolist()))
+
+
+def _unproven(problem: AllocationProblem, solved: Solution, method: str) -> Solution:
+    """A choice that minimizes something else, in terms of the measured G."""
+    return dataclasses.replace(
+        solved,
+        status=SolveStatus.HEURISTIC,
+        objective=problem.matrix.objective(solved.assignment.bits),
+        bound=-math.inf,
+        method=method,
+    )
 
 
 def _without_solver(problem: AllocationProblem, method: str, seed: int) -> Solution:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,9 @@ from clado_core.data import cifar10
 from clado_core.data.torchvision import PREFIX as TORCHVISION
 from clado_core.data.torchvision import open_torchvision
 from clado_core.errors import InputError
+from clado_core.records.names import Split
 
 Prepare: TypeAlias = Callable[[Any], Tensor]
-Split: TypeAlias = Literal["train", "held-out", "all"]
-SPLITS: tuple[Split, ...] = ("train", "held-out", "all")
 HELD_OUT_FRACTION = 0.3
 SPLIT_SEED = 20250701
 """Fixed, so that "held-out" means the same samples in training, measuring and evaluating."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError, MeasurementError
+from clado_core.records.names import DEVICES
 
 LossFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(outputs, labels, the float network's outputs) of one batch → sum over its samples, float64."""
@@ -42,8 +43,8 @@ LOSSES: dict[str, LossFunction] = {"ce": cross_entropy, "kl": kl_divergence}
 
 def choose_device(name: str, /) -> torch.device:
     """The device of "auto", "cpu" or "cuda"; raises InputError where there is no GPU."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"Unknown device '{name}': choose one of auto, cpu, cuda.")
+    if name not in DEVICES:
+        raise InputError(f"Unknown device '{name}': choose one of {', '.join(DEVICES)}.")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("There is no CUDA device here; use --device cpu or auto.")
     on_gpu = name == "cuda" or (name == "auto" and torch.cuda.is_available())
