@@ -19,7 +19,6 @@ from typing import Any, Self
 from clado_core.errors import ArtifactError, InputError
 
 MAGIC = b"CLADOJ02"
-SUFFIX = ".partial"
 _LENGTHS = struct.Struct("<II")
 _RECORD = struct.Struct("<II")
 _CHECKSUM = struct.Struct("<I")
