@@ -220,6 +220,8 @@ def _npz(path: Path, spec: str) -> DataSource:
 
 
 def _image_folder(path: Path, spec: str, prepare: Prepare) -> DataSource:
+    # By hand: torchvision's ImageFolder follows links and lists nested folders in another order,
+    # and sensitivity sets are drawn by position.
     classes = sorted(folder for folder in path.iterdir() if folder.is_dir())
     files = [
         (file, label)

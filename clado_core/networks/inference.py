@@ -56,11 +56,6 @@ def default_batch_size(device: torch.device, /) -> int:
     return 64 if device.type == "cpu" else 256
 
 
-DEVICE_TOLERANCE = 1e-4
-"""Mean losses on CPU and GPU, and in both memory formats, agree to this: sums are taken in another
-order, in float32 without TF32."""
-
-
 def place(model: nn.Module, device: torch.device, /, *, channels_last: bool = True) -> None:
     """Move a network to a device, in place.
 
