@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.records.matrix import SensitivityMatrix
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.protocol import Solver
+
+Array: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +28,8 @@ class Stability:
         n_resamples: Number of draws.
     """
 
-    share: npt.NDArray[np.float64]
-    kept: npt.NDArray[np.float64]
+    share: Array
+    kept: Array
     n_resamples: int
 
 
@@ -35,6 +40,7 @@ def bootstrap_choices(
     *,
     n_resamples: int = 100,
     solver: Solver | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Stability:
     """Solve a problem again and again on parts of the sensitivity set drawn with replacement.
 
@@ -45,27 +51,40 @@ def bootstrap_choices(
         rng: Draws the parts.
         n_resamples: Number of draws.
         solver: Local search where None.
+        on_progress: Called with (draws solved, n_resamples).
 
     Raises:
         InputError: The matrix has fewer than two parts.
 
     Source: Efron, Bootstrap methods, 1979.
     """
-    matrix = problem.matrix
+    matrix, parts = problem.matrix, _parts(problem.matrix)
+    solver = LocalSearchSolver() if solver is None else solver
+    layers, counts = np.arange(matrix.n_layers), np.zeros((matrix.n_layers, matrix.n_bits))
+    chosen = matrix.choice(solver.solve(problem).assignment.bits)
+    for done in range(1, n_resamples + 1):
+        drawn = replace(matrix, G=_drawn(*parts, rng), part_G=None, part_weights=None)
+        answer = solver.solve(replace(problem, matrix=drawn))
+        counts[layers, drawn.choice(answer.assignment.bits)] += 1
+        if on_progress is not None:
+            on_progress(done, n_resamples)
+    share = counts / n_resamples
+    return Stability(share, share[layers, chosen], n_resamples)
+
+
+def _parts(matrix: SensitivityMatrix) -> tuple[Array, Array]:
+    """The parts' matrices and weights; an InputError where there are fewer than two."""
     if matrix.part_G is None or matrix.part_weights is None or len(matrix.part_weights) < 2:
         raise InputError(
             f"'{matrix.name}' was not measured in parts, so nothing is known of its spread: "
-            "measure it with a smaller --batch-size."
+            "measure it in smaller batches."
         )
-    solver = LocalSearchSolver() if solver is None else solver
-    layers, k = np.arange(matrix.n_layers), len(matrix.part_weights)
-    chosen = matrix.choice(solver.solve(problem).assignment.bits)
-    counts = np.zeros((matrix.n_layers, matrix.n_bits))
-    for _ in range(n_resamples):
-        weights = matrix.part_weights * np.bincount(rng.integers(k, size=k), minlength=k)
-        G = np.tensordot(weights / weights.sum(), matrix.part_G, 1)
-        drawn = replace(matrix, G=(G + G.T) / 2, part_G=None, part_weights=None)
-        answer = solver.solve(replace(problem, matrix=drawn))
-        counts[layers, drawn.choice(answer.assignment.bits)] += 1
-    share = counts / n_resamples
-    return Stability(share, share[layers, chosen], n_resamples)
+    return matrix.part_G, matrix.part_weights
+
+
+def _drawn(part_G: Array, part_weights: Array, rng: np.random.Generator) -> Array:
+    """G as K parts drawn with replacement give it."""
+    k = len(part_weights)
+    weights = part_weights * np.bincount(rng.integers(k, size=k), minlength=k)
+    G = np.tensordot(weights / weights.sum(), part_G, 1)
+    return np.asarray((G + G.T) / 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from typing import Unpack
 
 import numpy as np
 
@@ -13,8 +14,16 @@ from clado_core.problem.allocation_problem import BUDGETS, AllocationProblem
 from clado_core.problem.solution import Solution, SolveStatus
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.names import MEASURED_ALONG, METHODS
-from clado_core.solvers.protocol import OnProgress, Solver
+from clado_core.records.names import (
+    BLOCK,
+    CLADO,
+    DIAGONAL,
+    MEASURED_ALONG,
+    METHODS,
+    RANDOM,
+    UNIFORM,
+)
+from clado_core.solvers.protocol import SolveOptions, Solver
 from clado_core.solvers.tiered import TieredSolver
 
 
@@ -22,14 +31,11 @@ def allocate(
     problem: AllocationProblem,
     /,
     *,
-    method: str = "clado",
+    method: str = CLADO,
     solver: Solver | None = None,
     psd: bool = False,
-    warm_start: Assignment | None = None,
-    time_limit_s: float | None = None,
-    gap_limit: float = 0.0,
     seed: int = 0,
-    on_progress: OnProgress | None = None,
+    **options: Unpack[SolveOptions],
 ) -> Solution:
     """Choose bit-widths by a method, and score the choice on the measured G.
 
@@ -44,50 +50,34 @@ def allocate(
             "uniform" (the largest common bit-width that fits), "random".
         solver: For all but the last two; a TieredSolver where None.
         psd: Minimize the positive semidefinite projection instead, as the paper does.
-        warm_start: As for Solver.solve.
-        time_limit_s: As for Solver.solve.
-        gap_limit: As for Solver.solve, on what is minimized.
         seed: For "random".
-        on_progress: As for Solver.solve, in terms of what is minimized.
+        options: As for Solver.solve: ``warm_start``, ``time_limit_s``, and, in terms of what is
+            minimized, ``gap_limit`` and ``on_progress``.
 
     Raises:
         InputError: Unknown method, sensitivities that were not measured, or wishes that no common
             bit-width satisfies.
         InfeasibleBudgetError: No common bit-width fits the budgets.
     """
-    started = time.perf_counter()
-    if method == "uniform":
-        return _scored(problem, uniform(problem), method, started)
-    if method == "random":
-        return _scored(problem, random(problem, np.random.default_rng(seed)), method, started)
+    if method in (UNIFORM, RANDOM):
+        return _without_solver(problem, method, seed)
     surrogate = surrogate_matrix(problem.matrix, method=method, psd=psd)
-    solved = (TieredSolver() if solver is None else solver).solve(
-        dataclasses.replace(problem, matrix=surrogate),
-        warm_start=warm_start,
-        time_limit_s=time_limit_s,
-        gap_limit=gap_limit,
-        on_progress=on_progress,
-    )
+    solver = TieredSolver() if solver is None else solver
+    solved = solver.solve(dataclasses.replace(problem, matrix=surrogate), **options)
     if np.array_equal(surrogate.G, problem.matrix.G):
         return dataclasses.replace(solved, method=method)
-    return dataclasses.replace(
-        solved,
-        status=SolveStatus.HEURISTIC,
-        objective=problem.matrix.objective(solved.assignment.bits),
-        bound=-math.inf,
-        method=f"{method}-psd" if psd else method,
-    )
+    return _unproven(problem, solved, f"{method}-psd" if psd else method)
 
 
 def surrogate_matrix(
     matrix: SensitivityMatrix, /, *, method: str, psd: bool = False
 ) -> SensitivityMatrix:
     """What a method minimizes; the matrix itself for "clado"."""
-    if method == "clado":
+    if method == CLADO:
         surrogate = matrix
-    elif method == "diagonal":
+    elif method == DIAGONAL:
         surrogate = matrix.diagonal_only()
-    elif method == "block":
+    elif method == BLOCK:
         surrogate = matrix.within_blocks()
     elif method in MEASURED_ALONG:
         surrogate = _additive(matrix, method)
@@ -99,7 +89,7 @@ def surrogate_matrix(
 def _additive(matrix: SensitivityMatrix, method: str) -> SensitivityMatrix:
     if method not in matrix.diagonals:
         raise InputError(
-            f"'{matrix.name}' has no {method} sensitivities: measure it with --baselines {method}."
+            f"'{matrix.name}' has no {method} sensitivities: measure {method} along with it."
         )
     G = np.diag(matrix.diagonals[method].ravel())
     return dataclasses.replace(matrix, G=G, part_G=None, part_weights=None)
@@ -152,9 +142,24 @@ def random(problem: AllocationProblem, rng: np.random.Generator, /) -> Assignmen
     return problem.assignment(tuple(bits.tolist()))
 
 
-def _scored(
-    problem: AllocationProblem, assignment: Assignment, method: str, started: float
-) -> Solution:
+def _unproven(problem: AllocationProblem, solved: Solution, method: str) -> Solution:
+    """A choice that minimizes something else, in terms of the measured G."""
+    return dataclasses.replace(
+        solved,
+        status=SolveStatus.HEURISTIC,
+        objective=problem.matrix.objective(solved.assignment.bits),
+        bound=-math.inf,
+        method=method,
+    )
+
+
+def _without_solver(problem: AllocationProblem, method: str, seed: int) -> Solution:
+    """What "uniform" and "random" choose, scored."""
+    started = time.perf_counter()
+    if method == UNIFORM:
+        assignment = uniform(problem)
+    else:
+        assignment = random(problem, np.random.default_rng(seed))
     elapsed = time.perf_counter() - started
     return Solution(
         assignment=assignment,

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from clado_core.cli.measurement_options import add_device, add_moved_network, add_split
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
@@ -24,12 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("artifact", type=Path, help="a .clado file")
     add("--assignment", type=Path, required=True, help="JSON with each layer's bit-width")
-    add("--model", help="the network, where the artifact does not name it or it moved")
-    add("--weights", help="the weights it was measured with, where they are not the default ones")
+    add_moved_network(parser)
     add("--data", help="default: the data it was measured on")
-    add("--split", choices=("train", "held-out", "all"), default="held-out")
+    add_split(parser, default="held-out")
     add("--batch-size", type=positive_count, help="samples per forward (default: as of measure)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -17,15 +17,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clado_core.cli.measurement_options import (
+    DEFAULT_SAMPLES,
+    add_bits,
+    add_device,
+    add_layers,
+    add_loss,
+    add_network,
+    add_seed,
+)
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.evidence import Choice, Evidence, choose, load_evidence, save_evidence
 from clado_core.evidence.record import SUFFIX as EVIDENCE_SUFFIX
-from clado_core.files.artifact import SUFFIX, artifact_digest
+from clado_core.files.artifact import SUFFIX, artifact_digest, partial_path
 from clado_core.problem.solution import SolveStatus
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.names import CLADO, LOSS_NAMES, MEASURED_ALONG
+from clado_core.records.names import CLADO, MEASURED_ALONG
 from clado_core.records.scheme import QuantizationScheme, parse_bit_menu
 
 if TYPE_CHECKING:
@@ -34,7 +43,6 @@ if TYPE_CHECKING:
     from clado_core.sensitivity import MeasurementSettings
 
 BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
-DEFAULT_SAMPLES = 1024
 DEFAULT_REFINE = 8
 GRAM = "-logit-gram"
 LOSS_TOLERANCE, TOP1_TOLERANCE = 1e-4, 5e-4
@@ -44,15 +52,13 @@ LOSS_TOLERANCE, TOP1_TOLERANCE = 1e-4, 5e-4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of ``evidence``."""
     add = parser.add_argument
-    add("model", help="a built-in name, torchvision:NAME, or path/to/file.py:factory")
-    add("--weights", help="as for measure")
+    add_network(parser)
     add("--data", help="as for measure; its held-out part is evaluated")
-    add("--granularity", choices=("per-channel", "per-tensor"), default="per-channel")
-    add("--bits", default="2,4,8", help="bit-width menu (default: 2,4,8)")
+    add_bits(parser)
     add("--samples", type=int, default=DEFAULT_SAMPLES, help="size of the sensitivity set")
     add("--batch-size", type=positive_count, help="samples per forward (default: as of measure)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--seed", type=int, default=0, help="draws the sensitivity set")
+    add_device(parser)
+    add_seed(parser)
     add("--budgets", default=BUDGETS, help=f"average bits per weight (default: {BUDGETS})")
     add(
         "--refine",
@@ -62,8 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"also choose by measured loss, of the K best (default: {DEFAULT_REFINE}; 0: do not)",
     )
     add("--act-bits", type=int, choices=(8, 4), help="quantize layers' inputs too (the paper: 8)")
-    add("--loss", choices=LOSS_NAMES, default="ce", help="what is measured, and predicted")
-    add("--layers", choices=("all", "paper"), default="all", help="paper: not the first and last")
+    add_loss(parser)
+    add_layers(parser)
     add("--time-limit", type=float, default=60.0, metavar="S", help="of each solve")
     add("--out", type=Path, required=True, help="folder of artifacts and evidence")
     add("--reproduce", type=float, metavar="AVG", help="redo one stored budget and compare")
@@ -80,7 +86,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     name = _name(arguments, model, settings)
     path = arguments.out / f"{name}{EVIDENCE_SUFFIX}"
     stored = None if arguments.reproduce is None else load_evidence(path)
-    cache = path.with_name(path.name + ".partial") if stored is None else None
+    cache = partial_path(path) if stored is None else None
     if stored is not None:
         budgets = _stored_budget(stored, arguments.reproduce)
     samples = data.sensitivity_set(arguments.samples, seed=arguments.seed)

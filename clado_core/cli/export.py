@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from clado_core.cli.measurement_options import add_moved_network
 from clado_core.errors import InputError
 from clado_core.exports import (
     FORMATS,
@@ -51,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read an exported json, safetensors, onnx or qonnx file back: was a byte changed, "
         "does it hold this choice; write nothing",
     )
-    add("--model", help="the network, where the artifact does not name it or it moved")
-    add("--weights", help="the weights it was measured with, where they are not the default ones")
+    add_moved_network(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

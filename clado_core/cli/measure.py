@@ -9,19 +9,28 @@ A measurement that is stopped keeps its losses in my.clado.partial; the same com
 from __future__ import annotations
 
 import argparse
-import contextlib
 import time
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clado_core.cli.measure_text import show as show
+from clado_core.cli.measurement_options import (
+    DEFAULT_SAMPLES,
+    add_estimator,
+    add_layers,
+    add_machine,
+    add_network,
+    add_quantizer,
+    add_sensitivity_set,
+)
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
-from clado_core.files.artifact import save_matrix
+from clado_core.files.artifact import artifact_digest
 from clado_core.records.assignment import Assignment
 from clado_core.records.layers import LayerTable
-from clado_core.records.names import ESTIMATORS, LOSS_NAMES
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import CHANNELS_LAST
 from clado_core.records.provenance import Provenance
 from clado_core.records.scheme import (
     BitWidths,
@@ -36,57 +45,18 @@ if TYPE_CHECKING:
 
     from clado_core.data.sources import Samples
     from clado_core.networks.load import LoadedModel
-    from clado_core.sensitivity import MeasurementSettings
-
-DEFAULT_SAMPLES = 1024
+    from clado_core.sensitivity import MeasurementSettings, RayEngine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of ``measure``."""
     add = parser.add_argument
-    add("model", help="a built-in name, torchvision:NAME, or path/to/file.py:factory")
-    add("--weights", help="checkpoint file, name of torchvision weights, or none for random ones")
-    add(
-        "--data",
-        help="digits, cifar10:FOLDER, torchvision:NAME:FOLDER, an .npz file with x and y, or a "
-        "folder of images per class",
-    )
-    add("--split", choices=("train", "held-out", "all"), default="train", help="default: train")
-    add("--bits", default="2,4,8", help="bit-width menu (default: 2,4,8)")
-    add("--samples", type=int, help=f"size of the sensitivity set (default: {DEFAULT_SAMPLES})")
-    add(
-        "--estimator",
-        choices=tuple(ESTIMATORS),
-        default="pairwise",
-        help="pairwise: every pair (the paper); adaptive: the pairs that decisions depend on; "
-        "calibrated or logit-gram: single layers only; block: pairs inside a block; "
-        "hvp: second derivatives",
-    )
-    add("--baselines", default="", metavar="NAMES", help="measure hawq, mpqco or both along")
-    add("--memory-mb", type=float, help="most memory above the network, in MB (10⁶ bytes)")
-    add("--granularity", choices=("per-channel", "per-tensor"), default="per-channel")
-    add("--range", choices=("mse", "min-max"), default="mse", help="how scales are chosen")
-    add(
-        "--act-bits",
-        default="none",
-        metavar="BITS",
-        help="none, or quantize a layer's input too: 8 (the paper); several as in 4,8 are a choice "
-        "for each layer beside its weight",
-    )
-    add("--loss", choices=LOSS_NAMES, default="ce", help="kl needs no labels")
-    add("--batch-size", type=int, help="samples per forward (default: 64 on a CPU, 256 on a GPU)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add(
-        "--memory-format",
-        choices=("channels-last", "channels-first"),
-        default="channels-last",
-        help="of activations; channels-last is faster",
-    )
-    add("--group-bits", action="store_true", help="run a layer's bit-widths as one batch")
-    add("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
-    add("--address", default="auto", help="of the Ray cluster; local starts one (default: auto)")
-    add("--layers", choices=("all", "paper"), default="all", help="paper: not the first and last")
-    add("--seed", type=int, default=0, help="draws the sensitivity set")
+    add_network(parser)
+    add_sensitivity_set(parser)
+    add_quantizer(parser)
+    add_layers(parser)
+    add_estimator(parser)
+    add_machine(parser)
     add("--out", type=Path, help="artifact to write, NAME.clado")
     add("--dry-run", action="store_true", help="only say what would be measured, and how long")
 
@@ -96,7 +66,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     menu, scheme = _menu(arguments)
     _check_out(arguments)
     from clado_core.networks.inference import choose_device, default_batch_size
-    from clado_core.sensitivity import MeasurementSettings
+    from clado_core.sensitivity import MeasurementSettings, layers_of
 
     device = choose_device(arguments.device)
     settings = MeasurementSettings(
@@ -111,7 +81,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     model = _model(arguments, device)
     samples = _samples(arguments, model)
-    layers = _layers(arguments, model, samples)
+    layers = layers_of(model.module, samples, selection=arguments.layers)
     if arguments.dry_run:
         return _describe(model, samples, layers, settings)
     return _measure(arguments, model, samples, layers, settings)
@@ -146,7 +116,7 @@ def _model(arguments: argparse.Namespace, device: torch.device) -> LoadedModel:
     if arguments.dry_run and weights is None and arguments.model.startswith(TORCHVISION):
         weights = RANDOM_WEIGHTS  # sizes and times do not depend on them: spare the download
     model = load_model(arguments.model, weights)
-    place(model.module, device, channels_last=arguments.memory_format == "channels-last")
+    place(model.module, device, channels_last=arguments.memory_format == CHANNELS_LAST)
     return model
 
 
@@ -181,15 +151,6 @@ def _placeholder(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> 
     return Samples(x, torch.zeros(n, dtype=torch.int64), "zeros, as no --data was given")
 
 
-def _layers(arguments: argparse.Namespace, model: LoadedModel, samples: Samples) -> LayerTable:
-    from clado_core.networks.discovery import find_layers
-    from clado_core.networks.inference import make_batches
-
-    first = replace(samples, x=samples.x[:1], y=samples.y[:1])
-    example = make_batches(model.module, first, 1)[0].x
-    return find_layers(model.module, example, selection=arguments.layers)
-
-
 def _describe(
     model: LoadedModel, samples: Samples, layers: LayerTable, settings: MeasurementSettings
 ) -> dict[str, Any]:
@@ -213,7 +174,7 @@ def _describe(
             | {"n_weights": x.n_weights, "macs": x.macs}
             for x in layers.layers
         ],
-        "float_bytes": layers.other_bytes + 4 * layers.total_weights,
+        "float_bytes": layers.float_bytes,
         "sizes": sizes,
         "estimator": settings.estimator,
         "forwards": cost.forwards,
@@ -235,53 +196,61 @@ def _measure(
     layers: LayerTable,
     settings: MeasurementSettings,
 ) -> dict[str, Any]:
-    from clado_core.sensitivity import RayEngine, measure
-    from clado_core.sensitivity.journal import SUFFIX
+    from clado_core.sensitivity import measure_into
 
     start = time.perf_counter()
-    journal = arguments.out.with_name(arguments.out.name + SUFFIX)
     first: list[int] = []
-    with contextlib.ExitStack() as stack:
-        cluster = None
-        if arguments.engine == "ray":
-            cluster = stack.enter_context(RayEngine(arguments.address))
-        line = stack.enter_context(ProgressLine(f"Measuring {model.name}", "losses"))
+    with (
+        _cluster(arguments) as cluster,
+        ProgressLine(f"Measuring {model.name}", "losses") as line,
+    ):
 
         def on_progress(done: int, total: int) -> None:
             if not first:
                 first.append(done)
             line.update(done, total)
 
-        matrix = measure(
+        matrix = measure_into(
+            arguments.out,
             model.module,
             layers,
             samples,
             settings=settings,
             name=model.name,
-            origin=Provenance(
-                model=model.spec,
-                seed=arguments.seed,
-                details={"weights": arguments.weights} if arguments.weights else {},
-            ),
-            journal=journal,
+            origin=_origin(arguments, model),
             on_progress=on_progress,
             cluster=cluster,
         )
-    digest = save_matrix(matrix, arguments.out)
-    journal.unlink(missing_ok=True)
+    return _measured(arguments, matrix) | {
+        "resumed": first[0],
+        "runtime_s": time.perf_counter() - start,
+    }
 
+
+def _cluster(arguments: argparse.Namespace) -> AbstractContextManager[RayEngine | None]:
+    from clado_core.sensitivity import RayEngine
+
+    return RayEngine(arguments.address) if arguments.engine == "ray" else nullcontext()
+
+
+def _origin(arguments: argparse.Namespace, model: LoadedModel) -> Provenance:
+    details = {"weights": arguments.weights} if arguments.weights else {}
+    return Provenance(model=model.spec, seed=arguments.seed, details=details)
+
+
+def _measured(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> dict[str, Any]:
+    """What the artifact holds."""
+    details = dict(matrix.provenance.details)
     return {
         "dry_run": False,
         "name": matrix.name,
         "out": str(arguments.out),
-        "sha256": digest,
+        "sha256": artifact_digest(arguments.out),
         "n_layers": matrix.n_layers,
         "bit_widths": [bits_to_json(b) for b in matrix.bit_widths],
-        "estimator": settings.estimator,
-        "forwards": int(matrix.provenance.details["losses"]),
-        "details": dict(matrix.provenance.details),
-        "not_traced": matrix.provenance.details.get("not_traced", ""),
-        "resumed": first[0],
+        "estimator": matrix.provenance.estimator,
+        "forwards": int(details["losses"]),
+        "details": details,
+        "not_traced": details.get("not_traced", ""),
         "base_loss": matrix.base_loss,
-        "runtime_s": time.perf_counter() - start,
     }

@@ -60,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="tiered",
         help="tiered: local search answers, DAQP proves, SCIP takes over where DAQP is slow",
     )
+    _add_further_answers(parser)
+    _add_refinement(parser)
+
+
+def _add_further_answers(parser: argparse.ArgumentParser) -> None:
+    """Add ``--prices``, ``--k-best`` and ``--bootstrap``."""
+    add = parser.add_argument
     add("--prices", action="store_true", help="also say what each pin costs")
     add(
         "--k-best",
@@ -74,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="also say how often each layer keeps its bits in N draws of the measured samples",
     )
+
+
+def _add_refinement(parser: argparse.ArgumentParser) -> None:
+    """Add ``--refine`` and what it runs."""
+    add = parser.add_argument
     add(
         "--refine",
         type=positive_count,

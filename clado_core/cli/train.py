@@ -17,6 +17,7 @@ from typing import Any
 
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
+from clado_core.files.artifact import partial_path
 from clado_core.networks.builtin import BUILTIN_NETWORKS
 
 
@@ -49,10 +50,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.out.absolute().parent.is_dir():
         raise InputError(f"The folder of --out {arguments.out} does not exist; create it first.")
     from clado_core.training import recipe_for, save_weights, train
-    from clado_core.training.state import SUFFIX
 
     start = time.perf_counter()
-    state = arguments.out.with_name(arguments.out.name + SUFFIX)
+    state = partial_path(arguments.out)
     with ProgressLine(f"Training {network.name}", "epochs") as line:
         model, result = train(
             network,

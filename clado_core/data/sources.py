@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,9 @@ from clado_core.data import cifar10
 from clado_core.data.torchvision import PREFIX as TORCHVISION
 from clado_core.data.torchvision import open_torchvision
 from clado_core.errors import InputError
+from clado_core.records.names import Split
 
 Prepare: TypeAlias = Callable[[Any], Tensor]
-Split: TypeAlias = Literal["train", "held-out", "all"]
-SPLITS: tuple[Split, ...] = ("train", "held-out", "all")
 HELD_OUT_FRACTION = 0.3
 SPLIT_SEED = 20250701
 """Fixed, so that "held-out" means the same samples in training, measuring and evaluating."""
@@ -221,6 +220,8 @@ def _npz(path: Path, spec: str) -> DataSource:
 
 
 def _image_folder(path: Path, spec: str, prepare: Prepare) -> DataSource:
+    # By hand: torchvision's ImageFolder follows links and lists nested folders in another order,
+    # and sensitivity sets are drawn by position.
     classes = sorted(folder for folder in path.iterdir() if folder.is_dir())
     files = [
         (file, label)

@@ -16,17 +16,15 @@ from clado_core.evaluation.refine import refine
 from clado_core.evidence.choices import REFERENCES, Choice, choice_of
 from clado_core.evidence.record import Evidence, Outcome
 from clado_core.evidence.significance import mcnemar
-from clado_core.files.artifact import load, save_matrix
-from clado_core.networks.discovery import LayerSelection, find_layers
+from clado_core.files.artifact import load
 from clado_core.networks.load import LoadedModel, require_weights
 from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
 from clado_core.problem.solution import SolveStatus
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.names import REFINED
+from clado_core.records.names import REFINED, LayerSelection
 from clado_core.records.provenance import Provenance
 from clado_core.records.scheme import BitWidths
-from clado_core.sensitivity import MeasurementSettings, measure
-from clado_core.sensitivity.journal import SUFFIX as PARTIAL
+from clado_core.sensitivity import MeasurementSettings, layers_of, measure_into
 from clado_core.solvers.shifts import ConvexifyingShifts, compute_shifts
 
 OnProgress = Callable[[int, int], None]
@@ -56,20 +54,16 @@ def measured(
     if path.is_file():
         require_weights(model, matrix := load(path))
         return matrix
-    journal = path.with_name(path.name + PARTIAL)
-    matrix = measure(
+    return measure_into(
+        path,
         model.module,
-        find_layers(model.module, samples.x[:1], selection=selection),
+        layers_of(model.module, samples, selection=selection),
         samples,
         settings=settings,
         name=path.stem,
         origin=Provenance(model=model.spec, seed=seed),
-        journal=journal,
         on_progress=on_progress,
     )
-    save_matrix(matrix, path)
-    journal.unlink(missing_ok=True)
-    return matrix
 
 
 def shifts_of(

@@ -11,11 +11,10 @@ from clado_core.exports.configuration import Configuration
 from clado_core.exports.format import Format
 from clado_core.exports.job import ExportJob
 from clado_core.files.assignment_file import DIGEST, configuration_digest
-from clado_core.records.scheme import bits_to_json
+from clado_core.records.scheme import QuantizationScheme, bits_to_json
 from clado_core.records.sizes import container_bytes
 
 SCHEMA = "clado-mpq/1"
-FLOAT_BYTES = 4
 
 
 def render(job: ExportJob, report: Capability, /) -> bytes:
@@ -33,8 +32,8 @@ def document(configuration: Configuration, /) -> dict[str, Any]:
 
 
 def _values(configuration: Configuration) -> dict[str, Any]:
-    matrix, assignment = configuration.matrix, configuration.assignment
-    scheme, origin = matrix.scheme, matrix.provenance
+    matrix, bits = configuration.matrix, configuration.assignment.bits
+    origin = matrix.provenance
     return {
         "schema": SCHEMA,
         "model": {
@@ -42,30 +41,15 @@ def _values(configuration: Configuration) -> dict[str, Any]:
             "source": origin.model,
             "state_dict_sha256": origin.weights_sha256,
         },
-        "quantizer": {
-            "scheme": "symmetric",
-            "granularity": scheme.granularity,
-            "axis": 0 if scheme.granularity == "per-channel" else None,
-            "rounding": "nearest_even",
-            "range": scheme.range_rule,
-            "narrow_range": False,
-            "activation_bits": scheme.act_bits,
-        },
+        "quantizer": _quantizer(matrix.scheme),
         "layers": configuration.layer_rows(),
         "unquantized_bytes": matrix.layers.other_bytes,
         "rules": dict(configuration.rules),
         "header_bytes": container_bytes(matrix.layers),
-        "totals": {
-            "bytes": assignment.size_bytes,
-            "size_bits": assignment.size_bits,
-            "avg_weight_bits": assignment.avg_bits,
-            "bops": assignment.bops,
-            "fp32_bytes": FLOAT_BYTES * matrix.layers.total_weights + matrix.layers.other_bytes,
-            "budgets": dict(configuration.budgets),
-        },
+        "totals": _totals(configuration),
         "prediction": {
-            "predicted_loss_increase": matrix.predicted_loss_increase(assignment.bits),
-            "diagonal_only": matrix.diagonal_only().predicted_loss_increase(assignment.bits),
+            "predicted_loss_increase": matrix.predicted_loss_increase(bits),
+            "diagonal_only": matrix.diagonal_only().predicted_loss_increase(bits),
         },
         "solver": _solver_facts(configuration),
         "sensitivity": {
@@ -74,6 +58,30 @@ def _values(configuration: Configuration) -> dict[str, Any]:
             **origin.to_json(),
         },
         "tool": {"name": "clado-explorer", "version": __version__},
+    }
+
+
+def _quantizer(scheme: QuantizationScheme) -> dict[str, Any]:
+    return {
+        "scheme": "symmetric",
+        "granularity": scheme.granularity,
+        "axis": 0 if scheme.granularity == "per-channel" else None,
+        "rounding": "nearest_even",
+        "range": scheme.range_rule,
+        "narrow_range": False,
+        "activation_bits": scheme.act_bits,
+    }
+
+
+def _totals(configuration: Configuration) -> dict[str, Any]:
+    assignment = configuration.assignment
+    return {
+        "bytes": assignment.size_bytes,
+        "size_bits": assignment.size_bits,
+        "avg_weight_bits": assignment.avg_bits,
+        "bops": assignment.bops,
+        "fp32_bytes": assignment.layers.float_bytes,
+        "budgets": dict(configuration.budgets),
     }
 
 

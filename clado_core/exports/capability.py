@@ -155,6 +155,10 @@ def refuse(why: str, /, *, stored: str = "float32", bits: int = FLOAT_BITS) -> F
     return Fate(Handling.REFUSED, stored, bits, why)
 
 
+KIND_NOT_KNOWN = refuse("the kind of the layer is not known")
+"""A layer of an imported matrix: nothing says whether it is a convolution."""
+
+
 def chosen_layers(
     layers: tuple[LayerInfo, ...], bits: tuple[int, ...], /
 ) -> tuple[ChosenLayer, ...]:

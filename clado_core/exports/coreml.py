@@ -8,7 +8,14 @@ palette of 2^b values per layer takes the place of b-bit integers.
 from __future__ import annotations
 
 from clado_core.exports.as_text import json_file
-from clado_core.exports.capability import Capability, ChosenLayer, Fate, Handling, refuse
+from clado_core.exports.capability import (
+    KIND_NOT_KNOWN,
+    Capability,
+    ChosenLayer,
+    Fate,
+    Handling,
+    refuse,
+)
 from clado_core.exports.format import Format
 from clado_core.exports.job import ExportJob
 
@@ -34,7 +41,7 @@ def fates(layers: tuple[ChosenLayer, ...], /) -> tuple[Fate, ...]:
 
 def _fate(chosen: ChosenLayer, widest: int) -> Fate:
     if chosen.layer.kind == "unknown":
-        return refuse("the kind of the layer is not known")
+        return KIND_NOT_KNOWN
     bits = next(b for b in PALETTE_BITS if b >= widest)
     stored = f"palette of {bits} bits"
     if chosen.bits != widest:

@@ -6,7 +6,15 @@ import re
 from typing import Any
 
 from clado_core.exports.as_text import json_file
-from clado_core.exports.capability import Capability, ChosenLayer, Fate, each, keep, refuse
+from clado_core.exports.capability import (
+    KIND_NOT_KNOWN,
+    Capability,
+    ChosenLayer,
+    Fate,
+    each,
+    keep,
+    refuse,
+)
 from clado_core.exports.format import Format
 from clado_core.exports.job import ExportJob
 from clado_core.records.layers import LayerInfo
@@ -64,7 +72,7 @@ def fate(chosen: ChosenLayer, /) -> Fate:
     if chosen.is_packed_projection:
         return refuse("q, k and v of nn.MultiheadAttention have no operation of their own there")
     if chosen.layer.kind == "unknown":
-        return refuse("the kind of the layer is not known")
+        return KIND_NOT_KNOWN
     if chosen.is_depthwise_like and chosen.bits < 8:
         why = "a convolution with one input channel per group takes 8 bits alone"
         return refuse(why, stored="int8", bits=8)

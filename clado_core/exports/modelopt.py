@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from clado_core.exports.as_text import json_file
-from clado_core.exports.capability import Capability, ChosenLayer, Fate, Handling, each, refuse
+from clado_core.exports.capability import (
+    KIND_NOT_KNOWN,
+    Capability,
+    ChosenLayer,
+    Fate,
+    Handling,
+    each,
+    refuse,
+)
 from clado_core.exports.format import Format
 from clado_core.exports.job import ExportJob
 
@@ -25,7 +33,7 @@ def fate(chosen: ChosenLayer, /) -> Fate:
     if chosen.layer.kind == "attention":
         return refuse("ModelOpt 0.47 puts no quantizer in the way of nn.MultiheadAttention")
     if chosen.layer.kind == "unknown":
-        return refuse("the kind of the layer is not known")
+        return KIND_NOT_KNOWN
     return Fate(Handling.SIMULATED, "float32", chosen.bits)
 
 

@@ -95,29 +95,7 @@ def load(path: str | Path, /) -> SensitivityMatrix:
             "changed or damaged after it was written; restore it or measure again."
         )
     try:
-        return SensitivityMatrix(
-            name=header["name"],
-            G=arrays["G"],
-            layers=LayerTable(
-                tuple(
-                    LayerInfo(**{**layer, "shape": tuple(layer["shape"])})
-                    for layer in header["layers"]
-                ),
-                other_bytes=header["other_bytes"],
-            ),
-            bit_widths=tuple(header["bit_widths"]),
-            base_loss=header["base_loss"],
-            scheme=QuantizationScheme(**header["scheme"]),
-            provenance=Provenance.from_json(header["provenance"]),
-            diagonals={
-                name.removeprefix(DIAGONAL): array
-                for name, array in arrays.items()
-                if name.startswith(DIAGONAL)
-            },
-            part_G=_parts(arrays),
-            part_weights=arrays.get("part_weights"),
-            input_ranges=arrays.get("input_ranges"),
-        )
+        return _matrix(header, arrays)
     except KeyError as missing:
         raise ArtifactCorruptError(
             f"{path.name}: the field {missing} is missing; measure again."
@@ -131,6 +109,12 @@ def artifact_digest(path: str | Path, /) -> str:
     path = Path(path)
     metadata, _ = _read_container(path, arrays=False)
     return metadata.get("sha256", "")
+
+
+def partial_path(path: str | Path, /) -> Path:
+    """Where a stopped command keeps what it has done for the file that it will write."""
+    path = Path(path)
+    return path.with_name(f"{path.name}.partial")
 
 
 def write_atomically(path: str | Path, data: bytes, /) -> None:
@@ -197,6 +181,29 @@ def _parsed_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             expected=SCHEMA_VERSION,
         )
     return dict(header)
+
+
+def _matrix(
+    header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[np.float64]]
+) -> SensitivityMatrix:
+    layers = [LayerInfo(**{**layer, "shape": tuple(layer["shape"])}) for layer in header["layers"]]
+    return SensitivityMatrix(
+        name=header["name"],
+        G=arrays["G"],
+        layers=LayerTable(tuple(layers), other_bytes=header["other_bytes"]),
+        bit_widths=tuple(header["bit_widths"]),
+        base_loss=header["base_loss"],
+        scheme=QuantizationScheme(**header["scheme"]),
+        provenance=Provenance.from_json(header["provenance"]),
+        diagonals={
+            name.removeprefix(DIAGONAL): array
+            for name, array in arrays.items()
+            if name.startswith(DIAGONAL)
+        },
+        part_G=_parts(arrays),
+        part_weights=arrays.get("part_weights"),
+        input_ranges=arrays.get("input_ranges"),
+    )
 
 
 def _parts(arrays: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64] | None:

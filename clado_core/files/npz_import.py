@@ -36,25 +36,14 @@ def matrix_from_npz(path: str | Path, /, *, name: str) -> SensitivityMatrix:
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
         raise InputError(f"{path} lacks the array {', '.join(missing)}; needed: {REQUIRED}.")
-    names = [str(n) for n in np.atleast_1d(arrays["layer_names"])]
     bits = _whole_numbers("bits", arrays["bits"])
-    weights = _whole_numbers("n_weights", arrays["n_weights"])
-    if len(weights) != len(names):
-        raise InputError(f"{len(names)} layer_names but {len(weights)} n_weights in {path}.")
+    layers = _layers(arrays, path)
     if list(bits) != sorted(bits):
         raise InputError(f"The array bits must ascend, as the columns of G do; it is {list(bits)}.")
-    for layer, count in zip(names, weights, strict=True):
-        if count < 1:
-            raise InputError(f"n_weights of layer '{layer}' is {count}; it must be 1 or more.")
     return SensitivityMatrix(
         name=name,
         G=_real_numbers("G", arrays["G"]),
-        layers=LayerTable(
-            tuple(
-                LayerInfo(layer, "unknown", (count,))
-                for layer, count in zip(names, weights, strict=True)
-            )
-        ),
+        layers=layers,
         bit_widths=bit_menu(bits),
         base_loss=_base_loss(arrays.get("base_loss")),
         scheme=QuantizationScheme(granularity="per-tensor"),
@@ -75,6 +64,22 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise InputError(
             f"{path} is not a readable .npz of plain arrays (pickled objects are refused)."
         ) from None
+
+
+def _layers(arrays: dict[str, npt.NDArray[Any]], path: str | Path) -> LayerTable:
+    names = [str(n) for n in np.atleast_1d(arrays["layer_names"])]
+    weights = _whole_numbers("n_weights", arrays["n_weights"])
+    if len(weights) != len(names):
+        raise InputError(f"{len(names)} layer_names but {len(weights)} n_weights in {path}.")
+    for layer, count in zip(names, weights, strict=True):
+        if count < 1:
+            raise InputError(f"n_weights of layer '{layer}' is {count}; it must be 1 or more.")
+    return LayerTable(
+        tuple(
+            LayerInfo(layer, "unknown", (count,))
+            for layer, count in zip(names, weights, strict=True)
+        )
+    )
 
 
 def _real_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clado_core.errors import InputError
-from clado_core.files.artifact import SUFFIX, save_matrix
+from clado_core.files.artifact import SUFFIX
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import LayerSelection
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from clado_core.data.sources import Samples
-    from clado_core.networks.discovery import LayerSelection
     from clado_core.sensitivity import MeasurementSettings
 
 
@@ -72,14 +71,16 @@ def measure(
         MeasurementError: A loss is not finite, or the network cannot run the data.
     """
     from clado_core.data.in_memory import as_samples
-    from clado_core.networks.inference import make_batches, placed
+    from clado_core.networks.inference import placed
+    from clado_core.sensitivity import layers_of, measure, measure_into
 
     samples = as_samples(data, n=n_samples, labels=settings.get("loss") != "kl")
+    path = None if out is None else _artifact_path(out)
     with placed(module) as device:
+        layers = layers_of(module, samples, selection=selection)
+        task = measure if path is None else partial(measure_into, path)
         how = _settings(device, settings)
-        example = make_batches(module, samples, how.batch_size)[0].x[:1]
-        layers = find_layers(module, example, selection=selection)
-        return _measured(module, layers, samples, how, name, out, on_progress)
+        return task(module, layers, samples, settings=how, name=name, on_progress=on_progress)
 
 
 def _settings(device: torch.device, given: dict[str, Any]) -> MeasurementSettings:
@@ -93,26 +94,8 @@ def _settings(device: torch.device, given: dict[str, Any]) -> MeasurementSetting
     return MeasurementSettings(**{"batch_size": default_batch_size(device), **given})
 
 
-def _measured(
-    module: nn.Module,
-    layers: LayerTable,
-    samples: Samples,
-    settings: MeasurementSettings,
-    name: str,
-    out: str | Path | None,
-    on_progress: Callable[[int, int], None] | None,
-) -> SensitivityMatrix:
-    from clado_core.sensitivity import measure
-    from clado_core.sensitivity.journal import SUFFIX as PARTIAL
-
-    task = partial(measure, module, layers, samples, settings=settings, name=name)
-    if out is None:
-        return task(on_progress=on_progress)
+def _artifact_path(out: str | Path) -> Path:
     path = Path(out)
     if path.suffix != SUFFIX:
         raise InputError(f"The file {path} must end in {SUFFIX}.")
-    journal = path.with_name(path.name + PARTIAL)
-    matrix = task(on_progress=on_progress, journal=journal)
-    save_matrix(matrix, path)
-    journal.unlink(missing_ok=True)
-    return matrix
+    return path

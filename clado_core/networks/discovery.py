@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,9 @@ from torch import Tensor, nn
 from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.block_names import block_names
 from clado_core.networks.weight_uses import WeightUses
-from clado_core.records.layers import LayerInfo, LayerKind, LayerTable
+from clado_core.records.layers import FLOAT_BYTES, LayerInfo, LayerKind, LayerTable
+from clado_core.records.names import SELECTIONS, LayerSelection
 
-LayerSelection: TypeAlias = Literal["all", "paper"]
-SELECTIONS: tuple[LayerSelection, ...] = get_args(LayerSelection)
-FLOAT_BYTES = 4
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError, MeasurementError
+from clado_core.records.names import DEVICES
 
 LossFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(outputs, labels, the float network's outputs) of one batch → sum over its samples, float64."""
@@ -42,8 +43,8 @@ LOSSES: dict[str, LossFunction] = {"ce": cross_entropy, "kl": kl_divergence}
 
 def choose_device(name: str, /) -> torch.device:
     """The device of "auto", "cpu" or "cuda"; raises InputError where there is no GPU."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"Unknown device '{name}': choose one of auto, cpu, cuda.")
+    if name not in DEVICES:
+        raise InputError(f"Unknown device '{name}': choose one of {', '.join(DEVICES)}.")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("There is no CUDA device here; use the device cpu or auto.")
     on_gpu = name == "cuda" or (name == "auto" and torch.cuda.is_available())
@@ -53,11 +54,6 @@ def choose_device(name: str, /) -> torch.device:
 def default_batch_size(device: torch.device, /) -> int:
     """Samples per forward: on a CPU what stays in its caches (1.2 to 2.2 times as fast as 256)."""
     return 64 if device.type == "cpu" else 256
-
-
-DEVICE_TOLERANCE = 1e-4
-"""Mean losses on CPU and GPU, and in both memory formats, agree to this: sums are taken in another
-order, in float32 without TF32."""
 
 
 def place(model: nn.Module, device: torch.device, /, *, channels_last: bool = True) -> None:

@@ -1,16 +1,13 @@
-"""Quantize the inputs of layers: search the range, round, and do so inside a network.
+"""Quantize the inputs of layers inside a network.
 
-Affine, one scale and zero point per tensor: x ≈ s·(q − z) with q in [0, 2^b − 1]. The range is
-the best by mean squared error among the observed one shrunk in 1 % steps, and an exponential
-average of that over batches. Source: CLADO's released code (MQBench's EMA-MSE observer).
+A range is an exponential average, over batches, of the best one for each. Source: CLADO's released
+code (MQBench's EMA-MSE observer).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -21,62 +18,15 @@ from torch.nn import functional as F
 
 from clado_core.errors import InputError
 from clado_core.networks.discovery import PROJECTIONS, attention_fast_path_off
-from clado_core.quantization.weights import RANGE_STEP, RANGE_STEPS
+from clado_core.quantization.input_ranges import fake_quantize_input, search_range
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.scheme import BitWidths, QuantizationScheme, act_widths
 
-SEARCHED_VALUES = 1 << 16
-"""At most this many values of a tensor, drawn with a fixed seed, decide its range."""
 OLD_SHARE = 0.9
 """What an average over batches keeps of the earlier ones."""
-SEED = 20250705
 ATTENTION_ARGUMENTS = ("query", "key", "value")
 
 Ranges = npt.NDArray[np.float64]
-
-
-def search_range(x: Tensor, bits: int, /, *, shrink: bool = True) -> tuple[float, float]:
-    """Lowest and highest value to represent, 0 among them.
-
-    Args:
-        x: Any shape.
-        bits: 2 to 8.
-        shrink: False takes the observed range ("min-max").
-    """
-    low, high = (min(float(x.min()), 0.0), max(float(x.max()), 0.0))
-    if not math.isfinite(high - low):
-        return 0.0, 0.0  # the reference loss will not be finite either, and says so
-    if not shrink or low == high:
-        return low, high
-    values = x.detach().flatten().to(torch.float32)
-    if len(values) > SEARCHED_VALUES:
-        generator = torch.Generator().manual_seed(SEED)
-        drawn = torch.randint(len(values), (SEARCHED_VALUES,), generator=generator)
-        values = values[drawn.to(values.device)]
-    steps = [1 - RANGE_STEP * k for k in range(RANGE_STEPS)]
-    errors = [
-        (fake_quantize_input(values, step * low, step * high, bits) - values).square().mean()
-        for step in steps
-    ]
-    best = steps[int(torch.stack(errors).argmin())]
-    return best * low, best * high
-
-
-def fake_quantize_input(x: Tensor, low: float, high: float, bits: int, /) -> Tensor:
-    """s·(clamp(round(x/s) + z, 0, 2^b − 1) − z) with s = (high − low)/(2^b − 1), z = round(−low/s).
-
-    Args:
-        x: Any shape; not changed.
-        low: At most 0; ``high`` is at least 0. Where both are 0 the input is returned.
-        high: Highest value represented.
-        bits: 2 to 8.
-    """
-    if low == high:
-        return x
-    levels = 2**bits - 1
-    scale = (high - low) / levels
-    zero = round(-low / scale)
-    return x.div(scale).round_().add_(zero).clamp_(0, levels).sub_(zero).mul_(scale)
 
 
 class InputQuantizer:
@@ -122,12 +72,7 @@ class InputQuantizer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for handle in self._handles:
             handle.remove()
 
@@ -185,49 +130,73 @@ class InputQuantizer:
         self._handles.append(module.register_forward_pre_hook(before))
 
     def _attach_attention(self, module: nn.Module, parts: Mapping[str, int]) -> None:
-        inputs = [parts.get(projection) for projection in PROJECTIONS]
-        out = parts.get("out_proj")
-        original: list[tuple[nn.Parameter, nn.Parameter | None]] = []
-
-        def before(
-            attention: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            given = dict(zip(ATTENTION_ARGUMENTS, args, strict=False)) | kwargs
-            made: dict[tuple[Any, ...], Tensor] = {}
-            for argument, i in zip(ATTENTION_ARGUMENTS, inputs, strict=True):
-                if i is not None:
-                    # One tensor stays one tensor: attention takes another way for queries alone.
-                    ranges = self.ranges[i].tobytes()
-                    same = (id(given[argument]), self._active.get(i), ranges, self._observing and i)
-                    if same not in made:
-                        made[same] = self._input(i, given[argument])
-                    given[argument] = made[same]
-            if out is not None and (self._observing or out in self._active):
-                projection = attention.out_proj
-                original.append((projection.weight, projection.bias))
-                projection.weight = nn.Parameter(
-                    torch.eye(len(projection.weight)).to(projection.weight), requires_grad=False
-                )
-                if projection.bias is not None:
-                    projection.bias = nn.Parameter(
-                        torch.zeros_like(projection.bias), requires_grad=False
-                    )
-            rest = args[len(ATTENTION_ARGUMENTS) :]
-            return (*(given.pop(name) for name in ATTENTION_ARGUMENTS), *rest), given
-
-        def after(attention: Any, args: Any, result: Any) -> Any:
-            if not original:
-                return result
-            weight, bias = original.pop()
-            attention.out_proj.weight, attention.out_proj.bias = weight, bias
-            if out is None or result is None:
-                return result
-            mixed, *others = result
-            return (F.linear(self._input(out, mixed), weight, bias), *others)
-
-        self._handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+        hooks = _AttentionHooks(self, parts)
+        self._handles.append(module.register_forward_pre_hook(hooks.before, with_kwargs=True))
         # Called after a failure too, so that the projection is always put back.
-        self._handles.append(module.register_forward_hook(after, always_call=True))
+        self._handles.append(module.register_forward_hook(hooks.after, always_call=True))
+
+    def _is_changed(self, i: int) -> bool:
+        """Whether a layer's input is observed or quantized now."""
+        return self._observing or i in self._active
+
+    def _treatment(self, i: int) -> Hashable:
+        """Equal for inputs that one tensor may stand for: observed apart, quantized alike."""
+        return self._active.get(i), self.ranges[i].tobytes(), self._observing and i
+
+
+class _AttentionHooks:
+    """Quantizes what one ``nn.MultiheadAttention`` and its output projection read.
+
+    Args:
+        quantizer: Knows what to do with each input.
+        parts: Projection → position of its layer.
+    """
+
+    def __init__(self, quantizer: InputQuantizer, parts: Mapping[str, int]) -> None:
+        self._quantizer = quantizer
+        self._inputs = {
+            argument: parts[projection]
+            for argument, projection in zip(ATTENTION_ARGUMENTS, PROJECTIONS, strict=True)
+            if projection in parts
+        }
+        self._out = parts.get("out_proj")
+        self._set_aside: list[tuple[nn.Parameter, nn.Parameter | None]] = []
+
+    def before(
+        self, attention: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as the projections shall see them; the output projection is set aside."""
+        given = dict(zip(ATTENTION_ARGUMENTS, args, strict=False)) | kwargs
+        made: dict[Hashable, Tensor] = {}
+        for argument, i in self._inputs.items():
+            # One tensor stays one tensor: attention takes another way for queries alone.
+            same = (id(given[argument]), self._quantizer._treatment(i))
+            if same not in made:
+                made[same] = self._quantizer._input(i, given[argument])
+            given[argument] = made[same]
+        if self._out is not None and self._quantizer._is_changed(self._out):
+            self._put_identity(attention.out_proj)
+        rest = args[len(ATTENTION_ARGUMENTS) :]
+        return (*(given.pop(name) for name in ATTENTION_ARGUMENTS), *rest), given
+
+    def after(self, attention: Any, args: Any, result: Any) -> Any:
+        """The output projection, put back and applied to its input as it shall see it."""
+        if not self._set_aside:
+            return result
+        weight, bias = self._set_aside.pop()
+        attention.out_proj.weight, attention.out_proj.bias = weight, bias
+        if self._out is None or result is None:
+            return result
+        mixed, *others = result
+        return (F.linear(self._quantizer._input(self._out, mixed), weight, bias), *others)
+
+    def _put_identity(self, projection: Any) -> None:
+        weight, bias = projection.weight, projection.bias
+        self._set_aside.append((weight, bias))
+        identity = torch.eye(len(weight)).to(weight)
+        projection.weight = nn.Parameter(identity, requires_grad=False)
+        if bias is not None:
+            projection.bias = nn.Parameter(torch.zeros_like(bias), requires_grad=False)
 
 
 @contextmanager

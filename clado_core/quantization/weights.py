@@ -68,18 +68,29 @@ def search_scales(weight: Tensor, bits: int, scheme: QuantizationScheme, /) -> S
         )
     # Relative to the largest magnitude, squares of tiny or huge weights stay within float32.
     relative = rows / largest.clamp_min(torch.finfo(torch.float32).tiny)
-    steps = RANGE_STEPS if scheme.range_rule == "mse" else 1
+    best = _best_relative_scales(relative, bits, RANGE_STEPS if scheme.range_rule == "mse" else 1)
+    scales = (best * largest).clamp_min(torch.finfo(torch.float32).tiny)
+    return torch.where(largest > 0, scales, 1.0).flatten()
+
+
+def _best_relative_scales(relative: Tensor, bits: int, steps: int) -> Tensor:
+    """Of s₀·(1 − 0.01·k), k < steps, the scale of least squared error for each row, shape (n, 1).
+
+    Args:
+        relative: Shape (n, m), magnitudes up to 1.
+        bits: 2 to 8.
+        steps: At least 1, which keeps s₀.
+    """
     first = 2 / (2**bits - 1)
-    best_error = torch.full_like(largest, torch.inf)
-    best = torch.full_like(largest, first)
+    best_error = torch.full_like(relative[:, :1], torch.inf)
+    best = torch.full_like(best_error, first)
     for k in range(steps):
         scale = first * (1 - RANGE_STEP * k)
         error = (_round(relative, scale, bits) * scale - relative).square().sum(1, keepdim=True)
         better = error < best_error
         best_error = torch.where(better, error, best_error)
         best = torch.where(better, scale, best)
-    scales = (best * largest).clamp_min(torch.finfo(torch.float32).tiny)
-    return torch.where(largest > 0, scales, 1.0).flatten()
+    return best
 
 
 def quantize(weight: Tensor, bits: int, scheme: QuantizationScheme, /) -> QuantizedWeight:

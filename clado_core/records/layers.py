@@ -16,6 +16,9 @@ from clado_core.records.scheme import weight_bits
 
 LayerKind: TypeAlias = Literal["conv2d", "linear", "attention", "unknown"]
 
+FLOAT_BYTES = 4
+"""What is not quantized is stored as float32."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
@@ -110,6 +113,11 @@ class LayerTable:
     def total_weights(self) -> int:
         """Searched weights of the whole network."""
         return int(self.n_weights.sum())
+
+    @property
+    def float_bytes(self) -> int:
+        """Bytes of the whole network as float32."""
+        return self.other_bytes + FLOAT_BYTES * self.total_weights
 
     def index(self, name: str) -> int:
         """Position of a layer; raises InputError that suggests the nearest names."""

@@ -1,6 +1,8 @@
-"""The names of estimators, losses and methods, as users type them and files hold them."""
+"""The names of estimators, losses, methods and choices, as users type them and files hold them."""
 
 from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
 
 ESTIMATORS = {
     "pairwise": "every pair of candidates, as in the paper",
@@ -26,3 +28,17 @@ METHODS = (CLADO, DIAGONAL, BLOCK, *MEASURED_ALONG, UNIFORM, RANDOM)
 
 REFINED = "clado-refined"
 """Method of a choice of least measured loss, among those that were run."""
+
+Split: TypeAlias = Literal["train", "held-out", "all"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+"""Parts of a data set."""
+
+LayerSelection: TypeAlias = Literal["all", "paper"]
+SELECTIONS: tuple[LayerSelection, ...] = get_args(LayerSelection)
+"""Layers whose bit-widths are searched; "paper" leaves out the first and the last."""
+
+DEVICES = ("auto", "cpu", "cuda")
+"""Where a network runs; "auto" takes a GPU where there is one."""
+
+CHANNELS_LAST, CHANNELS_FIRST = "channels-last", "channels-first"
+"""Memory formats of activations."""

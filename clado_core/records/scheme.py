@@ -14,7 +14,9 @@ from clado_core.errors import InputError
 
 BitWidths: TypeAlias = tuple[int, ...]
 Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
+GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 RangeRule: TypeAlias = Literal["mse", "min-max"]
+RANGE_RULES: tuple[RangeRule, ...] = get_args(RangeRule)
 
 MIN_BITS = 2
 MAX_BITS = 8
@@ -85,8 +87,8 @@ class QuantizationScheme:
     act_bits: int | None = None
 
     def __post_init__(self) -> None:
-        _require_choice("granularity", self.granularity, get_args(Granularity))
-        _require_choice("range rule", self.range_rule, get_args(RangeRule))
+        _require_choice("granularity", self.granularity, GRANULARITIES)
+        _require_choice("range rule", self.range_rule, RANGE_RULES)
         if self.act_bits is not None and not MIN_BITS <= self.act_bits <= MAX_BITS:
             raise InputError(
                 f"Activation bits must be {MIN_BITS} to {MAX_BITS} or none, not {self.act_bits}."

@@ -15,7 +15,7 @@ from clado_core.data.sources import Samples
 from clado_core.networks.inference import make_batches, measuring, run_batch
 from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
-from clado_core.records.layers import LayerTable
+from clado_core.records.layers import FLOAT_BYTES, LayerTable
 from clado_core.sensitivity.adaptive import MAX_SHARE
 from clado_core.sensitivity.calibrate import PAIRS_PER_CLASS
 from clado_core.sensitivity.derivatives import PROBES
@@ -34,7 +34,6 @@ from clado_core.sensitivity.workbench import build_runner, weight_bytes
 
 PRODUCT_FORWARDS = 4
 """Multiply-accumulates of a Hessian-vector product, in forwards."""
-FLOAT_BYTES = 4
 TIMED_S = 2.0
 """Steps are timed for about this long."""
 

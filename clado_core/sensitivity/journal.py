@@ -13,13 +13,11 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from clado_core.errors import ArtifactError, InputError
 
 MAGIC = b"CLADOJ02"
-SUFFIX = ".partial"
 _LENGTHS = struct.Struct("<II")
 _RECORD = struct.Struct("<II")
 _CHECKSUM = struct.Struct("<I")
@@ -65,12 +63,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
     def append(self, key: int, payload: bytes, /) -> None:

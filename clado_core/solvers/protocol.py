@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.solution import Solution
@@ -29,6 +29,15 @@ class Progress:
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]
+
+
+class SolveOptions(TypedDict, total=False):
+    """Options of ``Solver.solve``, for functions that pass them on."""
+
+    warm_start: Assignment | None
+    time_limit_s: float | None
+    gap_limit: float
+    on_progress: OnProgress | None
 
 
 @runtime_checkable

@@ -36,6 +36,11 @@ class ReferenceForm:
     decision: npt.NDArray[np.int64]
     reference: npt.NDArray[np.int64]
 
+    @property
+    def scale(self) -> float:
+        """Largest magnitude of the quadratic part; 1 where there is none."""
+        return float(np.abs(self.quadratic).max(initial=0.0)) or 1.0
+
 
 def reference_form(program: Program, /) -> ReferenceForm:
     """Write a program against its largest bit-widths, whose interactions are the smallest."""

@@ -67,8 +67,21 @@ class SemidefiniteProgram:
         return self.C - self.combine(y)
 
 
-def solve_dual(program: SemidefiniteProgram, /, *, tolerance: float = 1e-7) -> Vector:
-    """Nearly optimal dual multipliers y, shape (K,), with y ≤ 0 on limits.
+@dataclass(frozen=True, slots=True)
+class DualPoint:
+    """Dual multipliers, and how far they may be from the best.
+
+    Args:
+        y: Shape (K,), ≤ 0 on limits.
+        error: Relative gap, or what is missing in an equation where that is more.
+    """
+
+    y: Vector
+    error: float
+
+
+def solve_dual(program: SemidefiniteProgram, /, *, tolerance: float = 1e-7) -> DualPoint:
+    """Nearly optimal dual multipliers.
 
     max b'y with C − Σ y_i·A_i ⪰ 0. The slack may be indefinite by rounding, and by more where the
     method stalls: whoever draws a bound from y must check its smallest eigenvalue.
@@ -82,9 +95,9 @@ def solve_dual(program: SemidefiniteProgram, /, *, tolerance: float = 1e-7) -> V
     """
     point = _start(program)
     with one_thread():
+        residual = _residual(program, point)
         for _ in range(MAX_ITERATIONS):
-            residual = _residual(program, point)
-            if residual.is_small(tolerance):
+            if residual.largest <= tolerance:
                 break
             step = _newton_step(program, point, residual)
             if step is None:
@@ -93,7 +106,9 @@ def solve_dual(program: SemidefiniteProgram, /, *, tolerance: float = 1e-7) -> V
             if min(primal, dual) < SHORTEST_STEP:
                 break
             point = point.moved(direction, primal, dual)
-    return np.where(program.is_limit, np.minimum(point.y, 0.0), point.y)
+            residual = _residual(program, point)
+    y = np.where(program.is_limit, np.minimum(point.y, 0.0), point.y)
+    return DualPoint(y, residual.largest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +141,9 @@ class _Residual:
     mean_gap: float
     relative_gap: float
 
-    def is_small(self, tolerance: float) -> bool:
-        missing = max(np.abs(self.primal).max(), np.abs(self.dual).max())
-        return bool(self.relative_gap < tolerance and missing < tolerance)
+    @property
+    def largest(self) -> float:
+        return float(max(self.relative_gap, np.abs(self.primal).max(), np.abs(self.dual).max()))
 
 
 def _start(program: SemidefiniteProgram) -> _Point:

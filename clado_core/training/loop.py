@@ -22,7 +22,7 @@ from clado_core.errors import InputError
 from clado_core.files.artifact import write_atomically
 from clado_core.networks.builtin import BuiltinNetwork
 from clado_core.training.precision import bfloat16_steps
-from clado_core.training.recipes import RECIPES, Recipe, augment, learning_rate_factor
+from clado_core.training.recipes import RECIPES, Recipe, augment, learning_rate_schedule
 from clado_core.training.state import Schedule, load_finished, load_state, save_state, with_leg
 
 SGD_MOMENTUM = 0.9
@@ -88,9 +88,7 @@ def train(
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: nn.Module = importlib.import_module(network.module).build()
-        how = {name: value for name, value in asdict(recipe).items() if name != "epochs"}
-        run = json.dumps([network.name, training.digest, how, seed])
-        progress = _Progress(state, run, on_epoch)
+        progress = _Progress(state, _identity(network, training, recipe, seed), on_epoch)
         before: Schedule = () if finished is None else load_finished(finished, model)
         # Further passes draw other orders than the first ones did.
         generator = torch.Generator().manual_seed(seed + (before[-1][0] if before else 0))
@@ -114,6 +112,12 @@ def save_weights(
     write_atomically(path, save(tensors, {"training": json.dumps(about, sort_keys=True)}))
 
 
+def _identity(network: BuiltinNetwork, data: Samples, recipe: Recipe, seed: int) -> str:
+    """What must be equal for a stopped training to go on: all but the number of epochs."""
+    how = {name: value for name, value in asdict(recipe).items() if name != "epochs"}
+    return json.dumps([network.name, data.digest, how, seed])
+
+
 @dataclass(frozen=True, slots=True)
 class _Progress:
     """Where a training is kept, what it is, and who is told about it."""
@@ -135,7 +139,6 @@ def _fit(
     progress: _Progress,
     schedule: Schedule,
 ) -> Schedule:
-    steps_per_epoch = math.ceil(len(data) / recipe.batch_size)
     optimizer = _optimizer(model, recipe)
     if progress.state:
         stopped = load_state(progress.state, model, optimizer, generator, run=progress.run)
@@ -144,17 +147,16 @@ def _fit(
     if done > recipe.epochs:
         raise InputError(f"{done} epochs are done already; ask for {done} or more.")
     progress.report(done, recipe.epochs)
+    steps = math.ceil(len(data) / recipe.batch_size)
+    rates = learning_rate_schedule(optimizer, steps * recipe.epochs, done=steps * done)
     model.to(memory_format=torch.channels_last)  # about a quarter faster on CPUs
     model.train()
     for epoch in range(done, recipe.epochs):
         order = torch.randperm(len(data), generator=generator)
-        for k, batch in enumerate(torch.split(order, recipe.batch_size)):
-            step = epoch * steps_per_epoch + k
-            rate = learning_rate_factor(step, recipe.epochs * steps_per_epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * rate
+        for batch in torch.split(order, recipe.batch_size):
             x = augment(data.x[batch], recipe.augmentation, generator)
             _step(model, optimizer, x, data.y[batch], recipe)
+            rates.step()
         schedule = with_leg(schedule, epoch + 1, recipe.epochs)
         if progress.state:
             kept = (progress.state, model, optimizer, generator)

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 MAX_ROTATION_DEGREES = 12.0
 MAX_SHIFT_PIXELS = 1.0
@@ -89,12 +90,29 @@ def augment(x: Tensor, kind: Augmentation, generator: torch.Generator, /) -> Ten
     return change(x, generator)
 
 
-def learning_rate_factor(step: int, steps: int, /) -> float:
-    """Linear warm-up over the first tenth of the steps, then half a cosine down to 0."""
+def learning_rate_schedule(
+    optimizer: torch.optim.Optimizer, steps: int, /, *, done: int = 0
+) -> LRScheduler:
+    """Linear warm-up over the first tenth of the steps, then half a cosine down to 0.
+
+    It is not part of a stopped training's state: the steps done say where it is, and a training
+    that is planned anew follows another one.
+
+    Args:
+        optimizer: Its learning rate is the peak; its gradients are not there yet.
+        steps: In all.
+        done: Steps that lie behind.
+    """
     warm_up = steps // 10
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+    schedule: LRScheduler = CosineAnnealingLR(optimizer, T_max=steps - warm_up)
+    if warm_up:
+        rise = LinearLR(optimizer, start_factor=1 / warm_up, total_iters=warm_up - 1)
+        schedule = SequentialLR(optimizer, [rise, schedule], milestones=[warm_up])
+    if done:
+        optimizer.step()  # changes nothing without gradients, and torch warns where it comes later
+    for _ in range(done):
+        schedule.step()
+    return schedule
 
 
 def _crop_and_flip(x: Tensor, generator: torch.Generator) -> Tensor:

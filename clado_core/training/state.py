@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from clado_core.errors import InputError
 from clado_core.files.artifact import write_atomically
 
-SUFFIX = ".partial"
 Schedule: TypeAlias = tuple[tuple[int, int], ...]
 """Legs of a training: (passes done at its end, passes its learning rates were planned for)."""
 MODEL, OPTIMIZER, GENERATOR = "model.", "optimizer.", "generator"

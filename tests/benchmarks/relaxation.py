@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
-
 from clado_core import AllocationProblem
 from clado_core.problem.program import compile_program
+from clado_core.solvers.conic import dual_problem
 from clado_core.solvers.convexify import relaxation
 from clado_core.solvers.reference_form import reference_form
 from clado_core.solvers.sdp import SemidefiniteProgram, solve_dual
@@ -23,9 +22,9 @@ def compare(problem: AllocationProblem) -> dict[str, Any]:
 
     program = compile_program(problem)
     form = reference_form(program)
-    sdp = relaxation(program, form, float(np.abs(form.quadratic).max()))
+    sdp = relaxation(program, form)
     started = time.perf_counter()
-    y = solve_dual(sdp)
+    y = solve_dual(sdp).y
     figures: dict[str, Any] = {"rows": len(sdp.C), "ours_s": time.perf_counter() - started}
     value = float(sdp.rhs @ y)
     for name, options in (
@@ -44,17 +43,7 @@ def _with_cvxpy(
     sdp: SemidefiniteProgram, solver: str, options: dict[str, Any]
 ) -> tuple[float, float]:
     """Seconds and optimal value."""
-    import cvxpy
-    from scipy.sparse import csr_array
-
-    n = len(sdp.C)
-    terms = csr_array((sdp.values, (sdp.rows, sdp.left * n + sdp.right)), (len(sdp.rhs), n * n))
-    Y = cvxpy.Variable((n, n), PSD=True)
-    flat, limit = cvxpy.vec(Y, order="C"), sdp.is_limit
-    constraints = [terms[~limit] @ flat == sdp.rhs[~limit]]
-    if limit.any():
-        constraints.append(terms[limit] @ flat <= sdp.rhs[limit])
-    model = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum(cvxpy.multiply(sdp.C, Y))), constraints)
+    model, _ = dual_problem(sdp)
     started = time.perf_counter()
     model.solve(solver=solver, **options)
     return time.perf_counter() - started, float(model.value)

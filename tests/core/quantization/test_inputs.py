@@ -17,7 +17,8 @@ from clado_core.files.assignment_file import read_assignment
 from clado_core.networks.discovery import find_layers
 from clado_core.networks.inference import measuring
 from clado_core.networks.load import load_model, state_digest
-from clado_core.quantization.inputs import InputQuantizer, fake_quantize_input, search_range
+from clado_core.quantization.input_ranges import fake_quantize_input, search_range
+from clado_core.quantization.inputs import InputQuantizer
 from clado_core.quantization.weights import fake_quantize
 from clado_core.records.assignment import Assignment
 from clado_core.records.scheme import (

@@ -19,9 +19,17 @@ from clado_core.solvers import (
     compute_shifts,
 )
 from clado_core.solvers.blas import one_thread
-from clado_core.solvers.convexify import ConvexForm, budget_rows, convex_form, convexify
+from clado_core.solvers.conic import solve_dual_with_cvxpy
+from clado_core.solvers.convexify import (
+    ConvexForm,
+    budget_rows,
+    convex_form,
+    convexify,
+    relaxation,
+)
 from clado_core.solvers.node_bound import NodeRelaxation
 from clado_core.solvers.reference_form import reference_form
+from clado_core.solvers.sdp import solve_dual
 from tests.core.instances import measured, random_matrix, random_problem, worked_example
 
 
@@ -92,6 +100,28 @@ def test_root_bound_equals_that_of_cvxpy() -> None:
     ).solve(solver=cvxpy.CLARABEL)
     bound = NodeRelaxation(program, convexify(program)).root().value
     assert bound == pytest.approx(form.base + minimum, rel=1e-4)
+
+
+@pytest.mark.parametrize("program", _programs(12))
+def test_both_methods_give_the_same_multipliers_value(program: Program) -> None:
+    form = reference_form(program)
+    sdp = relaxation(program, form)
+    ours, theirs = solve_dual(sdp), solve_dual_with_cvxpy(sdp)
+    assert ours.error < 1e-7 and theirs is not None
+    assert sdp.rhs @ theirs == pytest.approx(sdp.rhs @ ours.y, rel=1e-4, abs=1e-5)
+    assert (theirs[sdp.is_limit] <= 0).all()
+    assert np.linalg.eigvalsh(sdp.slack(theirs))[0] > -1e-4
+
+
+def test_where_our_method_stops_short_cvxpy_comes_closer(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compile_program(random_problem(2))
+    best = NodeRelaxation(program, convexify(program)).root().value
+    monkeypatch.setattr("clado_core.solvers.sdp.MAX_ITERATIONS", 2)
+    rescued = NodeRelaxation(program, convexify(program)).root().value
+    monkeypatch.setattr("clado_core.solvers.conic.TIME_LIMIT_S", 1e-9)
+    alone = NodeRelaxation(program, convexify(program)).root().value
+    assert rescued == pytest.approx(best, rel=1e-4)
+    assert alone < best - 1e-2 * abs(best), "two steps alone give a looser bound, and no error"
 
 
 def test_shifts_serve_every_budget_and_wish() -> None:

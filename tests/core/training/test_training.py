@@ -10,7 +10,7 @@ from clado_core.networks.builtin import BUILTIN_NETWORKS
 from clado_core.networks.load import load_model, state_digest
 from clado_core.training import Recipe, recipe_for, save_weights, train
 from clado_core.training.precision import bfloat16_steps
-from clado_core.training.recipes import augment, learning_rate_factor
+from clado_core.training.recipes import augment, learning_rate_schedule
 
 RESNET = BUILTIN_NETWORKS["digits-resnet"]
 SHORT = Recipe(epochs=3, batch_size=128, optimizer="sgd", learning_rate=0.05)
@@ -109,10 +109,29 @@ def test_crop_and_flip_keeps_pixels_and_mirrors_half():
     assert torch.equal(x[5, 0, 3], torch.arange(1.0, 33)), "the input is not changed"
 
 
+def learning_rates(steps, done=0):
+    """The rate of each step that is left; its peak is 0.5."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
+    schedule = learning_rate_schedule(optimizer, steps, done=done)
+    rates = []
+    for _ in range(done, steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
 def test_learning_rate_warms_up_and_ends_at_zero():
-    factors = [learning_rate_factor(step, 100) for step in range(100)]
-    assert factors[:3] == pytest.approx([0.1, 0.2, 0.3]) and max(factors) == 1
-    assert factors[10:] == sorted(factors[10:], reverse=True) and factors[-1] < 1e-3
+    rates = learning_rates(100)
+    assert rates[:3] == pytest.approx([0.05, 0.1, 0.15]) and max(rates) == rates[10] == 0.5
+    assert rates[10:] == sorted(rates[10:], reverse=True) and rates[-1] < 1e-3
+    assert rates[55] == pytest.approx(0.25), "the middle of the cosine"
+    assert learning_rates(5)[0] == 0.5, "too few steps to warm up"
+
+
+@pytest.mark.parametrize("done", [1, 9, 10, 11, 60, 99])
+def test_learning_rates_go_on_where_they_were(done):
+    assert learning_rates(100, done) == learning_rates(100)[done:]
 
 
 @pytest.mark.parametrize("name", ["cifar10-resnet20", "cifar10-mobilenetv2", "cifar10-vit"])

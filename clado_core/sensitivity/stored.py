@@ -1,0 +1,71 @@
+"""Measure into a file, so that a stopped measurement continues from what lies beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Required, TypedDict, Unpack
+
+from torch import nn
+
+from clado_core.data.sources import Samples
+from clado_core.files.artifact import partial_path, save_matrix
+from clado_core.networks.discovery import find_layers
+from clado_core.networks.inference import make_batches
+from clado_core.records.layers import LayerTable
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import LayerSelection
+from clado_core.records.provenance import Provenance
+from clado_core.sensitivity.measure import measure
+from clado_core.sensitivity.ray_engine import RayEngine
+from clado_core.sensitivity.settings import MeasurementSettings
+from clado_core.sensitivity.workbench import Progress
+
+
+class MeasureOptions(TypedDict, total=False):
+    """Options of ``measure``, for functions that pass them on."""
+
+    settings: Required[MeasurementSettings]
+    name: str
+    origin: Provenance | None
+    on_progress: Progress | None
+    cluster: RayEngine | None
+
+
+def layers_of(
+    model: nn.Module, samples: Samples, /, *, selection: LayerSelection = "all"
+) -> LayerTable:
+    """The layers that the first sample finds, in the form that the measurement will run it.
+
+    Args:
+        model: On the device to measure on.
+        samples: On any device.
+        selection: As for ``find_layers``.
+    """
+    first = replace(samples, x=samples.x[:1], y=samples.y[:1])
+    example = make_batches(model, first, 1)[0].x
+    return find_layers(model, example, selection=selection)
+
+
+def measure_into(
+    path: Path,
+    model: nn.Module,
+    layers: LayerTable,
+    samples: Samples,
+    /,
+    **options: Unpack[MeasureOptions],
+) -> SensitivityMatrix:
+    """Measure, and store the matrix; the losses of a stopped measurement are kept beside it.
+
+    Args:
+        path: Of the artifact, ends in ``.clado``.
+        model: On the device to measure on.
+        layers: What ``layers_of`` found in it.
+        samples: The sensitivity set.
+        options: As for ``measure``.
+    """
+    journal = partial_path(path)
+    matrix = measure(model, layers, samples, journal=journal, **options)
+    save_matrix(matrix, path)
+    journal.unlink(missing_ok=True)
+    return matrix
