@@ -75,10 +75,9 @@ def measure(
     from clado_core.sensitivity import layers_of, measure, measure_into
 
     samples = as_samples(data, n=n_samples, labels=settings.get("loss") != "kl")
-    path = None if out is None else _artifact_path(out)
+    task = measure if out is None else partial(measure_into, _artifact_path(out))
     with placed(module) as device:
         layers = layers_of(module, samples, selection=selection)
-        task = measure if path is None else partial(measure_into, path)
         how = _settings(device, settings)
         return task(module, layers, samples, settings=how, name=name, on_progress=on_progress)
 
