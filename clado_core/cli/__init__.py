@@ -9,6 +9,7 @@ standard error; ``--progress-fd`` hands progress to a program (see ``cli.progres
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import logging
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     arguments = build_parser().parse_args(argv)
     try:
-        with progress_written_to(arguments.progress_fd):
+        # What a user's own network prints must not get between the result and its reader.
+        with progress_written_to(arguments.progress_fd), contextlib.redirect_stdout(sys.stderr):
             result = arguments.run(arguments)
     except SolverError as problem:
         sys.stderr.write(f"{problem}\n")
