@@ -3,12 +3,13 @@
 Each command is a module: its docstring is the help (a summary line, then an example), and it has
 ``add_arguments(parser)``, ``run(arguments)`` → a dictionary that JSON can hold, and
 ``show(result)`` → text for people. Results go to standard output, progress and messages to
-standard error.
+standard error; ``--progress-fd`` hands progress to a program (see ``cli.progress``).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import logging
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from clado_core._version import __version__
+from clado_core.cli.progress import descriptor, progress_written_to
 from clado_core.errors import CladoError, SolverError
 
 COMMANDS = (
@@ -55,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     arguments = build_parser().parse_args(argv)
     try:
-        result = arguments.run(arguments)
+        # What a user's own network prints must not get between the result and its reader.
+        with progress_written_to(arguments.progress_fd), contextlib.redirect_stdout(sys.stderr):
+            result = arguments.run(arguments)
     except SolverError as problem:
         sys.stderr.write(f"{problem}\n")
         return EXIT_OUR_FAULT
@@ -91,6 +95,12 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         subparser.add_argument("--json", action="store_true", help="print one JSON object")
+        subparser.add_argument(
+            "--progress-fd",
+            type=descriptor,
+            metavar="N",
+            help="write progress as JSON lines to the open file descriptor N",
+        )
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run, show=module.show)
     return parser

@@ -118,9 +118,7 @@ def _show(state: MeasureState | None) -> None:
         return
     model = state.wish.model
     if state.running:
-        left = f", {state.left} left" if state.left else ""
-        counted = f"{state.done:,} of {state.total:,} losses{left}" if state.total else "starting"
-        st.progress(state.share, f"{model}: {counted}")
+        st.progress(state.share, f"{model}: {state.counted}")
         st.button(
             "Cancel",
             key="measure-cancel",

@@ -80,10 +80,7 @@ def _contents(state: ViewState, latest: RefineState | None) -> None:
 
 
 def _progress(latest: RefineState) -> None:
-    wish = latest.wish
-    left = f", {latest.left} left" if latest.left else ""
-    counted = f"{latest.done}/{latest.total} assignments{left}" if latest.total else "starting"
-    st.progress(latest.share, f"{_about(wish)}: {counted}")
+    st.progress(latest.share, f"{_about(latest.wish)}: {latest.counted}")
     st.button(
         "Cancel",
         key="refine-cancel",

@@ -9,8 +9,7 @@ import atexit
 import contextlib
 import json
 import os
-import pty
-import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,12 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Generic, Protocol, TypeVar
 
+from clado_core.cli.progress import StepProgress, clock
+
 ROOT = Path(__file__).resolve().parents[2]
-PROGRESS = re.compile(r"([\d,]+)/([\d,]+) \w+(?:, ([^\r\n]+?) left)?")
-TERMINAL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 COMMAND = (sys.executable, "-m", "clado_core")
-KEPT_TEXT = 8000
-"""Characters of what a command said that are kept: enough for its last sentence."""
+READ_BYTES = 8000
+"""Of a line of progress, and of the end of what a command said: enough for its last sentence."""
 
 
 class CommandWish(Protocol):
@@ -45,9 +44,7 @@ class CommandState(Generic[W]):
     Args:
         wish: What was asked for.
         running: Whether it still goes on.
-        done: Units of work done so far.
-        total: Units in all; 0 until that is known.
-        left: Time left, in words, or "".
+        progress: How far it is, None until it says so.
         problem: One sentence where it failed.
         cancelled: Whether a visitor stopped it.
         result: What the command printed at its end, or None.
@@ -55,21 +52,55 @@ class CommandState(Generic[W]):
 
     wish: W
     running: bool = True
-    done: int = 0
-    total: int = 0
-    left: str = ""
+    progress: StepProgress | None = None
     problem: str = ""
     cancelled: bool = False
     result: dict[str, Any] | None = None
 
     @property
+    def done(self) -> int:
+        """Units of work done so far."""
+        return self.progress.done if self.progress else 0
+
+    @property
     def share(self) -> float:
         """Of the work that is done, 0 to 1."""
-        return min(1.0, self.done / self.total) if self.total else 0.0
+        now = self.progress
+        return min(1.0, now.done / now.total) if now and now.total else 0.0
+
+    @property
+    def counted(self) -> str:
+        """How far it is, in words: "3,000 of 9,000 losses, 12 s left"; at first "starting"."""
+        now = self.progress
+        if now is None or not now.total:
+            return "starting"
+        left = "" if now.left_s is None else f", {clock(now.left_s)} left"
+        return f"{now.done:,} of {now.total:,} {now.unit}{left}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Run(Generic[W]):
+    """A started command.
+
+    Args:
+        wish: What it is to do.
+        process: It itself.
+        progress: The pipe of its progress.
+        printed: Its standard output.
+        said: Its standard error.
+        files: Closes these three.
+    """
+
+    wish: W
+    process: subprocess.Popen[bytes]
+    progress: IO[bytes]
+    printed: IO[bytes]
+    said: IO[bytes]
+    files: contextlib.ExitStack
 
 
 class CommandService(Generic[W]):
-    """One run at a time: starts the command, reads its progress line, and stops it.
+    """One run at a time: starts the command, follows its progress, and stops it.
 
     Args:
         command: Runs ``clado_core``; tests replace it.
@@ -80,7 +111,6 @@ class CommandService(Generic[W]):
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._state: CommandState[W] | None = None
-        self._text = ""
         self._cancelled = False
         atexit.register(self.cancel)
 
@@ -95,21 +125,9 @@ class CommandService(Generic[W]):
         with self._lock:
             if self._state is not None and self._state.running:
                 return False
-            self._state, self._text, self._cancelled = CommandState(wish), "", False
-            terminal, end = pty.openpty()
-            # Unlike a pipe it never fills up; the thread that follows closes it.
-            output = tempfile.TemporaryFile()  # noqa: SIM115
-            process = self._process = subprocess.Popen(
-                [*self.command, *wish.arguments()],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=end,  # a terminal, so that the line of progress is redrawn at once
-                env=_environment(),
-                cwd=ROOT,
-            )
-            os.close(end)
-        following = (wish, process, terminal, output)
-        threading.Thread(target=self._follow, args=following, daemon=True).start()
+            run = _started(self.command, wish)
+            self._process, self._state, self._cancelled = run.process, CommandState(wish), False
+        threading.Thread(target=self._follow, args=(run,), daemon=True).start()
         return True
 
     def cancel(self) -> None:
@@ -124,34 +142,59 @@ class CommandService(Generic[W]):
             process.wait(timeout=3)
         process.kill()
 
-    def _follow(
-        self, wish: W, process: subprocess.Popen[bytes], terminal: int, output: IO[bytes]
-    ) -> None:
-        # Linux raises at the end of a terminal whose other side is closed.
-        with contextlib.suppress(OSError):
-            while piece := os.read(terminal, 4096):
-                self._note(wish, piece.decode(errors="replace"))
-        os.close(terminal)
-        process.wait()
-        with output:
-            output.seek(0)
-            printed = output.read()
-        with self._lock:
-            before = replace(self._state or CommandState(wish), running=False)
-            if process.returncode == 0:
-                self._state = replace(before, result=json.loads(printed))
-            elif self._cancelled:
-                self._state = replace(before, cancelled=True)
-            else:
-                self._state = replace(before, problem=last_sentence(self._text))
+    def _follow(self, run: _Run[W]) -> None:
+        state = CommandState(run.wish)
+        with run.files:
+            while line := run.progress.readline(READ_BYTES):
+                # A command that is killed may leave half a line.
+                if progress := StepProgress.from_line(line):
+                    state = replace(state, progress=progress)
+                    with self._lock:
+                        self._state = state
+            code = run.process.wait()
+            with self._lock:
+                ended = replace(state, running=False)
+                if code == 0:
+                    self._state = replace(ended, result=_result(run))
+                elif self._cancelled:
+                    self._state = replace(ended, cancelled=True)
+                else:
+                    self._state = replace(ended, problem=_problem(run, code))
 
-    def _note(self, wish: W, piece: str) -> None:
-        with self._lock:
-            self._text = (self._text + TERMINAL.sub("", piece))[-KEPT_TEXT:]
-            found = PROGRESS.findall(self._text)
-            if found:
-                done, total = (int(n.replace(",", "")) for n in found[-1][:2])
-                self._state = CommandState(wish, done=done, total=total, left=found[-1][2])
+
+def _started(command: tuple[str, ...], wish: W) -> _Run[W]:
+    reading, writing = os.pipe()
+    with contextlib.ExitStack() as files:
+        progress = files.enter_context(open(reading, "rb"))
+        # Only the command keeps the writing end, so that the pipe ends when the command does.
+        with open(writing, "wb"):
+            # Unlike pipes, files never fill up.
+            printed, said = (files.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+            process = subprocess.Popen(
+                [*command, *wish.arguments(), "--progress-fd", str(writing)],
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=said,
+                pass_fds=[writing],
+                env=_environment(),
+                cwd=ROOT,
+            )
+        return _Run(wish, process, progress, printed, said, files.pop_all())
+
+
+def _result(run: _Run[W]) -> dict[str, Any]:
+    run.printed.seek(0)
+    found: dict[str, Any] = json.loads(run.printed.read())
+    return found
+
+
+def _problem(run: _Run[W], code: int) -> str:
+    if code < 0:
+        name = signal.strsignal(-code) or f"signal {-code}"
+        return f"The system stopped the command ({name}); start it again."
+    size = run.said.seek(0, os.SEEK_END)
+    run.said.seek(max(0, size - READ_BYTES))
+    return last_sentence(run.said.read().decode(errors="replace"))
 
 
 def ask(
@@ -187,7 +230,7 @@ def ask(
 
 def last_sentence(text: str, /) -> str:
     """What a command said last: for wrong input the one sentence that says what to do."""
-    lines = [line.strip() for line in re.split(r"[\r\n]+", TERMINAL.sub("", text)) if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = lines[-1] if lines else "The command stopped without a word."
     return said.removeprefix("error: ")
 

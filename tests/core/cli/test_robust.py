@@ -1,8 +1,10 @@
 """What goes wrong around a measurement: one sentence, exit 2, nothing run; kills lose nothing."""
 
+import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +87,16 @@ def test_one_sentence_exit_2_and_nothing_run(folder, capsys, words, sentence):
     assert code == 2 and sentence in error[-1]
     assert not any("Traceback" in line for line in error)
     assert not (folder / "was-run").exists() and not (folder / "a.clado").exists()
+
+
+def test_what_a_network_of_the_user_prints_does_not_mix_with_the_result(folder, capsys):
+    (folder / "loud.py").write_text(NETWORKS + "\nprint('Building the network')\n")
+    shutil.rmtree(folder / "images/2")
+    words = ["loud.py:net", "--data", "images", "--weights", "none", "--samples", "4"]
+    assert main(["measure", *words, "--device", "cpu", "--dry-run", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["n_layers"] == 2
+    assert "Building the network" in printed.err
 
 
 @pytest.mark.slow

@@ -27,11 +27,12 @@ if "--dry-run" in arguments:
     print(json.dumps({"n_layers": 3, "forwards": 40, "samples": 64, "device": "cpu",
                       "estimated_s": 3.0, "float_bytes": 1000}))
     sys.exit(0)
-for done in range(1, 4):
-    sys.stderr.write(f"\\r\\x1b[2KMeasuring x: {done},000/3,000 losses, 2 s left")
-    sys.stderr.flush()
+assert arguments[-2] == "--progress-fd"
+lines = open(int(arguments[-1]), "w")
+for done in (1000, 2000, 3000):
+    step = {"what": "Measuring x", "unit": "losses", "done": done, "total": 3000, "left_s": 2.1}
+    print(json.dumps(step), file=lines, flush=True)
     time.sleep(0.05 if arguments[1] != "slow" else 60)
-sys.stderr.write("\\n")
 if arguments[1] == "bad":
     sys.exit("error: The loss is not finite.")
 print(json.dumps({"n_layers": 3, "forwards": 3000, "runtime_s": 0.2}))
@@ -73,7 +74,7 @@ def test_progress_and_result(service: MeasureService) -> None:
     wait_for(lambda: ended(service))
     state = service.state
     assert state is not None and state.result is not None
-    assert (state.done, state.total, state.result["forwards"]) == (3000, 3000, 3000)
+    assert (state.done, state.share, state.result["forwards"]) == (3000, 1.0, 3000)
     assert service.start(wish("again"))
 
 
@@ -85,8 +86,9 @@ def test_a_failure_is_one_sentence(service: MeasureService) -> None:
 
 def test_cancel(service: MeasureService) -> None:
     service.start(wish("slow"))
-    wait_for(lambda: service.state is not None and service.state.total == 3000)
-    assert service.state is not None and service.state.left == "2 s"
+    assert service.state is not None and service.state.counted == "starting"
+    wait_for(lambda: service.state is not None and service.state.done > 0)
+    assert service.state.counted == "1,000 of 3,000 losses, 2 s left"
     service.cancel()
     wait_for(lambda: ended(service))
     assert service.state.cancelled

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 import clado_core as cc
 from clado_core.cli import build_parser
 from clado_core.cli.problem_options import problem_from
+from clado_core.cli.progress import StepProgress
 from clado_core.records import names
 from dashboard.cards import refine as card
 from dashboard.figures.pareto import pareto_figure
@@ -107,14 +108,14 @@ def service(monkeypatch: pytest.MonkeyPatch) -> RefineService:
 
 def prints(service: RefineService, printed: dict[str, object] | None, said: str = "") -> None:
     """Have the command print this result, or fail with this sentence, after some progress."""
+    step = StepProgress("Refining alpha", "assignments", 12, 45, 3.0)
     code = f"""
-import sys
-sys.stderr.write("\\r\\x1b[2KRefining alpha: 12/45 assignments, 3 s left\\n")
+import os, sys
+os.write(int(sys.argv[-1]), {step.to_line()!r})
 if {said!r}:
     sys.exit({said!r})
 if {printed is None}:
     import time
-    sys.stderr.flush()
     time.sleep(60)
 print({json.dumps(printed)!r})
 """
@@ -227,7 +228,7 @@ def test_progress_and_cancel(
 ) -> None:
     prints(service, None)
     start(open_page(avg_bits="4"))
-    wait_for(lambda: service.state is not None and service.state.total == 45)
+    wait_for(lambda: service.state is not None and service.state.done == 12)
     app = with_popover_open(open_page(avg_bits="4"))  # as after a reload
     assert [b.key for b in app.button if b.key.startswith("refine-")] == ["refine-cancel"]
     app.button(key="refine-cancel").click().run()
