@@ -64,7 +64,7 @@ def find_layers(
     weights = list(_weights(model))
     positions = _count_positions(model, example, weights)
     if selection == "paper":
-        weights = _without_ends(model, weights)
+        weights = _without_ends(weights)
     _refuse_shared(model, weights)
     unreached = [weight.name for weight in weights if weight.source not in positions]
     if unreached:
@@ -127,7 +127,7 @@ def _attention_weights(name: str, module: nn.MultiheadAttention) -> Iterator[_We
     yield _Weight(out, "attention", _join(out, "weight"), shape, _join(name, "q_proj"))
 
 
-def _without_ends(model: nn.Module, weights: list[_Weight]) -> list[_Weight]:
+def _without_ends(weights: list[_Weight]) -> list[_Weight]:
     """Leave out the first layer, and all of the last top-level child that has layers."""
     tops = [weight.name.split(".")[0] for weight in weights]
     kept = [weight for weight, top in zip(weights, tops, strict=True) if top != tops[-1]][1:]
