@@ -7,6 +7,7 @@ import clado_core as cc
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.problem.allocation_problem import bits_for_average
 from clado_core.problem.program import compile_program
+from clado_core.records.scheme import parse_bit_menu
 from clado_core.records.sizes import container_bytes
 from tests.conftest import make_matrix
 
@@ -58,6 +59,17 @@ def test_a_limit_on_bops_needs_macs() -> None:
     matrix = cc.SensitivityMatrix("m", np.eye(2), layers, (2, 4))
     with pytest.raises(InputError, match="multiply-accumulates"):
         cc.AllocationProblem(matrix, budget_bops=10**9)
+
+
+def test_the_fewest_bits_need_not_be_the_fewest_bit_operations() -> None:
+    matrix = make_matrix(3, parse_bit_menu("3a8,4a4,8a8"))
+    macs = int(matrix.layers.macs.sum())
+    problem = cc.AllocationProblem(matrix, budget_bops=16 * macs)
+    four = tuple(matrix.bit_widths[1] for _ in range(3))
+    assert problem.is_feasible(problem.assignment(four))
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        cc.AllocationProblem(matrix, budget_bops=16 * macs - 1)
+    assert (caught.value.minimum, caught.value.maximum) == (16 * macs, 64 * macs)
 
 
 def test_average_bits_survive_decimal_rounding(toy_matrix: cc.SensitivityMatrix) -> None:
