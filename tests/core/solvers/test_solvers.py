@@ -13,6 +13,7 @@ import pytest
 from clado_core import AllocationProblem, SensitivityMatrix, SolveStatus
 from clado_core.errors import InputError
 from clado_core.problem.program import compile_program
+from clado_core.records.scheme import joint_menu, parse_bit_menu
 from clado_core.solvers import (
     DaqpSolver,
     EnumerationSolver,
@@ -22,6 +23,7 @@ from clado_core.solvers import (
     Solver,
     TieredSolver,
 )
+from tests.conftest import make_matrix
 from tests.core.instances import measured, random_matrix, random_problem, table, worked_example
 
 PROVERS = [ScipSolver(), ScipSolver("products"), DaqpSolver()]
@@ -156,6 +158,29 @@ def test_an_error_in_the_progress_callback_stops_scip_and_is_raised() -> None:
     matrix = random_matrix(np.random.default_rng(1), n_layers=20, bits=(2, 4, 8))
     with pytest.raises(StopError):
         ScipSolver().solve(_average(matrix, 4.0), on_progress=stop)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("seed", range(20))
+def test_descents_reach_both_budgets_where_fewer_bits_cost_bit_operations(seed: int) -> None:
+    """Freeing bits (4a4 → 3a8) and freeing bit operations (3a8 → 4a4) must not go in a circle."""
+    rng = np.random.default_rng(seed)
+    matrix = make_matrix(5, joint_menu((2, 3, 4), (2, 4, 8)), seed=seed)
+    kept = tuple(matrix.bit_widths[k] for k in rng.integers(0, 9, size=5))
+    reached = AllocationProblem(matrix).assignment(kept)
+    problem = AllocationProblem(matrix, reached.size_bits, budget_bops=reached.bops)
+    answer = LocalSearchSolver(n_walks=0).solve(problem).assignment
+    assert problem.is_feasible(answer)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("solver", SOLVERS, ids=_name)
+def test_budgets_that_no_assignment_keeps_together_are_one_sentence(solver: Solver) -> None:
+    matrix = make_matrix(3, parse_bit_menu("3a8,4a4"))
+    bits, macs = matrix.layers.total_weights, int(matrix.layers.macs.sum())
+    problem = AllocationProblem(matrix, 3 * bits, budget_bops=16 * macs)
+    with pytest.raises(InputError, match="all budgets at once"):
+        solver.solve(problem)
 
 
 def test_local_search_depends_on_the_seed_alone() -> None:
