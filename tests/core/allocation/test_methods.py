@@ -12,7 +12,9 @@ from clado_core import AllocationProblem, SensitivityMatrix, SolveStatus
 from clado_core.allocation.methods import allocate, random, uniform
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.records.names import MEASURED_ALONG, METHODS
+from clado_core.records.scheme import parse_bit_menu
 from clado_core.solvers import EnumerationSolver
+from tests.conftest import make_matrix
 from tests.core.instances import random_matrix, random_problem, resnet50, worked_example
 
 MIB = 2**20
@@ -122,6 +124,13 @@ def test_random_uses_up_the_budget_and_depends_on_the_seed_alone() -> None:
             raised = list(draws[0].bits)
             raised[i] = 4 if b == 2 else 8
             assert not problem.is_feasible(problem.assignment(tuple(raised)))
+
+
+def test_random_keeps_bit_operations_that_the_fewest_bits_break() -> None:
+    matrix = make_matrix(3, parse_bit_menu("3a8,4a4,8a8"))
+    four = tuple(matrix.bit_widths[1] for _ in range(3))
+    problem = AllocationProblem(matrix, budget_bops=16 * int(matrix.layers.macs.sum()))
+    assert random(problem, np.random.default_rng(0)).bits == four
 
 
 def test_unknown_method_is_named() -> None:
