@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clado_core as cc
@@ -77,6 +77,7 @@ def test_average_bits_survive_decimal_rounding(toy_matrix: cc.SensitivityMatrix)
     assert bits_for_average(4.1, toy_matrix.layers) == (41 * total) // 10
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 1000),
     bits=st.tuples(*[st.sampled_from((2, 4, 8))] * 3),

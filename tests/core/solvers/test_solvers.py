@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
-from clado_core import AllocationProblem, SensitivityMatrix, SolveStatus
+from clado_core import AllocationProblem, SolveStatus
 from clado_core.errors import InputError
 from clado_core.problem.program import compile_program
+from clado_core.problem.solution import PROVEN_GAP
 from clado_core.records.scheme import joint_menu, parse_bit_menu
 from clado_core.solvers import (
     DaqpSolver,
@@ -22,9 +25,22 @@ from clado_core.solvers import (
     ScipSolver,
     Solver,
     TieredSolver,
+    scip,
 )
+from clado_core.solvers import enumerate as enumeration
+from clado_core.solvers.incumbent import Incumbent
+from clado_core.solvers.scip import Formulation
 from tests.conftest import make_matrix
-from tests.core.instances import measured, random_matrix, random_problem, table, worked_example
+from tests.core.instances import (
+    all_assignments,
+    average,
+    measured,
+    n_assignments,
+    random_matrix,
+    random_problem,
+    table,
+    worked_example,
+)
 
 PROVERS = [ScipSolver(), ScipSolver("products"), DaqpSolver()]
 EXACT = [EnumerationSolver(), TieredSolver(), *PROVERS]
@@ -44,7 +60,7 @@ def _check_exact(solver: Solver, problem: AllocationProblem) -> None:
     assert problem.is_feasible(solution.assignment)
     assert solution.objective == pytest.approx(optimum, rel=1e-9, abs=1e-12)
     assert solution.bound <= optimum + 1e-9 * scale
-    assert solution.gap is not None
+    assert solution.gap is not None and 0 <= solution.gap <= PROVEN_GAP
     assert solution.objective == problem.matrix.objective(solution.assignment.bits)
 
 
@@ -61,15 +77,24 @@ def test_provers_equal_enumeration_on_many(solver: Solver, seed: int) -> None:
     _check_exact(solver, random_problem(seed))
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_enumeration_equals_a_plain_loop(seed: int) -> None:
+SMALL = [seed for seed in range(40) if n_assignments(random_problem(seed)) <= 3000]
+
+
+@pytest.mark.parametrize("seed", SMALL)
+def test_enumeration_equals_the_definition(seed: int) -> None:
     problem = random_problem(seed)
-    program = compile_program(problem)
-    choices = [np.array(c, dtype=np.int64) for c in np.ndindex(*program.n_choices.tolist())]
-    if len(choices) > 3000:
-        pytest.skip("too many for a plain loop")
-    best = min(program.objective(c) for c in choices if program.is_feasible(c))
-    assert EnumerationSolver().solve(problem).objective == pytest.approx(best, rel=1e-12)
+    best, _ = all_assignments(problem)[0]
+    solution = EnumerationSolver().solve(problem)
+    assert solution.objective == pytest.approx(best, rel=1e-12, abs=1e-15)
+    assert solution.gap == 0 and solution.status is SolveStatus.OPTIMAL
+    assert problem.is_feasible(solution.assignment)
+
+
+def test_enumeration_goes_through_every_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = random_problem(next(seed for seed in SMALL if len(random_problem(seed).groups()) > 3))
+    whole = EnumerationSolver().solve(problem).assignment
+    monkeypatch.setattr(enumeration, "CHUNK_ENTRIES", 1)
+    assert EnumerationSolver().solve(problem).assignment == whole
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -157,7 +182,7 @@ def test_an_error_in_the_progress_callback_stops_scip_and_is_raised() -> None:
 
     matrix = random_matrix(np.random.default_rng(1), n_layers=20, bits=(2, 4, 8))
     with pytest.raises(StopError):
-        ScipSolver().solve(_average(matrix, 4.0), on_progress=stop)
+        ScipSolver().solve(average(matrix, 4.0), on_progress=stop)
 
 
 @pytest.mark.timeout(60)
@@ -185,7 +210,7 @@ def test_budgets_that_no_assignment_keeps_together_are_one_sentence(solver: Solv
 
 def test_local_search_depends_on_the_seed_alone() -> None:
     matrix = random_matrix(np.random.default_rng(2), n_layers=25, bits=(2, 4, 8))
-    problem = _average(matrix, 4.0)
+    problem = average(matrix, 4.0)
     first, second = (LocalSearchSolver(seed=5).solve(problem) for _ in range(2))
     assert first.assignment == second.assignment
 
@@ -196,48 +221,98 @@ def test_enumeration_refuses_what_would_take_hours() -> None:
         EnumerationSolver().solve(AllocationProblem(matrix))
 
 
-def test_scip_keeps_its_time_limit_and_other_threads_run() -> None:
-    matrix = random_matrix(np.random.default_rng(4), n_layers=60, bits=(2, 4, 8))
-    ticks = 0
-    done = threading.Event()
-
-    def count() -> None:
-        nonlocal ticks
-        while not done.is_set():
-            ticks += 1
-            time.sleep(0.01)
-
-    counter = threading.Thread(target=count)
-    counter.start()
-    try:
-        solution = ScipSolver().solve(_average(matrix, 4.0), time_limit_s=3.0)
-    finally:
-        done.set()
-        counter.join()
-    assert solution.status in (SolveStatus.TIME_LIMIT, SolveStatus.OPTIMAL)
-    assert solution.bound <= solution.objective
-    assert ticks > 20
+LIMITED = [*PROVERS, TieredSolver()]
 
 
-def test_scip_stops_at_the_gap_that_was_asked_for() -> None:
+def _dense(n_layers: int) -> AllocationProblem:
+    """Interactions of either sign between all layers."""
+    matrix = random_matrix(np.random.default_rng(4), n_layers=n_layers, bits=(2, 4, 8))
+    return average(matrix, 4.0)
+
+
+@pytest.mark.parametrize("solver", LIMITED, ids=_name)
+def test_without_time_the_answer_so_far_is_returned(solver: Solver) -> None:
+    problem = _dense(30)
+    solution = solver.solve(problem, time_limit_s=0.0)
+    assert solution.status is SolveStatus.TIME_LIMIT
+    assert problem.is_feasible(solution.assignment)
+    assert solution.objective == problem.matrix.objective(solution.assignment.bits)
+    start = LocalSearchSolver().solve(problem)
+    warm = solver.solve(problem, warm_start=start.assignment, time_limit_s=0.0)
+    assert warm.status is SolveStatus.TIME_LIMIT
+    assert warm.objective <= start.objective
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("formulation", ["convex", "products"])
+def test_scip_stops_at_its_time_limit_with_a_gap(formulation: Formulation) -> None:
+    """The proof takes far longer than the first bound, so only the limit ends the solve.
+
+    How long the first bound takes depends on the machine, so the limit grows until there is one.
+    """
+    channels = measured("cifar10-resnet20-per-channel-23468")
+    problem = average(channels, 6.0) if formulation == "convex" else _dense(24)
+    gap = None
+    for limit_s in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0):
+        solution = ScipSolver(formulation).solve(problem, time_limit_s=limit_s)
+        assert solution.status is SolveStatus.TIME_LIMIT
+        gap = solution.gap
+        if gap is not None:
+            break
+    assert gap is not None and PROVEN_GAP < gap < math.inf
+
+
+@pytest.mark.parametrize("solver", LIMITED, ids=_name)
+def test_provers_stop_at_the_gap_that_was_asked_for(solver: Solver) -> None:
+    """The root's gap is below it already, the proof would need a tree."""
     matrix = random_matrix(np.random.default_rng(5), n_layers=12, bits=(2, 4, 8))
-    solution = ScipSolver().solve(_average(matrix, 3.0), gap_limit=0.5)
-    assert solution.status in (SolveStatus.GAP_LIMIT, SolveStatus.OPTIMAL)
-    assert solution.gap is not None
-    assert solution.gap <= 0.5
+    problem = average(matrix, 3.0)
+    solution = solver.solve(problem, gap_limit=0.5)
+    assert solution.status is SolveStatus.GAP_LIMIT
+    assert solution.gap is not None and PROVEN_GAP < solution.gap <= 0.5
+    optimum = EnumerationSolver().solve(problem).objective
+    assert solution.bound < optimum <= solution.objective + 1e-9 * abs(optimum)
+
+
+@pytest.fixture
+def no_switching() -> Iterator[None]:
+    """Threads get the interpreter only where it is given up, never after some milliseconds."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_other_threads_run_while_scip_solves(
+    no_switching: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incumbent = Incumbent(_dense(24))
+    LocalSearchSolver().improve(incumbent)
+    began, ended = threading.Event(), threading.Event()
+
+    @contextmanager
+    def around_the_solve() -> Iterator[None]:
+        began.set()
+        yield
+        ended.set()
+
+    monkeypatch.setattr(scip, "one_thread", around_the_solve)
+    prove = ScipSolver("products").prove
+    limit_s = incumbent.elapsed_s + 3
+    solve = threading.Thread(target=lambda: prove(incumbent, limit_s, 0.0, report=False))
+    solve.start()
+    began.wait()
+    assert not ended.is_set()
+    solve.join()
 
 
 @pytest.mark.parametrize("avg_bits", [2.5, 4.0, 6.0])
 def test_local_search_finds_the_optimum_of_a_measured_network(avg_bits: float) -> None:
-    problem = _average(measured("matrix_r20_pairwise"), avg_bits)
+    problem = average(measured("cifar10-resnet20-per-tensor-248"), avg_bits)
     proven = ScipSolver().solve(problem)
     quick = LocalSearchSolver().solve(problem)
     assert proven.status is SolveStatus.OPTIMAL
     assert quick.objective <= proven.objective + 1e-3 * abs(proven.objective)
-
-
-def _average(matrix: SensitivityMatrix, avg_bits: float) -> AllocationProblem:
-    return AllocationProblem(matrix, int(avg_bits * matrix.layers.total_weights))
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=_name)
