@@ -67,6 +67,13 @@ def test_a_bound_that_proves_nothing_leaves_status_and_solver() -> None:
         assert (beside.bound, beside.status, beside.solver) == (bound, found.status, "walks")
 
 
+@pytest.mark.parametrize("bound", [1.0, 2.0])
+def test_what_was_proven_stands_beside_a_bound_as_tight(bound: float) -> None:
+    within = _solution(4.0, 1.0, SolveStatus.GAP_LIMIT, "daqp")
+    assert with_bound(within, bound, "scip").status is SolveStatus.GAP_LIMIT
+    assert with_bound(within, 0.5, "scip").status is SolveStatus.HEURISTIC
+
+
 def test_plain_values_are_json_and_name_joint_choices() -> None:
     joint = AllocationProblem(make_matrix(2, MENUS[-1])).extremes()[0]
     values = replace(

@@ -151,6 +151,52 @@ def test_shifts_resume_and_go_through_arrays() -> None:
     assert not copy.shifts.flags.writeable
 
 
+def test_shifts_are_mixed_between_sizes_and_kept_beyond() -> None:
+    matrix = random_matrix(np.random.default_rng(5), n_layers=4, bits=(2, 4, 8))
+    shifts = compute_shifts(matrix, n_sizes=3)
+    first, second, _ = shifts.sizes_bits.tolist()
+    problem = AllocationProblem(matrix)
+    program = compile_program(problem)
+    form = reference_form(program)
+    inside = np.equal.outer(form.decision, form.decision) & ~np.eye(len(form.linear), dtype=bool)
+
+    def at(size: int) -> np.ndarray:
+        """Inside decisions and off the diagonal, where the form is that of the shifts."""
+        return shifts.convex_form(problem, program, size).H[inside]
+
+    quarter = first + (second - first) // 4
+    share = (quarter - first) / (second - first)
+    assert at(quarter) == pytest.approx((1 - share) * at(first) + share * at(second))
+    assert (at(first) != at(second)).any()
+    assert (at(first - 1) == at(first)).all()
+    last = shifts.sizes_bits[-1]
+    assert (at(10 * int(last)) == at(int(last))).all()
+    alone = ConvexifyingShifts(shifts.sizes_bits[:1], shifts.shifts[:1])
+    assert (alone.convex_form(problem, program, second).H[inside] == at(first)).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shifts_of_the_matrix_are_as_tight_as_those_of_the_problem(seed: int) -> None:
+    """At a size that was solved, the stored form bounds as well as one made for the budget."""
+    matrix = random_matrix(np.random.default_rng(seed), n_layers=6, bits=(2, 4, 8))
+    shifts = compute_shifts(matrix, n_sizes=3)
+    size = int(shifts.sizes_bits[1])
+    problem = AllocationProblem(matrix, size)
+    program = compile_program(problem)
+    own = NodeRelaxation(program, convexify(program)).root().value
+    stored = NodeRelaxation(program, shifts.convex_form(problem, program, size)).root().value
+    assert stored == pytest.approx(own, rel=1e-5)
+
+
+def test_shifts_want_two_sizes_and_two_bit_widths() -> None:
+    matrix = random_matrix(np.random.default_rng(5), n_layers=4, bits=(2, 4, 8))
+    one_width = random_matrix(np.random.default_rng(5), n_layers=4, bits=(4,))
+    assert len(compute_shifts(matrix, n_sizes=2).sizes_bits) == 2
+    for wrong, n_sizes in ((matrix, 1), (one_width, 2)):
+        with pytest.raises(InputError, match="two sizes or more"):
+            compute_shifts(wrong, n_sizes=n_sizes)
+
+
 def test_shifts_refuse_what_does_not_fit() -> None:
     small = compute_shifts(worked_example(), n_sizes=2)
     matrix = random_matrix(np.random.default_rng(6), n_layers=6, bits=(2, 4, 8))

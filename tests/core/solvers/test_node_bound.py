@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clado_core import AllocationProblem
 from clado_core.problem.program import Program, compile_program
 from clado_core.solvers import compute_shifts
-from clado_core.solvers.convexify import ConvexForm, convex_form, convexify
+from clado_core.solvers.convexify import ConvexForm, budget_rows, convex_form, convexify
 from clado_core.solvers.node_bound import NodeRelaxation
 from clado_core.solvers.reference_form import reference_form
 from tests.core.strategies import Case, all_choices, cases
@@ -61,6 +61,23 @@ def test_shifts_of_the_matrix_give_the_objective_on_every_assignment(
         for choice in all_choices(program):
             value = _value(convex, _binaries(convex, program, choice))
             assert value == pytest.approx(program.objective(choice), abs=1e-11 * scale)
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=cases(max_layers=4))
+def test_rows_of_budgets_are_kept_by_the_choices_within_the_limits(case: Case) -> None:
+    """And limits that no choice breaks have no row."""
+    program = compile_program(case.problem())
+    assume(program.n_decisions)
+    form = reference_form(program)
+    rows, room = budget_rows(program, form)
+    choices = all_choices(program)
+    used = np.array([program.costs[:, program.variables(c)].sum(axis=1) for c in choices])
+    assert len(rows) == (used > program.limits).any(axis=0).sum()
+    assert np.abs(rows).max(initial=1.0) == 1.0
+    for choice in choices:
+        z = np.isin(form.kept, program.variables(choice)) * 1.0
+        assert (rows @ z <= room + 1e-9).all() == program.is_feasible(choice)
 
 
 @settings(max_examples=60, deadline=None)
