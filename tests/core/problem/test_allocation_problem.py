@@ -77,6 +77,14 @@ def test_average_bits_survive_decimal_rounding(toy_matrix: cc.SensitivityMatrix)
     assert bits_for_average(4.1, toy_matrix.layers) == (41 * total) // 10
 
 
+@pytest.mark.parametrize("average", [0.0, -1.0, float("nan"), float("inf")])
+def test_average_bits_must_be_a_positive_number(
+    toy_matrix: cc.SensitivityMatrix, average: float
+) -> None:
+    with pytest.raises(InputError, match="must be a positive number"):
+        bits_for_average(average, toy_matrix.layers)
+
+
 @settings(deadline=None)
 @given(
     seed=st.integers(0, 1000),

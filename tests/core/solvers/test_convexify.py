@@ -200,10 +200,13 @@ def test_shifts_want_two_sizes_and_two_bit_widths() -> None:
 def test_shifts_refuse_what_does_not_fit() -> None:
     small = compute_shifts(worked_example(), n_sizes=2)
     matrix = random_matrix(np.random.default_rng(6), n_layers=6, bits=(2, 4, 8))
-    with pytest.raises(InputError, match="binaries"):
+    with pytest.raises(InputError, match="for 3 binaries; the matrix needs 12"):
         DaqpSolver(small).solve(AllocationProblem(matrix, 4 * matrix.layers.total_weights))
-    with pytest.raises(InputError, match="sizes"):
+    with pytest.raises(InputError, match="must ascend"):
         ConvexifyingShifts(np.array([2, 1]), np.zeros((2, 3, 1)))
+    for sizes, shape in (((2,), (1, 3, 1)), ((2,), (2, 3)), ((2,), (1, 3, 1)), ((0,), (0, 3, 1))):
+        with pytest.raises(InputError, match="shifts for every size"):
+            ConvexifyingShifts(np.zeros(sizes, dtype=np.int64), np.zeros(shape))
     with pytest.raises(InputError, match="'shifts'"):
         ConvexifyingShifts.from_arrays({"sizes_bits": np.array([1])})
 
@@ -231,6 +234,27 @@ def test_where_daqp_fails_scip_takes_over(monkeypatch: pytest.MonkeyPatch) -> No
     solution = TieredSolver().solve(problem)
     assert solution.solver == "scip"
     assert solution.objective == pytest.approx(optimum, rel=1e-9)
+
+
+def test_where_daqp_cycles_a_looser_tolerance_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import daqp
+
+    solve, tolerances = daqp.solve, []
+
+    def cycles_once(*args: object, **options: float) -> object:
+        tolerances.append(options["primal_tol"])
+        z, value, flag, info = solve(*args, **options)
+        is_tree = "fval_bound" in options
+        return z, value, -2 if is_tree and options["primal_tol"] < 1e-7 else flag, info
+
+    monkeypatch.setattr(daqp, "solve", cycles_once)
+    matrix = random_matrix(np.random.default_rng(0), n_layers=8, bits=(2, 4, 8))
+    problem = average(matrix, 4.0)
+    solution = DaqpSolver().solve(problem)
+    assert solution.status is SolveStatus.OPTIMAL
+    optimum = EnumerationSolver().solve(problem).objective
+    assert solution.objective == pytest.approx(optimum, rel=1e-9)
+    assert max(tolerances) == 1e-7
 
 
 @pytest.mark.parametrize("avg_bits", [2.3, 4.0, 6.0])
@@ -267,7 +291,8 @@ def test_overlapping_solves_give_blas_its_threads_back() -> None:
     first, second = one_thread(), one_thread()
     first.__enter__()
     second.__enter__()
-    assert min(threads()) == 1
+    assert max(threads()) == 1
     first.__exit__(None, None, None)
+    assert max(threads()) == 1
     second.__exit__(None, None, None)
     assert threads() == before

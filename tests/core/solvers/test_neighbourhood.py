@@ -118,6 +118,14 @@ def test_walks_hand_out_better_and_better_feasible_choices(case: Case, seed: int
     assert min(values, default=math.inf) <= min(start_values, default=math.inf) + slack
 
 
+def test_walks_hand_bests_out_before_they_end() -> None:
+    """Whoever asked looks at the clock in between."""
+    matrix = random_matrix(np.random.default_rng(0), n_layers=30, bits=(2, 4, 8))
+    program = compile_program(average(matrix, 4.0))
+    starts = np.zeros((2, 30), dtype=np.int64)
+    assert len(list(tabu_walks(program, starts, np.random.default_rng(0), 300))) > 1
+
+
 @settings(max_examples=40, deadline=None)
 @given(case=cases())
 def test_descents_end_where_no_move_is_better(case: Case) -> None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -25,11 +21,8 @@ from clado_core.solvers import (
     ScipSolver,
     Solver,
     TieredSolver,
-    scip,
 )
 from clado_core.solvers import enumerate as enumeration
-from clado_core.solvers.incumbent import Incumbent
-from clado_core.solvers.scip import Formulation
 from tests.conftest import make_matrix
 from tests.core.instances import (
     all_assignments,
@@ -68,6 +61,11 @@ def _check_exact(solver: Solver, problem: AllocationProblem) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_provers_equal_enumeration(solver: Solver, seed: int) -> None:
     _check_exact(solver, random_problem(seed))
+
+
+@pytest.mark.parametrize("seed", range(0, 60, 4))
+def test_the_solver_for_users_equals_enumeration(seed: int) -> None:
+    _check_exact(TieredSolver(), random_problem(seed))
 
 
 @pytest.mark.slow
@@ -119,6 +117,8 @@ def test_worked_example(solver: Solver, cap: int, bits: tuple[int, ...], objecti
     solution = solver.solve(AllocationProblem(worked_example(), budget_bits=cap))
     assert solution.assignment.bits == bits
     assert solution.objective == pytest.approx(objective, abs=1e-12)
+    assert solution.status is SolveStatus.OPTIMAL
+    assert solution.gap is not None and 0 <= solution.gap <= PROVEN_GAP
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=_name)
@@ -172,19 +172,6 @@ def test_progress_only_improves_and_ends_at_the_solution(solver: Solver) -> None
     assert all(problem.is_feasible(p.assignment) for p in seen)
 
 
-def test_an_error_in_the_progress_callback_stops_scip_and_is_raised() -> None:
-    class StopError(Exception):
-        pass
-
-    def stop(progress: Progress) -> None:
-        if math.isfinite(progress.bound):
-            raise StopError
-
-    matrix = random_matrix(np.random.default_rng(1), n_layers=20, bits=(2, 4, 8))
-    with pytest.raises(StopError):
-        ScipSolver().solve(average(matrix, 4.0), on_progress=stop)
-
-
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("seed", range(20))
 def test_descents_reach_both_budgets_where_fewer_bits_cost_bit_operations(seed: int) -> None:
@@ -219,90 +206,6 @@ def test_enumeration_refuses_what_would_take_hours() -> None:
     matrix = random_matrix(np.random.default_rng(3), n_layers=20, bits=(2, 4, 8))
     with pytest.raises(InputError, match="enumeration"):
         EnumerationSolver().solve(AllocationProblem(matrix))
-
-
-LIMITED = [*PROVERS, TieredSolver()]
-
-
-def _dense(n_layers: int) -> AllocationProblem:
-    """Interactions of either sign between all layers."""
-    matrix = random_matrix(np.random.default_rng(4), n_layers=n_layers, bits=(2, 4, 8))
-    return average(matrix, 4.0)
-
-
-@pytest.mark.parametrize("solver", LIMITED, ids=_name)
-def test_without_time_the_answer_so_far_is_returned(solver: Solver) -> None:
-    problem = _dense(30)
-    solution = solver.solve(problem, time_limit_s=0.0)
-    assert solution.status is SolveStatus.TIME_LIMIT
-    assert problem.is_feasible(solution.assignment)
-    assert solution.objective == problem.matrix.objective(solution.assignment.bits)
-    start = LocalSearchSolver().solve(problem)
-    warm = solver.solve(problem, warm_start=start.assignment, time_limit_s=0.0)
-    assert warm.status is SolveStatus.TIME_LIMIT
-    assert warm.objective <= start.objective
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("formulation", ["convex", "products"])
-def test_scip_stops_at_its_time_limit_with_a_gap(formulation: Formulation) -> None:
-    """The proof takes far longer than the first bound, so only the limit ends the solve.
-
-    How long the first bound takes depends on the machine, so the limit grows until there is one.
-    """
-    channels = measured("cifar10-resnet20-per-channel-23468")
-    problem = average(channels, 6.0) if formulation == "convex" else _dense(24)
-    gap = None
-    for limit_s in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0):
-        solution = ScipSolver(formulation).solve(problem, time_limit_s=limit_s)
-        assert solution.status is SolveStatus.TIME_LIMIT
-        gap = solution.gap
-        if gap is not None:
-            break
-    assert gap is not None and PROVEN_GAP < gap < math.inf
-
-
-@pytest.mark.parametrize("solver", LIMITED, ids=_name)
-def test_provers_stop_at_the_gap_that_was_asked_for(solver: Solver) -> None:
-    """The root's gap is below it already, the proof would need a tree."""
-    matrix = random_matrix(np.random.default_rng(5), n_layers=12, bits=(2, 4, 8))
-    problem = average(matrix, 3.0)
-    solution = solver.solve(problem, gap_limit=0.5)
-    assert solution.status is SolveStatus.GAP_LIMIT
-    assert solution.gap is not None and PROVEN_GAP < solution.gap <= 0.5
-    optimum = EnumerationSolver().solve(problem).objective
-    assert solution.bound < optimum <= solution.objective + 1e-9 * abs(optimum)
-
-
-@pytest.fixture
-def no_switching() -> Iterator[None]:
-    """Threads get the interpreter only where it is given up, never after some milliseconds."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1000)
-    yield
-    sys.setswitchinterval(interval)
-
-
-def test_other_threads_run_while_scip_solves(
-    no_switching: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    incumbent = Incumbent(_dense(22))
-    LocalSearchSolver().improve(incumbent)
-    began, ended = threading.Event(), threading.Event()
-
-    @contextmanager
-    def around_the_solve() -> Iterator[None]:
-        began.set()
-        yield
-        ended.set()
-
-    monkeypatch.setattr(scip, "one_thread", around_the_solve)
-    prove = ScipSolver("products").prove
-    solve = threading.Thread(target=lambda: prove(incumbent, None, 0.0, report=False))
-    solve.start()
-    began.wait()
-    assert not ended.is_set()
-    solve.join()
 
 
 @pytest.mark.parametrize("avg_bits", [2.5, 4.0, 6.0])
