@@ -23,6 +23,7 @@ from clado_core.records.names import (
     RANDOM,
     UNIFORM,
 )
+from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.protocol import SolveOptions, Solver
 from clado_core.solvers.tiered import TieredSolver
 
@@ -127,9 +128,13 @@ def random(problem: AllocationProblem, rng: np.random.Generator, /) -> Assignmen
     that fits.
     """
     groups = problem.groups()
-    bits = np.array(problem.extremes()[0].bits)
-    level = [0] * len(groups)
-    open_groups = [k for k, (_, menu) in enumerate(groups) if len(menu) > 1]
+    start = problem.extremes()[0]
+    if not problem.is_feasible(start):
+        # With joint choices, the fewest bits can break a limit on bit operations.
+        start = LocalSearchSolver().solve(problem).assignment
+    bits = np.array(start.bits)
+    level = [menu.index(start.bits[members[0]]) for members, menu in groups]
+    open_groups = [k for k, (_, menu) in enumerate(groups) if level[k] + 1 < len(menu)]
     while open_groups:
         k = open_groups[int(rng.integers(len(open_groups)))]
         members, menu = groups[k]

@@ -15,7 +15,7 @@ from clado_core.records.assignment import Assignment
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.portable import Portable
-from clado_core.records.scheme import BitWidths, bits_to_json, weight_bits
+from clado_core.records.scheme import BitWidths, bits_to_json, input_bits, weight_bits
 
 BUDGETS = {
     "budget_bits": ("size_bits", "bits of searched weights"),
@@ -73,9 +73,9 @@ class AllocationProblem(Portable):
                 f"'{self.matrix.name}' does not carry them: measure the network again."
             )
         object.__setattr__(self, "_groups", self._find_groups())
-        smallest, largest = self.extremes()
         for name, limit in self.budgets.items():
             measure, unit = BUDGETS[name]
+            smallest, largest = self.extremes(measure)
             minimum = getattr(smallest, measure)
             if limit < minimum:
                 maximum = getattr(largest, measure)
@@ -131,12 +131,18 @@ class AllocationProblem(Portable):
             groups.append((members, shared))
         return tuple(groups)
 
-    def extremes(self) -> tuple[Assignment, Assignment]:
-        """The smallest and the largest assignment that pins, ties and menus allow."""
+    def extremes(self, measure: str = "size_bits", /) -> tuple[Assignment, Assignment]:
+        """The smallest and the largest assignment that pins, ties and menus allow.
+
+        Args:
+            measure: The property of Assignment that counts: with joint choices, fewer bits can be
+                more bit operations (3a8 against 4a4).
+        """
+        key = _bit_operations if measure == "bops" else int
         low = np.zeros(self.matrix.n_layers, dtype=np.int64)
         high = low.copy()
         for members, menu in self.groups():
-            low[list(members)], high[list(members)] = menu[0], menu[-1]
+            low[list(members)], high[list(members)] = min(menu, key=key), max(menu, key=key)
         return self.assignment(tuple(low.tolist())), self.assignment(tuple(high.tolist()))
 
     def assignment(self, bits: BitWidths, /) -> Assignment:
@@ -187,6 +193,11 @@ def bits_for_average(avg_bits: float, layers: LayerTable, /) -> int:
     if not np.isfinite(avg_bits) or avg_bits <= 0:
         raise InputError(f"The average bits per weight must be a positive number, not {avg_bits}.")
     return int(np.floor(avg_bits * layers.total_weights + 1e-6))
+
+
+def _bit_operations(bits: int) -> int:
+    """Per multiply-accumulate, up to the factor of an input that all entries share."""
+    return weight_bits(bits) * (input_bits(bits) or 1)
 
 
 def _whole_number(name: str, value: float | None) -> int | None:

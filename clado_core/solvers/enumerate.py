@@ -14,7 +14,7 @@ from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program
 from clado_core.problem.solution import Solution, SolveStatus
 from clado_core.records.assignment import Assignment
-from clado_core.solvers.incumbent import Incumbent
+from clado_core.solvers.incumbent import NO_ASSIGNMENT, Incumbent
 from clado_core.solvers.protocol import OnProgress
 
 MAX_ASSIGNMENTS = 10**7
@@ -41,7 +41,8 @@ class EnumerationSolver:
         """See Solver.solve; both limits are ignored, the answer is always proven.
 
         Raises:
-            InputError: There are more than ``MAX_ASSIGNMENTS`` assignments.
+            InputError: There are more than ``MAX_ASSIGNMENTS`` assignments, or none keeps all
+                budgets.
         """
         incumbent = Incumbent(problem, on_progress=on_progress, warm_start=warm_start)
         choice, _ = best_choice(incumbent.program)
@@ -79,6 +80,8 @@ def best_choice(program: Program, /) -> tuple[Choices, float]:
         row, column = np.unravel_index(int(value.argmin()), value.shape)
         if value[row, column] < best_value:
             best, best_value = (start + int(row), int(column)), float(value[row, column])
+    if best_value == math.inf:
+        raise InputError(NO_ASSIGNMENT)
     choice = np.concatenate([left[best[0]], right[best[1]]])
     return choice, program.objective(choice)
 

@@ -18,6 +18,9 @@ from clado_core.solvers.protocol import OnProgress, Progress
 PROOF_TOLERANCE = 1e-7
 """What a branch and bound in floating point gives up of its bound, relative to the objective."""
 
+NO_ASSIGNMENT = "No assignment was found that keeps all budgets at once: raise one of them."
+"""Each can be kept alone, but joint choices trade one resource for another."""
+
 
 class Incumbent:
     """Best choice and bound so far; improvements are reported as they come.

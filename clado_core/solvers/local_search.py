@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from clado_core._typing import Choices
+from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program
 from clado_core.problem.solution import Solution, SolveStatus
 from clado_core.records.assignment import Assignment
-from clado_core.solvers.incumbent import Incumbent
+from clado_core.solvers.incumbent import NO_ASSIGNMENT, Incumbent
 from clado_core.solvers.neighbourhood import Neighbourhood
 from clado_core.solvers.protocol import OnProgress
 from clado_core.solvers.walks import IMPROVEMENT, tabu_walks
@@ -60,11 +61,17 @@ class LocalSearchSolver:
         return incumbent.solution(SolveStatus.HEURISTIC, "local-search")
 
     def improve(self, incumbent: Incumbent, /, *, time_limit_s: float | None = None) -> None:
-        """Offer the incumbent every better choice that the search meets."""
+        """Offer the incumbent every better choice that the search meets.
+
+        Raises:
+            InputError: It meets none that keeps all budgets.
+        """
         for choice in self._answers(incumbent.program, incumbent.choice):
             incumbent.offer(choice)
             if time_limit_s is not None and incumbent.elapsed_s >= time_limit_s:
                 return
+        if incumbent.choice is None:
+            raise InputError(NO_ASSIGNMENT)
 
     def _answers(self, program: Program, start: Choices | None) -> Iterator[Choices]:
         given = [] if start is None else [start]
@@ -91,7 +98,8 @@ def _mixtures(program: Program, rng: np.random.Generator, n: int) -> list[Choice
 def _descent(program: Program, start: Choices) -> Iterator[Choices]:
     """Mend the start where it breaks a limit, then take the best move while it improves."""
     table = Neighbourhood(program, start)
-    _mend(table)
+    if not _mend(table):
+        return
     yield table.choice
     least = IMPROVEMENT * table.scale
     while True:
@@ -102,14 +110,25 @@ def _descent(program: Program, start: Choices) -> Iterator[Choices]:
     yield table.choice
 
 
-def _mend(table: Neighbourhood) -> None:
-    """Reach feasibility by 1-moves, each the least loss per share of a limit that it frees."""
+def _mend(table: Neighbourhood) -> bool:
+    """Reach feasibility by 1-moves, each the least loss per share of a limit that it frees.
+
+    Every move lowers the shares by which limits are broken, all together: with joint choices, what
+    frees bits can cost bit operations, and moves could follow each other in a circle.
+
+    Returns:
+        Whether that succeeded; it always does where one choice takes the least of everything.
+    """
     limits = np.maximum(table.program.limits, 1).astype(np.float64)
     while (slack := table.slack).min(initial=0.0) < 0:
         over = np.where(slack < 0, 1 / limits, 0.0)
         freed = -(over @ table.extra)
+        broken = (np.maximum(-slack, 0) / limits).sum()
+        after = (np.maximum(table.extra - slack[:, None], 0) / limits[:, None]).sum(axis=0)
         rate = np.full(len(freed), np.inf)
-        useful = (freed > 0) & np.isfinite(table.one)
+        useful = (after < broken) & np.isfinite(table.one)
+        if not useful.any():
+            return False
         # A move that gains on both sides is taken at once, the largest gain first.
         rate[useful] = np.where(
             table.one[useful] > 0,
@@ -117,3 +136,4 @@ def _mend(table: Neighbourhood) -> None:
             table.one[useful] * freed[useful],
         )
         table.apply((int(rate.argmin()),))
+    return True

@@ -57,7 +57,7 @@ class Solver(Protocol):
         """Minimize x'Gx within the problem's budgets.
 
         Args:
-            problem: What to solve; a feasible assignment exists (the problem has checked that).
+            problem: What to solve; it has checked that each budget can be kept.
             warm_start: A feasible assignment to start from; the answer is never worse than it.
             time_limit_s: Wall time after which the best answer so far is returned.
             gap_limit: Relative gap at which to stop; 0 asks for a proof of optimality.
@@ -67,7 +67,8 @@ class Solver(Protocol):
             The best assignment found, with a bound that is valid for the problem's matrix.
 
         Raises:
-            InputError: The warm start breaks a budget or a wish.
+            InputError: The warm start breaks a budget or a wish, or no assignment was found that
+                keeps all budgets at once.
             SolverError: The solver itself failed.
         """
         ...

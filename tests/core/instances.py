@@ -1,17 +1,34 @@
-"""Problems that tests of solvers share: random ones, hand-made ones, and the measured matrices."""
+"""Problems that tests of solvers share: random ones, hand-made ones, and measured ones."""
 
 from __future__ import annotations
 
-import csv
+from functools import cache
+from itertools import product
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from clado_core import AllocationProblem, LayerInfo, LayerTable, SensitivityMatrix
-from clado_core.files.npz_import import matrix_from_npz
+from clado_core import AllocationProblem, LayerInfo, LayerTable, SensitivityMatrix, load
+from clado_core.records.scheme import input_bits, joint_menu, parse_bit_menu, weight_bits
+from tests.conftest import ROOT
 
-SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+MENUS: tuple[tuple[int, ...], ...] = (
+    (2, 4),
+    (2, 4, 8),
+    (2, 3, 4, 8),
+    (2, 3, 4, 6, 8),
+    (4,),
+    joint_menu((3, 4), (4, 8)),
+    joint_menu((2, 4, 8), (4, 8)),
+    # The fewest bits are not the fewest bit operations: 3·8 > 4·4.
+    parse_bit_menu("3a8,4a4,8a8"),
+)
+"""Weights alone, and weights with inputs."""
 
 
 def table(
@@ -39,7 +56,7 @@ def random_matrix(
         kind: "indefinite", "psd" or "sparse" (four of five interactions zero).
     """
     n = n_layers * len(bits)
-    size = np.exp(rng.normal(size=n_layers))[:, None] * 2.0 ** -np.array(bits)
+    size = np.exp(rng.normal(size=n_layers))[:, None] * np.array([_error(b) for b in bits])
     scale = size.ravel()
     A = rng.normal(size=(n, n))
     core = A @ A.T / n if kind == "psd" else (A + A.T) / 2
@@ -56,30 +73,83 @@ def random_matrix(
 
 
 def random_problem(seed: int) -> AllocationProblem:
-    """One of a family: 1–5 bit choices, all kinds of G, with and without wishes and budgets."""
+    """One of a family: 1–6 choices, all kinds of G, with and without wishes and budgets."""
     rng = np.random.default_rng(seed)
-    menus = [(2, 4), (2, 4, 8), (2, 3, 4, 8), (2, 3, 4, 6, 8), (4,)]
-    bits = menus[rng.choice(5, p=[0.2, 0.45, 0.15, 0.15, 0.05])]
-    n_layers = int(rng.integers(1, {1: 6, 2: 13, 3: 9, 4: 7, 5: 6}[len(bits)]))
+    bits = MENUS[rng.choice(len(MENUS), p=[0.1, 0.3, 0.1, 0.1, 0.05, 0.15, 0.1, 0.1])]
+    n_layers = int(rng.integers(1, {1: 6, 2: 13, 3: 9, 4: 7, 5: 6, 6: 6}[len(bits)]))
     kind = str(rng.choice(["indefinite", "psd", "sparse"]))
     matrix = random_matrix(rng, n_layers=n_layers, bits=bits, kind=kind)
-    names = matrix.layers.names
-    wishes: dict[str, object] = {}
-    if n_layers > 2 and rng.random() < 0.3:
-        wishes["pins"] = {str(names[0]): int(rng.choice(bits))}
-    if n_layers > 3 and rng.random() < 0.3:
+    wishes = _random_wishes(rng, matrix)
+    return AllocationProblem(matrix, **wishes, **_random_budgets(rng, matrix, wishes))
+
+
+def _random_wishes(rng: np.random.Generator, matrix: SensitivityMatrix) -> dict[str, Any]:
+    """Some pins, ties, menus and smallest bit-widths; those of one layer never contradict."""
+    names, bits = matrix.layers.names, matrix.bit_widths
+    wishes: dict[str, Any] = {}
+    if len(names) > 2 and rng.random() < 0.3:
+        wishes["pins"] = {names[0]: bits[rng.integers(len(bits))]}
+    if len(names) > 3 and rng.random() < 0.3:
         wishes["ties"] = ((names[1], names[3]),)
-    if n_layers > 2 and rng.random() < 0.2:
-        wishes["allowed"] = {names[2]: bits[-2:]}
-    free = AllocationProblem(matrix, **wishes)  # type: ignore[arg-type]
+    if len(names) > 2 and rng.random() < 0.3:
+        wishes["allowed"] = {names[2]: bits[-2:] if rng.random() < 0.5 else bits[::2]}
+    if len(names) > 4 and rng.random() < 0.6:
+        wishes["min_bits"] = {"l[4-9]": bits[1 % len(bits)]}
+    return wishes
+
+
+def _random_budgets(
+    rng: np.random.Generator, matrix: SensitivityMatrix, wishes: dict[str, Any]
+) -> dict[str, int]:
+    """Budgets that an assignment keeps: the smallest, or with joint choices any one.
+
+    Where a bit-width less can cost bit operations, no assignment is the smallest in everything.
+    """
+    free = AllocationProblem(matrix, **wishes)
     low, high = free.extremes()
+    if input_bits(matrix.bit_widths[0]) is not None:
+        chosen = list(low.bits)
+        for members, menu in free.groups():
+            entry = menu[rng.integers(len(menu))]
+            for i in members:
+                chosen[i] = entry
+        low = free.assignment(tuple(chosen))
+    budgets: dict[str, int] = {}
     if rng.random() < 0.9:
-        wishes["budget_bits"] = _between(rng, low.size_bits, high.size_bits)
-    if rng.random() < 0.3:
-        wishes["budget_bops"] = _between(rng, low.bops, high.bops)
+        budgets["budget_bits"] = _between(rng, low.size_bits, high.size_bits)
+    if rng.random() < (0.3 if input_bits(matrix.bit_widths[0]) is None else 0.7):
+        budgets["budget_bops"] = _between(rng, low.bops, max(low.bops, high.bops))
     if rng.random() < 0.2:
-        wishes["budget_bytes"] = _between(rng, low.size_bytes, high.size_bytes)
-    return AllocationProblem(matrix, **wishes)  # type: ignore[arg-type]
+        budgets["budget_bytes"] = _between(rng, low.size_bytes, high.size_bytes)
+    return budgets
+
+
+def n_assignments(problem: AllocationProblem) -> int:
+    """How many assignments the wishes leave, feasible or not."""
+    return prod(len(menu) for _, menu in problem.groups())
+
+
+def all_assignments(problem: AllocationProblem) -> list[tuple[float, tuple[int, ...]]]:
+    """Every feasible assignment by the definition, best first: (x'Gx, bits).
+
+    Written without the compiled program, so that a fault of it cannot hide itself.
+    """
+    groups = problem.groups()
+    found = []
+    for entries in product(*(menu for _, menu in groups)):
+        bits = [0] * problem.matrix.n_layers
+        for (members, _), entry in zip(groups, entries, strict=True):
+            for i in members:
+                bits[i] = entry
+        chosen = tuple(bits)
+        if problem.is_feasible(problem.assignment(chosen)):
+            found.append((problem.matrix.objective(chosen), chosen))
+    return sorted(found)
+
+
+def average(matrix: SensitivityMatrix, avg_bits: float) -> AllocationProblem:
+    """With a budget in average bits per searched weight."""
+    return AllocationProblem(matrix, int(avg_bits * matrix.layers.total_weights))
 
 
 def worked_example() -> SensitivityMatrix:
@@ -98,9 +168,10 @@ def worked_example() -> SensitivityMatrix:
     return SensitivityMatrix("worked example", G, table([4, 4, 4]), (2, 4))
 
 
+@cache
 def measured(name: str) -> SensitivityMatrix:
-    """R20 (``matrix_r20_pairwise``) or R56 (``matrix_r56_gram``); skips the test without them."""
-    return matrix_from_npz(shared_file(f"{name}.npz"), name=name)
+    """A matrix that ships with the program, such as ``cifar10-resnet20-per-tensor-248``."""
+    return load(ROOT / "assets" / f"{name}.clado")
 
 
 def shared_file(name: str) -> Path:
@@ -115,30 +186,7 @@ def _between(rng: np.random.Generator, low: int, high: int) -> int:
     return int(low + rng.random() * (high - low))
 
 
-def resnet50() -> SensitivityMatrix:
-    """The published single-layer losses of ResNet-50 as an additive matrix; skips without them."""
-    with shared_file("resnet50_single_layer_loss.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    D = np.array([[float(row[f"w{b}a8"]) for b in (2, 4, 8)] for row in rows])
-    shapes = _resnet50_shapes()
-    layers = LayerTable(
-        tuple(LayerInfo(row["layer"], "conv2d", shapes[row["layer"]]) for row in rows)
-    )
-    return SensitivityMatrix("resnet50", np.diag(2 * D.ravel()), layers, (2, 4, 8))
-
-
-def _resnet50_shapes() -> dict[str, tuple[int, ...]]:
-    """Weight shapes of torchvision's ResNet-50 without its first convolution and classifier."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    channels = 64
-    for stage, n_blocks in enumerate((3, 4, 6, 3), start=1):
-        width = 32 * 2**stage
-        for block in range(n_blocks):
-            name = f"layer{stage}.{block}"
-            shapes[f"{name}.conv1"] = (width, channels, 1, 1)
-            shapes[f"{name}.conv2"] = (width, width, 3, 3)
-            shapes[f"{name}.conv3"] = (4 * width, width, 1, 1)
-            if block == 0:
-                shapes[f"{name}.downsample.0"] = (4 * width, channels, 1, 1)
-            channels = 4 * width
-    return shapes
+def _error(bits: int) -> float:
+    """Falls with the bit-width of the weight, and with that of the input where it has one."""
+    act = input_bits(bits)
+    return float(2.0 ** -weight_bits(bits) + (0.0 if act is None else 2.0**-act))

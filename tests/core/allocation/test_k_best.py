@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from clado_core import AllocationProblem, SolveStatus
 from clado_core.allocation.k_best import k_best, price_of_pin
 from clado_core.errors import InputError
-from clado_core.problem.program import compile_program
+from clado_core.problem.solution import PROVEN_GAP
 from tests.conftest import make_matrix
-from tests.core.instances import random_problem, worked_example
+from tests.core.instances import all_assignments, n_assignments, random_problem, worked_example
+
+SMALL = [seed for seed in range(30) if n_assignments(random_problem(seed)) <= 3000]
 
 
-def _all_objectives(problem: AllocationProblem) -> list[float]:
-    program = compile_program(problem)
-    choices = [np.array(c, dtype=np.int64) for c in np.ndindex(*program.n_choices.tolist())]
-    return sorted(program.objective(c) for c in choices if program.is_feasible(c))
-
-
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", SMALL)
 def test_k_best_equals_a_sorted_enumeration(seed: int) -> None:
     problem = random_problem(seed)
-    if compile_program(problem).n_decisions > 7:
-        pytest.skip("too many for a plain loop")
-    expected = _all_objectives(problem)[:6]
+    expected = [objective for objective, _ in all_assignments(problem)[:6]]
     found = k_best(problem, k=6)
     assert [s.objective for s in found] == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert len({s.assignment.bits for s in found}) == len(found)
     assert all(problem.is_feasible(s.assignment) for s in found)
     assert all(s.bound <= expected[0] + 1e-12 for s in found)
+    assert found[0].gap is not None and found[0].gap <= PROVEN_GAP
 
 
 def test_k_best_stops_at_the_tolerance() -> None:
     problem = AllocationProblem(worked_example())
-    objectives = _all_objectives(problem)
+    objectives = [objective for objective, _ in all_assignments(problem)]
     best = objectives[0]
     expected = [value for value in objectives if value <= best + 4 * abs(best)]
     found = k_best(problem, k=100, within=4.0)

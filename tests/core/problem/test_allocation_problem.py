@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clado_core as cc
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.problem.allocation_problem import bits_for_average
 from clado_core.problem.program import compile_program
+from clado_core.records.scheme import parse_bit_menu
 from clado_core.records.sizes import container_bytes
 from tests.conftest import make_matrix
 
@@ -60,11 +61,31 @@ def test_a_limit_on_bops_needs_macs() -> None:
         cc.AllocationProblem(matrix, budget_bops=10**9)
 
 
+def test_the_fewest_bits_need_not_be_the_fewest_bit_operations() -> None:
+    matrix = make_matrix(3, parse_bit_menu("3a8,4a4,8a8"))
+    macs = int(matrix.layers.macs.sum())
+    problem = cc.AllocationProblem(matrix, budget_bops=16 * macs)
+    four = tuple(matrix.bit_widths[1] for _ in range(3))
+    assert problem.is_feasible(problem.assignment(four))
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        cc.AllocationProblem(matrix, budget_bops=16 * macs - 1)
+    assert (caught.value.minimum, caught.value.maximum) == (16 * macs, 64 * macs)
+
+
 def test_average_bits_survive_decimal_rounding(toy_matrix: cc.SensitivityMatrix) -> None:
     total = toy_matrix.layers.total_weights
     assert bits_for_average(4.1, toy_matrix.layers) == (41 * total) // 10
 
 
+@pytest.mark.parametrize("average", [0.0, -1.0, float("nan"), float("inf")])
+def test_average_bits_must_be_a_positive_number(
+    toy_matrix: cc.SensitivityMatrix, average: float
+) -> None:
+    with pytest.raises(InputError, match="must be a positive number"):
+        bits_for_average(average, toy_matrix.layers)
+
+
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 1000),
     bits=st.tuples(*[st.sampled_from((2, 4, 8))] * 3),
