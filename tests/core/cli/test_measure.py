@@ -13,26 +13,15 @@ import numpy as np
 import pytest
 
 import clado_core as cc
-from clado_core.cli import main
 from clado_core.networks.builtin import BUILTIN_NETWORKS
 from clado_core.sensitivity.journal import MAGIC, OVERHEAD_BYTES
+from tests.core.commands import call
 
 ROOT = Path(__file__).resolve().parents[3]
 ARTIFACTS = ("digits-resnet", "digits-vit")
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def call(capsys, *words: str) -> tuple[int, dict, str]:
-    """Exit code, JSON from standard output (empty if none), and standard error."""
-    capsys.readouterr()
-    try:
-        code = main([*words, "--json"])
-    except SystemExit as stop:
-        code = int(stop.code)
-    captured = capsys.readouterr()
-    return code, json.loads(captured.out) if captured.out else {}, captured.err
 
 
 def records(journal: Path) -> int:

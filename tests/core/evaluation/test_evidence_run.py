@@ -20,7 +20,7 @@ from clado_core.networks.load import load_model, state_digest
 from clado_core.problem.allocation_problem import bits_for_average
 from clado_core.solvers import EnumerationSolver
 from tests.conftest import ROOT
-from tests.core.cli.test_measure import call
+from tests.core.commands import call
 
 VIT = ROOT / "assets" / "digits-vit.clado"
 COMMAND = ("evidence", "digits-resnet", "--samples", "64", "--batch-size", "32", "--bits", "2,4")

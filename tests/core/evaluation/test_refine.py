@@ -13,7 +13,7 @@ from clado_core.evaluation.refine import refine, sensitivity_evaluator
 from clado_core.networks.load import load_model
 from clado_core.problem.allocation_problem import bits_for_average
 from tests.conftest import ROOT
-from tests.core.cli.test_measure import call
+from tests.core.commands import call
 
 RESNET = ROOT / "assets" / "digits-resnet.clado"
 

@@ -8,7 +8,7 @@ from clado_core.evidence.record import SUFFIX
 from clado_core.files.artifact import artifact_digest
 from clado_core.networks.load import load_model
 from tests.conftest import ROOT
-from tests.core.cli.test_measure import call
+from tests.core.commands import call
 from tests.core.instances import shared_file
 
 STORED = sorted((ROOT / "assets").glob(f"*{SUFFIX}"))
