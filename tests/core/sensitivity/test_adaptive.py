@@ -1,0 +1,186 @@
+"""Which pairs the adaptive estimator measures, against its rule applied to all assignments.
+
+The network is quadratic and small, so that all its 3⁸ assignments can be scored.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from clado_core.networks.inference import measuring
+from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.sensitivity import MeasurementSettings, measure
+from clado_core.sensitivity.adaptive import (
+    MAX_SHARE,
+    N_BUDGETS,
+    ROUND_SHARE,
+    TOLERANCE,
+    budgets,
+    estimate_adaptive,
+    estimate_calibrated,
+)
+from clado_core.sensitivity.calibrate import calibrate, pairs_to_fit
+from clado_core.sensitivity.plan import pairwise_plan
+from clado_core.sensitivity.workbench import Workbench
+from tests.core.small_networks import fitted_quadratic, quadratic, squared_error
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MENU, N_LAYERS = (2, 4, 8), 8
+N = N_LAYERS * len(MENU)
+N_PAIRS = 9 * N_LAYERS * (N_LAYERS - 1) // 2
+CHOSEN = 3 * np.arange(N_LAYERS) + list(itertools.product(range(3), repeat=N_LAYERS))
+"""Candidates of every assignment, shape (3⁸, layers)."""
+
+
+class Recording(Workbench):
+    """A workbench that remembers what was asked of it."""
+
+    asked: tuple = ()
+
+    def losses(self, units, /):
+        self.asked += (tuple(units),)
+        return super().losses(units)
+
+
+def on_bench(estimate, network, **settings):
+    """What an estimator finds, and the bench it worked on."""
+    model, layers, samples = network
+    how = MeasurementSettings(loss="squared", **{"bit_widths": MENU, "batch_size": 10} | settings)
+    plan = pairwise_plan(len(layers), len(how.bit_widths))
+    with measuring(model), WeightSwap(model, layers, how.scheme) as swap:
+        bench = Recording(
+            model, layers, samples, how,
+            loss=squared_error, swap=swap, keys={u: k for k, u in enumerate(plan)},
+            keep_outputs=True,
+        )  # fmt: skip
+        return estimate(bench), bench
+
+
+def all_of(network, estimator):
+    """The matrix of one of the other estimators."""
+    how = MeasurementSettings(MENU, loss="squared", batch_size=10, estimator=estimator)
+    return measure(*network, settings=how, loss_function=squared_error)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return fitted_quadratic(N_LAYERS)
+
+
+@pytest.fixture(scope="module")
+def gram(network):
+    return all_of(network, "logit-gram").G
+
+
+@pytest.fixture(scope="module")
+def pairwise(network):
+    return all_of(network, "pairwise")
+
+
+@pytest.fixture(scope="module")
+def adaptive(network):
+    return on_bench(estimate_adaptive, network)
+
+
+def best(G, limit):
+    """The assignment of least x'Gx within a budget, found by trying all."""
+    objective = G[CHOSEN[:, :, None], CHOSEN[:, None, :]].sum(axis=(1, 2))
+    bits = np.array(MENU)[CHOSEN % 3].sum(axis=1)
+    return CHOSEN[np.argmin(np.where(bits <= limit, objective, np.inf))]
+
+
+def uncertain(G, sigma):
+    """The documented rule: pairs in what is best and in what might be, by relative uncertainty."""
+    score = {}
+    for k in range(1, N_BUDGETS + 1):
+        limit = N_LAYERS * (2 + (8 - 2) * k / (N_BUDGETS + 1))
+        chosen, other = best(G, limit), best(G - sigma, limit)
+        objective = G[np.ix_(chosen, chosen)].sum()
+        pairs = {pair for x in (chosen, other) for pair in itertools.combinations(x.tolist(), 2)}
+        pairs = sorted((pair for pair in pairs if sigma[pair] > 0), key=lambda pair: -sigma[pair])
+        while pairs:
+            left = np.sqrt(sum(sigma[pair] ** 2 for pair in pairs))
+            if left <= TOLERANCE * objective:
+                break
+            score[pairs[0]] = max(score.get(pairs[0], 0), sigma[pairs[0]] / objective)
+            del pairs[0]
+    return sorted(score, key=lambda pair: -score[pair])
+
+
+def test_singles_and_pairs_to_fit_are_measured_first(adaptive, gram):
+    _, bench = adaptive
+    assert bench.asked[0] == ((), *((a,) for a in range(N)))
+    assert bench.asked[1] == tuple(pairs_to_fit(gram, 3)) and len(bench.asked[1]) == 6 * 4
+
+
+def test_each_round_measures_what_is_most_uncertain_where_budgets_bind(adaptive, gram, pairwise):
+    _, bench = adaptive
+    known, rounds = list(bench.asked[1]), bench.asked[2:]
+    assert len(rounds) > 2
+    for asked in rounds:
+        found = calibrate(gram, pairwise.G, known, 3)
+        wanted = uncertain(found.G, found.uncertainty)
+        room = int(MAX_SHARE * N_PAIRS) - len(known)
+        assert list(asked) == wanted[: min(int(ROUND_SHARE * N_PAIRS), room)]
+        known += asked
+    assert rounds[-1] == () and len(set(known)) == len(known)
+
+
+def test_it_ends_with_the_share_or_with_nothing_uncertain(adaptive):
+    estimate, bench = adaptive
+    n_measured = sum(map(len, bench.asked[1:]))
+    assert estimate.details == {
+        "pairs_measured": n_measured,
+        "share_of_pairs": n_measured / N_PAIRS,
+        "rounds": len(bench.asked) - 2,
+    }
+    assert n_measured == int(MAX_SHARE * N_PAIRS)
+
+
+def test_calibrated_is_fitted_to_the_first_pairs_alone(network, gram, pairwise):
+    estimate, bench = on_bench(estimate_calibrated, network)
+    pairs = pairs_to_fit(gram, 3)
+    assert len(bench.asked) == 2
+    assert np.array_equal(estimate.G, calibrate(gram, pairwise.G, pairs, 3).G)
+    assert estimate.details == {"pairs_measured": 24, "share_of_pairs": 24 / N_PAIRS}
+
+
+def test_parts_differ_in_what_was_measured_alone(adaptive, gram, pairwise):
+    estimate, bench = adaptive
+    known = [unit for asked in bench.asked[1:] for unit in asked]
+    assert np.array_equal(estimate.G, calibrate(gram, pairwise.G, known, 3).G)
+    measured = np.eye(N, dtype=bool)
+    for a, b in known:
+        measured[a, b] = measured[b, a] = True
+    assert np.array_equal(estimate.part_weights, pairwise.part_weights)
+    assert np.allclose(  # the matrix keeps its parts in single precision
+        estimate.part_G[:, measured], pairwise.part_G[:, measured], rtol=1e-6, atol=1e-9
+    )
+    assert len(estimate.part_G) == 3 and (estimate.part_G[0] != estimate.part_G[1])[measured].all()
+    assert (estimate.part_G == estimate.G)[:, ~measured].all()
+
+
+def test_budgets_are_evenly_spaced_strictly_between_the_ends(pairwise):
+    """18 weights a layer at 2 to 8 bits: 288 to 1152, in 21 steps."""
+    limits = [problem.budget_bits for problem in budgets(pairwise)]
+    assert limits == [int(288 + k * 864 / 21) for k in range(1, 21)]
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "menu", "rounds"),
+    [
+        (9, (2,), [1, 1, 1, 1, 1, 0]),  # a twentieth of 36 pairs a round, of nine that are allowed
+        (4, (2, 4), [0]),  # of 24 pairs six are allowed, and the fit needs twelve
+        (1, (2, 4), [0]),
+    ],
+)
+def test_small_networks_measure_one_pair_a_round_or_none(n_layers, menu, rounds):
+    network = quadratic(n_layers)
+    estimate, bench = on_bench(estimate_adaptive, network, bit_widths=menu)
+    assert [len(asked) for asked in bench.asked[2:]] == rounds
+    assert estimate.details["rounds"] == len(rounds)
+    n_pairs = len(menu) ** 2 * n_layers * (n_layers - 1) // 2
+    measured = len(bench.asked[1]) + sum(rounds)
+    assert estimate.details["share_of_pairs"] == pytest.approx(measured / max(n_pairs, 1))
