@@ -1,7 +1,5 @@
 """The cheaper estimators and the baselines, against what defines them."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -236,10 +234,3 @@ def test_parts_average_to_the_whole_and_give_standard_errors(measured):
 def test_unknown_names_are_refused(change, sentence):
     with pytest.raises(InputError, match=sentence):
         MeasurementSettings(**change)
-
-
-def test_pairs_of_every_class_are_fitted():
-    found = pairs_to_fit(np.ones((6, 6)), 2)
-    kinds = {tuple(sorted((a % 2, b % 2))) for a, b in found}
-    assert kinds == set(itertools.combinations_with_replacement(range(2), 2))
-    assert all(a // 2 < b // 2 for a, b in found)
