@@ -13,12 +13,11 @@ from clado_core.cli import main
 from clado_core.cli.evidence import DEFAULT_REFINE, show
 from clado_core.data.sources import Samples, load_data
 from clado_core.errors import ArtifactCorruptError, ArtifactVersionError, InputError
-from clado_core.evaluation.evaluate import evaluate
 from clado_core.evaluation.evaluator import Evaluator
 from clado_core.evidence import METHODS, choose, load_evidence
 from clado_core.evidence.choices import surrogates
 from clado_core.evidence.significance import mcnemar, rank_correlation
-from clado_core.networks.load import load_model, state_digest
+from clado_core.networks.load import load_model
 from clado_core.problem.allocation_problem import bits_for_average
 from clado_core.solvers import EnumerationSolver
 from tests.conftest import ROOT
@@ -103,30 +102,6 @@ def test_matrices_that_do_not_belong_together_are_refused(pair):
     other = dataclasses.replace(gram, scheme=cc.QuantizationScheme("per-tensor"))
     with pytest.raises(InputError, match="differ in layers, bit-widths or quantizer"):
         surrogates(matrix, other)
-
-
-def test_the_evaluator_agrees_with_evaluate_and_remembers(tmp_path, monkeypatch):
-    matrix, model = cc.load(VIT), load_model("digits-vit")
-    samples = load_data("digits").split("held-out")
-    bits = tuple(2 if i % 3 else 4 for i in range(matrix.n_layers))
-    cache, before = tmp_path / "a.partial", state_digest(model.module)
-    args = (model.module, matrix, samples)
-    first = Evaluator(*args, cache=cache, batch_size=100)
-    outcomes = first.outcomes(bits)
-    expected = evaluate(model.module, cc.AllocationProblem(matrix).assignment(bits), samples)
-    assert outcomes.top1 == expected.top1 and outcomes.loss == pytest.approx(expected.loss)
-    assert first.outcomes(None).top1 == expected.float_top1
-    assert state_digest(model.module) == before
-    cache.write_text(cache.read_text() + '\n{"key": "cut o')
-    again = Evaluator(*args, cache=cache, batch_size=100)
-    monkeypatch.setattr(again, "_run", None)  # it may not run anything
-    assert again.is_known(bits) and not again.is_known(bits[::-1])
-    assert (again.outcomes(bits).right == outcomes.right).all()
-    assert again.outcomes(bits).loss == outcomes.loss
-    monkeypatch.undo()
-    again.outcomes(bits[::-1])
-    assert Evaluator(*args, cache=cache).is_known(bits[::-1])
-    assert state_digest(model.module) == before
 
 
 def test_the_first_images_alone_can_be_run():
