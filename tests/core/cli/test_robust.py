@@ -14,7 +14,7 @@ import clado_core as cc
 from clado_core.cli import main
 from tests.core.cli.killing import run_until
 
-KILLS = 20
+KILLS = 12
 END_MOMENTS = 3
 """Of ``run_until`` after the last record: the artifact is renamed, and two files removed."""
 NETWORKS = """
@@ -86,7 +86,7 @@ def test_one_sentence_exit_2_and_nothing_run(folder, capsys, words, sentence):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_killed_at_random_moments_resumes_to_the_same_matrix(tmp_path):
     """Whatever is on the disk then; a kill while the artifact is written leaves a hidden part."""
     words = ["measure", "digits-resnet", "--samples", "96", "--batch-size", "24", "--device", "cpu"]
