@@ -7,7 +7,9 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
+from clado_core.data.sources import Samples
 from clado_core.networks.inference import measuring
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.sensitivity import MeasurementSettings, measure
@@ -173,6 +175,7 @@ def test_budgets_are_evenly_spaced_strictly_between_the_ends(pairwise):
     [
         (9, (2,), [1, 1, 1, 1, 1, 0]),  # a twentieth of 36 pairs a round, of nine that are allowed
         (4, (2, 4), [0]),  # of 24 pairs six are allowed, and the fit needs twelve
+        (2, (2,), [0]),
         (1, (2, 4), [0]),
     ],
 )
@@ -184,3 +187,15 @@ def test_small_networks_measure_one_pair_a_round_or_none(n_layers, menu, rounds)
     n_pairs = len(menu) ** 2 * n_layers * (n_layers - 1) // 2
     measured = len(bench.asked[1]) + sum(rounds)
     assert estimate.details["share_of_pairs"] == pytest.approx(measured / max(n_pairs, 1))
+
+
+def test_where_every_pair_matters_the_most_uncertain_is_measured():
+    """Layers so alike that none of 21 pairs is small; the fit needs four, five are allowed."""
+    model, layers, samples = quadratic(7, seed=1)
+    x = samples.x[:, :, :1].expand(-1, -1, 7, -1).contiguous()
+    with torch.no_grad():
+        for part in model.parts[1:]:
+            part.weight.copy_(model.parts[0].weight + 0.02 * part.weight)
+    network = model, layers, Samples(x, samples.y, "alike")
+    _, bench = on_bench(estimate_adaptive, network, bit_widths=(2,))
+    assert [len(asked) for asked in bench.asked[2:]] == [1, 0]
