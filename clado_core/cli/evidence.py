@@ -13,7 +13,7 @@ files beside them, and the same command continues.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +31,10 @@ from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.evidence import Choice, Evidence, choose, load_evidence, save_evidence
 from clado_core.evidence.record import SUFFIX as EVIDENCE_SUFFIX
+from clado_core.evidence.reproduction import compare, of_stored_rows
 from clado_core.files.artifact import SUFFIX, artifact_digest, partial_path
-from clado_core.problem.solution import SolveStatus
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.names import CLADO, MEASURED_ALONG
+from clado_core.records.names import CLADO, MEASURED_ALONG, REFINED
 from clado_core.records.scheme import QuantizationScheme, parse_bit_menu
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
 DEFAULT_REFINE = 8
 GRAM = "-logit-gram"
-LOSS_TOLERANCE, TOP1_TOLERANCE = 1e-4, 5e-4
-"""Sums of floats may differ in their last digits on another processor, and few images with them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--refine",
         type=int,
-        default=DEFAULT_REFINE,
         metavar="K",
-        help=f"also choose by measured loss, of the K best (default: {DEFAULT_REFINE}; 0: do not)",
+        help=f"also choose by measured loss, of the K best (default: {DEFAULT_REFINE}, or as "
+        "stored with --reproduce; 0: do not)",
     )
     add("--act-bits", type=int, choices=(8, 4), help="quantize layers' inputs too (the paper: 8)")
     add_loss(parser)
@@ -89,16 +87,16 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     cache = partial_path(path) if stored is None else None
     if stored is not None:
         budgets = _stored_budget(stored, arguments.reproduce)
+    k = _refine_k(arguments.refine, stored, budgets)
     samples = data.sensitivity_set(arguments.samples, seed=arguments.seed)
-    matrix, gram = _artifacts(arguments, name, model, samples, settings)
-    choices = _choices(arguments, (matrix, gram), budgets, (model, samples, cache))
-    choices = choices if stored is None else _with_unproven(choices, stored)
+    matrices = _artifacts(arguments, name, model, samples, settings)
+    choices = _choices(arguments, matrices, budgets, k, (model, samples, cache))
     with ProgressLine(f"Evaluating {name}", "assignments") as line:
         evidence = evaluated(
             model,
-            matrix,
+            matrices[0],
             (samples, data.split("held-out")),
-            [each for each in choices if stored is None or each.budget in budgets],
+            choices if stored is None else of_stored_rows(choices, stored, budgets),
             digests={
                 "matrix": artifact_digest(arguments.out / f"{name}{SUFFIX}"),
                 "gram": artifact_digest(arguments.out / f"{name}{GRAM}{SUFFIX}"),
@@ -106,9 +104,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             cache=cache,
             on_progress=line.update,
         )
+    evidence = replace(evidence, refine_k=k)
     result = evidence.to_json() | {"path": str(path)}
     if stored is not None:
-        return result | {"matches": _matches(evidence, stored)}
+        return result | asdict(compare(evidence, stored, budgets))
     save_evidence(evidence, path)
     return result
 
@@ -139,9 +138,23 @@ def show(result: dict[str, Any]) -> str:
         for which, value in correlations.items()
     ]
     if "matches" in result:
-        verdict = "equal the stored ones" if result["matches"] else "DIFFER from the stored ones"
-        lines.append(f"These numbers {verdict} in {result['path']}.")
+        lines += _verdict(result)
     return "\n".join(lines)
+
+
+def _verdict(result: dict[str, Any]) -> list[str]:
+    """Whether the redone rows are the stored ones; which are not, and which were not redone."""
+    verdict = "equal the stored ones" if result["matches"] else "DIFFER from the stored ones"
+    which = f": {', '.join(result['differing'])}" if result["differing"] else ""
+    lines = [f"These numbers {verdict} in {result['path']}{which}."]
+    if result["not_redone"]:
+        lines.append(f"Not redone: {', '.join(result['not_redone'])}.")
+    if REFINED in result["differing"] and result["stored_refine_k"] is None:
+        lines.append(
+            f"{REFINED} was redone with K = {result['refine_k']}, as the stored evidence does not "
+            "say with which; --refine gives another."
+        )
+    return lines
 
 
 def _budgets(text: str) -> list[float]:
@@ -159,6 +172,21 @@ def _stored_budget(stored: Evidence, budget: float) -> list[float]:
             f"{', '.join(f'{each:g}' for each in known)}."
         )
     return [budget]
+
+
+def _refine_k(asked: int | None, stored: Evidence | None, budgets: list[float]) -> int:
+    """K of the refined rows: as asked for, and when redone, as stored; 0 where none is stored."""
+    if stored is None:
+        return DEFAULT_REFINE if asked is None else asked
+    if not any(each.choice.budget in budgets for each in stored.of(REFINED)):
+        return 0
+    if None not in (asked, stored.refine_k) and asked not in (0, stored.refine_k):
+        raise InputError(
+            f"The stored row was refined with K = {stored.refine_k}, not {asked}: leave --refine "
+            "out, or give --refine 0 not to redo it."
+        )
+    known = stored.refine_k if asked is None else asked
+    return DEFAULT_REFINE if known is None else known
 
 
 def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSource]:
@@ -228,6 +256,7 @@ def _choices(
     arguments: argparse.Namespace,
     matrices: tuple[SensitivityMatrix, SensitivityMatrix],
     budgets: list[float],
+    k: int,
     measuring: tuple[LoadedModel, Samples, Path | None],
 ) -> list[Choice]:
     from clado_core.evaluation.evidence_run import refined, shifts_of
@@ -244,39 +273,16 @@ def _choices(
             time_limit_s=arguments.time_limit,
             on_progress=line.update,
         )
-    if arguments.refine:
+    if k:
         with ProgressLine(f"Refining {matrix.name}", "budgets") as line:
             choices += refined(
                 model,
                 matrix,
                 samples,
                 budgets,
-                k=arguments.refine,
+                k=k,
                 shifts=shifts,
                 cache=cache,
                 on_progress=line.update,
             )
     return choices
-
-
-def _with_unproven(choices: list[Choice], stored: Evidence) -> list[Choice]:
-    """Choices as they were stored where time ran out: solving again may take another as good."""
-    unproven = {
-        (each.choice.method, each.choice.budget): each.choice
-        for each in stored.outcomes
-        if each.choice.status in (SolveStatus.TIME_LIMIT.code, SolveStatus.GAP_LIMIT.code)
-    }
-    return [unproven.get((each.method, each.budget), each) for each in choices]
-
-
-def _matches(evidence: Evidence, stored: Evidence) -> bool:
-    """Whether the redone outcomes are those that were stored."""
-    before = {(each.choice.method, each.choice.budget): each for each in stored.outcomes}
-    pairs = [(each, before[each.choice.method, each.choice.budget]) for each in evidence.outcomes]
-    return evidence.digests == stored.digests and all(
-        a.choice.bits == b.choice.bits
-        and abs(a.top1 - b.top1) <= TOP1_TOLERANCE
-        and abs(a.loss - b.loss) < LOSS_TOLERANCE
-        and abs(a.sensitivity_loss - b.sensitivity_loss) < LOSS_TOLERANCE
-        for a, b in pairs
-    )

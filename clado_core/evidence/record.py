@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ class Evidence:
         float_loss: Mean cross-entropy without quantization.
         outcomes: By ascending budget.
         versions: Library name → version that evaluated them.
+        refine_k: The ``k`` of ``refine`` behind the refined outcomes, 0 where there are none; None
+            in files of before it was stored.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Evidence:
     float_loss: float
     outcomes: tuple[Outcome, ...]
     versions: dict[str, str]
+    refine_k: int | None = None
 
     def of(self, method: str, /) -> tuple[Outcome, ...]:
         """A method's outcomes by ascending budget."""
@@ -132,7 +136,11 @@ def load_evidence(path: str | Path, /) -> Evidence:
             expected=SCHEMA_VERSION,
         )
     try:
-        fields = {name: values[name] for name in Evidence.__dataclass_fields__}
+        fields = {
+            each.name: values[each.name]
+            for each in dataclass_fields(Evidence)
+            if each.name in values or each.default is MISSING
+        }
         return Evidence(**fields | {"outcomes": tuple(map(_outcome, values["outcomes"]))})
     except (KeyError, TypeError) as problem:
         raise ArtifactCorruptError(f"{path.name}: a field cannot be used: {problem}.") from None

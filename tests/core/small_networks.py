@@ -32,6 +32,19 @@ def quadratic(n_layers: int = 4, seed: int = 0) -> tuple[nn.Module, LayerTable, 
     return model, find_layers(model, x[:1].double()), samples
 
 
+def fitted_quadratic(n_layers: int) -> tuple[nn.Module, LayerTable, Samples]:
+    """As ``quadratic``, but trained: every bit taken away costs, so that budgets decide."""
+    model, layers, samples = quadratic(n_layers)
+    x = samples.x.double().flatten(1)
+    y = nn.functional.one_hot(samples.y, 3).double()
+    ridge = x.T @ x + 0.5 * torch.eye(x.shape[1], dtype=torch.float64)
+    fitted = torch.linalg.solve(ridge, x.T @ y).T
+    with torch.no_grad():
+        for part, weight in zip(model.parts, fitted.chunk(n_layers, dim=1), strict=True):
+            part.weight.copy_(weight)
+    return model, layers, samples
+
+
 def convolutional(seed: int = 0) -> tuple[nn.Module, LayerTable, Samples]:
     """Three float32 layers with batch norm and dropout, in training mode on purpose."""
     with torch.random.fork_rng(devices=[]):

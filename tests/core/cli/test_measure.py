@@ -1,21 +1,20 @@
 """The commands models, train, measure and evaluate, as users call them."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import clado_core as cc
-from clado_core.cli import main
 from clado_core.networks.builtin import BUILTIN_NETWORKS
 from clado_core.sensitivity.journal import MAGIC, OVERHEAD_BYTES
+from tests.core.cli.killing import run_until
+from tests.core.commands import call
 
 ROOT = Path(__file__).resolve().parents[3]
 ARTIFACTS = ("digits-resnet", "digits-vit")
@@ -24,48 +23,24 @@ ARTIFACTS = ("digits-resnet", "digits-vit")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def call(capsys, *words: str) -> tuple[int, dict, str]:
-    """Exit code, JSON from standard output (empty if none), and standard error."""
-    capsys.readouterr()
-    try:
-        code = main([*words, "--json"])
-    except SystemExit as stop:
-        code = int(stop.code)
-    captured = capsys.readouterr()
-    return code, json.loads(captured.out) if captured.out else {}, captured.err
-
-
 def records(journal: Path) -> int:
-    """Complete losses in a journal that another process may be writing."""
-    if not journal.exists() or (size := journal.stat().st_size) < len(MAGIC) + 8:
-        return 0
+    """Complete losses in a journal."""
+    size = journal.stat().st_size
     header = int.from_bytes(journal.read_bytes()[len(MAGIC) : len(MAGIC) + 4], "little")
     return (size - len(MAGIC) - 8 - header) // (OVERHEAD_BYTES + 8)
 
 
 @pytest.mark.slow
-def test_killed_half_way_and_resumed_equals_unbroken_bit_for_bit(tmp_path, capsys):
+@pytest.mark.parametrize("moments", [0, 100, 741])
+def test_killed_on_its_way_and_resumed_equals_unbroken_bit_for_bit(tmp_path, capsys, moments):
     words = ["measure", "digits-resnet", "--bits", "2,4,8", "--samples", "48", "--device", "cpu"]
-    command = [sys.executable, "-m", "clado_core", *words, "--out"]
     killed = tmp_path / "killed.clado"
     journal = tmp_path / "killed.clado.partial"
-    process = subprocess.Popen(
-        [*command, str(killed)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    until = time.monotonic() + 120
-    while records(journal) < 100 and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    measured = records(journal)
-    assert 100 <= measured < 742 and not killed.exists()
+    assert run_until(moments, *words, "--out", str(killed)) == -signal.SIGKILL
+    assert records(journal) == moments and not killed.exists()
 
     code, result, _ = call(capsys, *words, "--out", str(killed))
-    assert code == 0 and result["resumed"] == measured and not journal.exists()
+    assert code == 0 and result["resumed"] == moments and not journal.exists()
     whole = tmp_path / "whole.clado"
     code, result, _ = call(capsys, *words, "--out", str(whole))
     assert code == 0 and result["resumed"] == 0

@@ -2,27 +2,29 @@
 
 import dataclasses
 import json
-from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
 from scipy import stats
 
 import clado_core as cc
+from clado_core.cli import main
+from clado_core.cli.evidence import DEFAULT_REFINE, show
 from clado_core.data.sources import Samples, load_data
 from clado_core.errors import ArtifactCorruptError, ArtifactVersionError, InputError
-from clado_core.evaluation.evaluate import evaluate
 from clado_core.evaluation.evaluator import Evaluator
 from clado_core.evidence import METHODS, choose, load_evidence
 from clado_core.evidence.choices import surrogates
 from clado_core.evidence.significance import mcnemar, rank_correlation
-from clado_core.networks.load import load_model, state_digest
+from clado_core.networks.load import load_model
 from clado_core.problem.allocation_problem import bits_for_average
 from clado_core.solvers import EnumerationSolver
 from tests.conftest import ROOT
-from tests.core.cli.test_measure import call
+from tests.core.commands import call
 
 VIT = ROOT / "assets" / "digits-vit.clado"
+FILE = "digits-resnet-per-channel-24.evidence.json"
 COMMAND = ("evidence", "digits-resnet", "--samples", "64", "--batch-size", "32", "--bits", "2,4")
 
 
@@ -102,30 +104,6 @@ def test_matrices_that_do_not_belong_together_are_refused(pair):
         surrogates(matrix, other)
 
 
-def test_the_evaluator_agrees_with_evaluate_and_remembers(tmp_path, monkeypatch):
-    matrix, model = cc.load(VIT), load_model("digits-vit")
-    samples = load_data("digits").split("held-out")
-    bits = tuple(2 if i % 3 else 4 for i in range(matrix.n_layers))
-    cache, before = tmp_path / "a.partial", state_digest(model.module)
-    args = (model.module, matrix, samples)
-    first = Evaluator(*args, cache=cache, batch_size=100)
-    outcomes = first.outcomes(bits)
-    expected = evaluate(model.module, cc.AllocationProblem(matrix).assignment(bits), samples)
-    assert outcomes.top1 == expected.top1 and outcomes.loss == pytest.approx(expected.loss)
-    assert first.outcomes(None).top1 == expected.float_top1
-    assert state_digest(model.module) == before
-    cache.write_text(cache.read_text() + '\n{"key": "cut o')
-    again = Evaluator(*args, cache=cache, batch_size=100)
-    monkeypatch.setattr(again, "_run", None)  # it may not run anything
-    assert again.is_known(bits) and not again.is_known(bits[::-1])
-    assert (again.outcomes(bits).right == outcomes.right).all()
-    assert again.outcomes(bits).loss == outcomes.loss
-    monkeypatch.undo()
-    again.outcomes(bits[::-1])
-    assert Evaluator(*args, cache=cache).is_known(bits[::-1])
-    assert state_digest(model.module) == before
-
-
 def test_the_first_images_alone_can_be_run():
     matrix, model = cc.load(VIT), load_model("digits-vit")
     samples = load_data("digits").split("held-out")
@@ -142,48 +120,108 @@ def test_the_first_images_alone_can_be_run():
     )
 
 
-def test_the_command_stores_evidence_and_reproduces_a_row(tmp_path, capsys):
-    args = (*COMMAND, "--out", str(tmp_path), "--budgets", "2.5,3", "--refine", "3")
-    code, result, _ = call(capsys, *args)
-    assert code == 0 and result["n"] == 539
-    stored = load_evidence(result["path"])
-    assert len(stored.outcomes) == 2 * 9 + 2
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with artifacts and evidence at two budgets, refined with K = 3."""
+    folder = tmp_path_factory.mktemp("evidence")
+    words = ("--out", str(folder), "--budgets", "2.5,3", "--refine", "3")
+    assert main([*COMMAND, *words]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A copy of it that a test may change."""
+    return shutil.copytree(made, tmp_path / "copy")
+
+
+def reproduce(capsys, folder, budget, *words):
+    """The answer of the command that redoes a stored budget."""
+    return call(capsys, *COMMAND, "--out", str(folder), "--reproduce", budget, *words)
+
+
+def change(folder, edit):
+    """Edit the stored evidence: a function of its JSON and of its outcomes by method and budget."""
+    path = folder / FILE
+    content = json.loads(path.read_text())
+    rows = {(e["choice"]["method"], e["choice"]["budget"]): e for e in content["outcomes"]}
+    edit(content, rows)
+    path.write_text(json.dumps(content))
+
+
+def test_the_command_stores_what_every_method_does(made):
+    stored = load_evidence(made / FILE)
+    assert stored.n == 539 and stored.refine_k == 3 and len(stored.outcomes) == 2 * 9 + 2
     for outcome in stored.of("diagonal"):
         clado = next(c for c in stored.of("clado") if c.choice.budget == outcome.choice.budget)
         paired = outcome.paired["clado"]
         assert paired.gained - paired.lost == round(539 * (clado.top1 - outcome.top1))
         assert set(outcome.paired) == {"clado", "clado-refined"}
         assert outcome.ci95[0] < outcome.top1 < outcome.ci95[1]
-    assert result["rank_correlation"]["all"] == stored.rank_correlation(None)
-    code, redone, _ = call(capsys, *args, "--reproduce", "3")
-    assert code == 0 and redone["matches"] and len(redone["outcomes"]) == 9
-    content = json.loads((tmp_path / "digits-resnet-per-channel-24.evidence.json").read_text())
-    content["outcomes"][-1]["top1"] += 0.01
-    for outcome in content["outcomes"]:
-        outcome["top1"] += 0.01
-    (tmp_path / "digits-resnet-per-channel-24.evidence.json").write_text(json.dumps(content))
-    code, redone, _ = call(capsys, *args, "--reproduce", "3")
-    assert code == 0 and not redone["matches"]
-    code, _, error = call(capsys, *args, "--reproduce", "3.3")
+    content = json.loads((made / FILE).read_text())
+    assert content["rank_correlation"]["all"] == stored.rank_correlation(None)
+    assert not list(made.glob("*.partial.*")) and len(list(made.glob("*.clado"))) == 2
+
+
+def test_a_stored_row_is_made_again_with_what_was_chosen_by_measured_loss(folder, capsys):
+    code, redone, _ = reproduce(capsys, folder, "3")
+    assert code == 0 and redone["matches"] and redone["refine_k"] == 3
+    assert redone["not_redone"] == redone["differing"] == []
+    (refined,) = load_evidence(folder / FILE).of("clado-refined")[1:]
+    again = {each["choice"]["method"]: each for each in redone["outcomes"]}
+    assert len(again) == 9 and again["clado-refined"]["choice"]["bits"] == list(refined.choice.bits)
+    clado = again["clado"]["sensitivity_loss"]
+    assert again["clado-refined"]["sensitivity_loss"] <= clado
+    assert "These numbers equal the stored ones" in show(redone)
+
+
+def test_the_row_chosen_by_measured_loss_may_be_left_out(folder, capsys):
+    code, redone, _ = reproduce(capsys, folder, "3", "--refine", "0")
+    assert code == 0 and redone["matches"] and redone["not_redone"] == ["clado-refined"]
+    assert "Not redone: clado-refined." in show(redone)
+    code, _, error = reproduce(capsys, folder, "3", "--refine", "4")
+    assert code == 2 and "was refined with K = 3, not 4" in error.splitlines()[-1]
+
+
+def test_evidence_of_before_k_was_stored_is_redone_with_the_default(folder, capsys):
+    def edit(content, rows):
+        del content["refine_k"]
+        rows["clado-refined", 3.0]["loss"] += 1
+
+    change(folder, edit)
+    assert load_evidence(folder / FILE).refine_k is None
+    code, redone, _ = reproduce(capsys, folder, "3")
+    assert code == 0 and redone["refine_k"] == DEFAULT_REFINE
+    assert not redone["matches"] and "clado-refined" in redone["differing"]
+    assert f"DIFFER from the stored ones in {folder / FILE}: clado-refined." in show(redone)
+    assert f"redone with K = {DEFAULT_REFINE}, as the stored evidence does not" in show(redone)
+
+
+def test_only_rows_that_are_stored_are_made_again(folder, capsys):
+    code, redone, _ = reproduce(capsys, folder, "2")
+    assert code == 0 and redone["matches"]
+    assert [each["choice"]["method"] for each in redone["outcomes"]] == ["uniform"]
+    code, _, error = reproduce(capsys, folder, "3.3")
     assert code == 2 and "choose one of 2, 2.5, 3, 4" in error
 
 
-def test_a_choice_that_ran_out_of_time_is_not_solved_again(tmp_path, capsys):
-    args = (*COMMAND, "--out", str(tmp_path), "--budgets", "3", "--refine", "0")
-    code, result, _ = call(capsys, *args, "--time-limit", "0")
-    assert code == 0
-    path = Path(result["path"])
-    content = json.loads(path.read_text())
-    at = {
-        (each["choice"]["method"], each["choice"]["budget"]): each for each in content["outcomes"]
-    }
-    clado, uniform = at["clado", 3.0], at["uniform", 2.0]
-    assert clado["choice"]["status"] == "time_limit" and uniform["choice"]["status"] == "optimal"
-    clado["choice"]["bits"] = uniform["choice"]["bits"]
-    clado |= {key: uniform[key] for key in ("top1", "loss", "sensitivity_loss")}
-    path.write_text(json.dumps(content))
-    code, redone, _ = call(capsys, *args, "--reproduce", "3")
-    assert code == 0 and redone["matches"]
+def test_a_choice_that_ran_out_of_time_is_not_solved_again(folder, capsys):
+    (folder / FILE).unlink()
+    for cache in folder.glob("*.partial"):
+        cache.unlink()
+    args = (*COMMAND, "--out", str(folder), "--budgets", "3", "--refine", "0")
+    assert call(capsys, *args, "--time-limit", "0")[0] == 0
+
+    def edit(_, rows):
+        clado, uniform = rows["clado", 3.0], rows["uniform", 2.0]
+        assert clado["choice"]["status"] == "time_limit"
+        assert uniform["choice"]["status"] == "optimal"
+        clado["choice"]["bits"] = uniform["choice"]["bits"]
+        clado |= {key: uniform[key] for key in ("top1", "loss", "sensitivity_loss")}
+
+    change(folder, edit)
+    code, redone, _ = reproduce(capsys, folder, "3")
+    assert code == 0 and redone["matches"] and redone["refine_k"] == 0, "none is stored"
 
 
 def test_evidence_that_cannot_be_read_is_one_sentence(tmp_path):

@@ -1,12 +1,11 @@
 """The cheaper estimators and the baselines, against what defines them."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
+from torch.func import functional_call
 
-from clado_core.data.sources import load_data
+from clado_core.data.sources import Samples, load_data
 from clado_core.errors import InputError
 from clado_core.networks.discovery import find_layers
 from clado_core.networks.load import load_model, state_digest
@@ -14,6 +13,7 @@ from clado_core.quantization.weights import fake_quantize
 from clado_core.records.scheme import QuantizationScheme
 from clado_core.sensitivity import MeasurementSettings, forecast, measure
 from clado_core.sensitivity.calibrate import calibrate, pairs_to_fit
+from clado_core.sensitivity.derivatives import PROBES
 from clado_core.sensitivity.logit_gram import output_gram
 from tests.core.small_networks import convolutional, quadratic, squared_error
 
@@ -135,17 +135,63 @@ def test_mpqco_is_half_the_fisher_form(digits, measured):
     assert mpqco.shape == (13, 3) and (mpqco >= 0).all()
 
 
-def test_hawq_of_a_quadratic_loss_is_the_trace():
-    """Σ ½‖W x‖² has Hessian I ⊗ mean(x x'), so trace/numel is mean(x²)."""
+def squared_steps(model, layers, how):
+    """‖Q(w) − w‖² of every layer and bit-width."""
+    weights = [model.get_parameter(layer.parameter).detach() for layer in layers.layers]
+    menu = how.bit_widths
+    return np.array(
+        [
+            [float((fake_quantize(w, b, how.scheme) - w).square().sum()) for b in menu]
+            for w in weights
+        ]
+    )
+
+
+def test_hawq_is_exact_where_the_hessian_is_diagonal():
+    """Σ ½‖W x‖² has Hessian I ⊗ mean(x x'); random signs give its trace if features are orthogonal.
+
+    So trace/numel is mean(x²), up to the samples' single precision.
+    """
     model, layers, samples = quadratic()
+    features = torch.linalg.qr(samples.x.double().flatten(1))[0] * torch.arange(1.0, 25.0)
+    samples = Samples(features.reshape(samples.x.shape).float(), samples.y, "orthogonal")
     how = MeasurementSettings((2, 4), loss="squared", baselines=("hawq",), estimator="hvp")
     found = measure(model, layers, samples, settings=how, loss_function=squared_error)
-    for i, layer in enumerate(layers.layers):
-        weight = model.get_parameter(layer.parameter).detach()
-        norms = [(fake_quantize(weight, b, how.scheme) - weight).square().sum() for b in (2, 4)]
-        trace = samples.x.double()[:, 0, i].square().mean()
-        expected = [float(trace * norm) for norm in norms]
-        assert found.diagonals["hawq"][i] == pytest.approx(expected, rel=0.5)
+    trace = samples.x.double()[:, 0].square().mean((0, 2)).numpy()
+    expected = trace[:, None] * squared_steps(model, layers, how)
+    assert found.diagonals["hawq"] == pytest.approx(expected, rel=1e-5)
+    assert trace.max() > 5 * trace.min(), "layers must not be alike"
+
+
+def test_hawq_is_within_the_spread_of_its_probes():
+    """Against the whole Hessian of a cross-entropy, differentiated entry by entry.
+
+    A probe's v_i'(Hv)_i has variance 2 Σ_{j≠k in i} H_jk² + Σ_{j in i, k elsewhere} H_jk².
+    """
+    model, layers, samples = quadratic()
+    how = MeasurementSettings((2, 4), batch_size=7, baselines=("hawq",), estimator="hvp")
+    found = measure(model, layers, samples, settings=how)
+    names = [layer.parameter for layer in layers.layers]
+    weights = [model.get_parameter(name).detach() for name in names]
+    numel = [weight.numel() for weight in weights]
+
+    def loss(flat):
+        parts = [p.view_as(w) for p, w in zip(flat.split(numel), weights, strict=True)]
+        named = dict(zip(names, parts, strict=True))
+        logits = functional_call(model, named, samples.x.double())
+        return torch.nn.functional.cross_entropy(logits, samples.y)
+
+    flat = torch.cat([weight.flatten() for weight in weights])
+    H = torch.autograd.functional.hessian(loss, flat).numpy()
+    own = np.equal.outer(*[np.repeat(np.arange(len(numel)), numel)] * 2)
+    variance = (H**2 * np.where(own, 2.0, 1.0) * ~np.eye(len(H), dtype=bool)).sum(axis=1)
+    first = np.cumsum([0, *numel[:-1]])
+    trace = np.add.reduceat(H.diagonal(), first)
+    error = np.sqrt(np.add.reduceat(variance, first) / PROBES)
+    expected = trace / numel
+    assert (error < 0.1 * trace).all(), "the probes must say something"
+    mean = found.diagonals["hawq"] / squared_steps(model, layers, how)
+    assert (abs(mean - expected[:, None]) < 3 * (error / numel)[:, None]).all()
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -188,10 +234,3 @@ def test_parts_average_to_the_whole_and_give_standard_errors(measured):
 def test_unknown_names_are_refused(change, sentence):
     with pytest.raises(InputError, match=sentence):
         MeasurementSettings(**change)
-
-
-def test_pairs_of_every_class_are_fitted():
-    found = pairs_to_fit(np.ones((6, 6)), 2)
-    kinds = {tuple(sorted((a % 2, b % 2))) for a, b in found}
-    assert kinds == set(itertools.combinations_with_replacement(range(2), 2))
-    assert all(a // 2 < b // 2 for a, b in found)
