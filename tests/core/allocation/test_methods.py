@@ -82,7 +82,7 @@ def test_own_sensitivities_are_minimized_and_must_be_measured(method: str) -> No
     assert own.objective(solution.assignment.bits) == pytest.approx(optimum.objective)
     assert solution.status is SolveStatus.HEURISTIC and solution.method == method
     unmeasured = AllocationProblem(dataclasses.replace(matrix, diagonals={}), budget)
-    with pytest.raises(InputError, match=f"measure it with --baselines {method}"):
+    with pytest.raises(InputError, match=f"measure {method} along with it"):
         allocate(unmeasured, method=method)
 
 

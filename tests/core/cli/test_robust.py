@@ -75,7 +75,7 @@ def folder(tmp_path, monkeypatch):
         (["mine.py:net", "--data", "images", "--weights", "evil.pt"], "could run code"),
         (["mine.py:net", "--data", "images", "--weights", "evil-zip.pt"], "could run code"),
         (["mine.py:net", "--data", "images", "--weights", "absent.pt"], "no weights file"),
-        (["digits-vit", "--samples", "8", "--memory-mb", "0.1"], "raise --memory-mb"),
+        (["digits-vit", "--samples", "8", "--memory-mb", "0.1"], "raise the memory"),
         (["digits-vit", "--samples", "8", "--baselines", "hawq,fit"], "Unknown baseline 'fit'"),
     ],
 )

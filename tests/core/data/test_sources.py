@@ -142,7 +142,7 @@ def test_original_cifar10_is_read_through_torchvision(tmp_path, monkeypatch):
 
 def test_bad_cifar10_is_one_sentence(tmp_path):
     for spec in ("cifar10", "cifar10:"):
-        with pytest.raises(InputError, match="Say where CIFAR-10 is: --data cifar10:FOLDER"):
+        with pytest.raises(InputError, match="Say where CIFAR-10 is: cifar10:FOLDER"):
             load_data(spec)
     with pytest.raises(InputError, match="holds no CIFAR-10"):
         load_data(f"cifar10:{tmp_path}")

@@ -73,7 +73,7 @@ def test_other_data_are_refused():
 def test_what_the_artifact_does_not_name_is_asked_for(missing):
     matrix = cc.load(RESNET)
     unnamed = dataclasses.replace(matrix.provenance, **{missing: None})
-    with pytest.raises(InputError, match="give --model and --data"):
+    with pytest.raises(InputError, match="give the model and the data"):
         sensitivity_evaluator(dataclasses.replace(matrix, provenance=unnamed))
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from clado_core.data.sources import Samples
-from clado_core.networks.inference import LOSSES, measuring
+from clado_core.networks.inference import LOSSES, make_batches, measuring
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.sensitivity import MeasurementSettings, measure
@@ -56,7 +56,7 @@ def on_bench(estimate, network, *, loss=squared_error, menu=MENU):
     plan = pairwise_plan(len(layers), len(how.bit_widths))
     with measuring(model), WeightSwap(model, layers, how.scheme) as swap:
         bench = Recording(
-            model, layers, samples, how,
+            model, layers, make_batches(model, samples, how.batch_size), how,
             loss=loss, swap=swap, keys={u: k for k, u in enumerate(plan)},
             keep_outputs=True,
         )  # fmt: skip

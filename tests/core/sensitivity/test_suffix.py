@@ -190,7 +190,7 @@ def test_little_memory_gives_the_same_numbers_for_more_work_and_too_little_is_re
     bound = int(weights + 10 * working * 1.05)
     assert np.array_equal(measure(model, layers, samples, settings=settings(bound)).G, free.G)
     for memory in (weights // 2, int(weights + 5 * working)):
-        with pytest.raises(InputError, match="raise --memory-mb"):
+        with pytest.raises(InputError, match="raise the memory"):
             measure(model, layers, samples, settings=settings(memory))
 
 

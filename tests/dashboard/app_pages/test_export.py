@@ -57,7 +57,7 @@ def test_a_choice_without_a_network_is_one_sentence() -> None:
     assignment = cc.Assignment(matrix.layers, (4,) * len(matrix.layers), matrix.scheme)
     configuration = exports.Configuration(matrix, assignment, artifact_sha256=artifact.digest)
     found = export_file(artifact.path, configuration, exports.FORMATS["onnx"], upcast=False)
-    assert isinstance(found, str) and "give --model" in found
+    assert isinstance(found, str) and "give the model" in found
 
 
 @pytest.mark.parametrize("target", list(exports.FORMATS))
