@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 import clado_core as cc
-from dashboard.known.artifacts import sample_matrix
+from dashboard.known.sample import sample_matrix
 from tests.e2e.server import running_server
 
 FLAGS = [

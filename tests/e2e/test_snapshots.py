@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 import clado_core as cc
-from dashboard.known.artifacts import sample_matrix
+from dashboard.known.sample import sample_matrix
 from tests.e2e.conftest import Scheme, visiting
 from tests.e2e.server import running_server
 
