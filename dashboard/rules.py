@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from clado_core import AllocationProblem, SensitivityMatrix
 from clado_core.errors import CladoError, InputError
 
 
-class Rules(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rules:
     """Wishes about layers; hashable, so that answers can be kept by them.
 
     Args:
@@ -35,21 +36,21 @@ class Rules(NamedTuple):
 
     def with_lock(self, layer: str, bits: int | None, /) -> Rules:
         """Fix a layer's bit-width, or free it."""
-        return self._replace(locks=_changed(self.locks, layer, bits))
+        return replace(self, locks=_changed(self.locks, layer, bits))
 
     def with_least(self, layer: str, bits: int | None, /) -> Rules:
         """Give a layer a smallest bit-width, or none."""
-        return self._replace(least=_changed(self.least, layer, bits))
+        return replace(self, least=_changed(self.least, layer, bits))
 
     def with_tie(self, layers: tuple[str, ...], /) -> Rules:
         """Join layers; groups that share a layer become one."""
         apart = [group for group in self.ties if not set(group) & set(layers)]
         joined = [name for group in self.ties if set(group) & set(layers) for name in group]
-        return self._replace(ties=(*apart, tuple(dict.fromkeys([*joined, *layers]))))
+        return replace(self, ties=(*apart, tuple(dict.fromkeys([*joined, *layers]))))
 
     def without_tie(self, layers: tuple[str, ...], /) -> Rules:
         """Take one group apart."""
-        return self._replace(ties=tuple(group for group in self.ties if group != layers))
+        return replace(self, ties=tuple(group for group in self.ties if group != layers))
 
     @property
     def count(self) -> int:

@@ -15,11 +15,11 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import plotly
 import streamlit as st
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,7 +41,7 @@ OPEN_FILES = Path("/proc/self/fd"), Path("/dev/fd")
 
 
 @contextlib.asynccontextmanager
-async def lifespan(_app: Any) -> AsyncIterator[None]:
+async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Around the life of the server."""
     send_at_once()
     SERVED.set()
@@ -78,16 +78,16 @@ def _warm() -> None:
     for name in FIRST_VISIT:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    from dashboard.known import artifacts, other_methods
+    from dashboard.known import caches, catalogue, other_methods
 
     # The one that is shown first; the others would take the interpreter from the first visitor.
-    for artifact in list(artifacts.find().artifacts.values())[:1]:
-        artifacts.answers(artifact).front()
-        for method in other_methods.methods(artifacts.matrix(artifact)):
+    for artifact in list(catalogue.find().artifacts.values())[:1]:
+        caches.answers(artifact).front()
+        for method in other_methods.methods(caches.matrix(artifact)):
             other_methods.front_of(method, artifact)
 
 
-async def _plotly(_request: Any) -> FileResponse:
+async def _plotly(_request: Request) -> FileResponse:
     headers = {
         "Cache-Control": "public, max-age=31536000, immutable",
         # As Streamlit's own bundles: compressing 5 MB for each visitor takes longer than sending.

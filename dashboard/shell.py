@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import streamlit as st
 
 from dashboard.cards import notices, sides
 from dashboard.cards.actions import keys_help
-from dashboard.known import artifacts
+from dashboard.known import catalogue
 from dashboard.state import links, view_state
 
 HERE = Path(__file__).resolve().parent
@@ -34,6 +35,13 @@ def _open_network() -> None:
         place.empty()
 
 
+@st.cache_resource(show_spinner=False)
+def _settle_memory() -> None:
+    """Once per server: what is imported by now stays, so collections need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
 def draw() -> None:
     """One run of the script."""
     st.set_page_config(
@@ -56,19 +64,19 @@ def draw() -> None:
         ],
         position="top",
     )
-    catalog = artifacts.find()
-    if not catalog.artifacts and page.url_path == "measure":
+    found = catalogue.find()
+    if not found.artifacts and page.url_path == "measure":
         page.run()
         return
-    if not catalog.artifacts:
-        notices.no_artifact(catalog.problems)
+    if not found.artifacts:
+        notices.no_artifact(found.problems)
         return
-    view_state.controls(catalog, keys_help)
+    view_state.controls(found, keys_help)
     _open_network()
     links.join_url()
     notices.note()
-    notices.unusable(catalog.problems)
+    notices.unusable(found.problems)
     if page.url_path == "compare":
-        sides.controls(catalog)
+        sides.controls(found)
     page.run()
-    artifacts.settle_memory()
+    _settle_memory()

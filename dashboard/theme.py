@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 Mode: TypeAlias = Literal["light", "dark"]
@@ -104,7 +104,7 @@ def bit_colours(bit_widths: tuple[int, ...], mode: Mode, /) -> dict[int, str]:
     return {b: wide.get(b, extra.get(b, palette(mode).muted)) for b in bit_widths}
 
 
-@cache
+@lru_cache(maxsize=2)
 def template(mode: Mode, /) -> dict[str, Any]:
     """Plotly template: small, explicit, and independent of Streamlit's own.
 
@@ -152,6 +152,11 @@ def _axis(colours: Palette) -> dict[str, Any]:
         "title": {"font": {"size": 12, "color": colours.muted}, "standoff": 6},
         "tickfont": {"size": 12, "color": colours.muted},
     }
+
+
+def button_kind(mode: Mode, /) -> Literal["primary", "secondary"]:
+    """Of the button that matters most: on the dark accent white text would be too faint."""
+    return "primary" if mode == "light" else "secondary"
 
 
 def number(value: float, /, digits: int = 3) -> str:

@@ -56,12 +56,17 @@ def kpi_rows(a: Contender, b: Contender) -> list[dict[str, str]]:
 
 def accuracy_rows(a: Contender, b: Contender) -> list[tuple[str, str, str, str]]:
     """Measured accuracy of both choices, where one of them was run."""
-    known = [c.top1 for c in (a, b)]
-    if known == [None, None]:
+    if a.top1 is None and b.top1 is None:
         return []
-    shown = ["not measured" if top1 is None else f"{100 * top1:.1f} %" for top1 in known]
-    difference = "" if None in known else f"{100 * (known[1] - known[0]):+.1f} points"
-    return [("Measured top-1", *shown, difference.replace("-", "−"))]
+    difference = ""
+    if a.top1 is not None and b.top1 is not None:
+        difference = f"{100 * (b.top1 - a.top1):+.1f} points".replace("-", "−")
+    return [("Measured top-1", accuracy(a), accuracy(b), difference)]
+
+
+def accuracy(c: Contender) -> str:
+    """Measured top-1 of a choice."""
+    return "not measured" if c.top1 is None else f"{100 * c.top1:.1f} %"
 
 
 state = view_state.current()
@@ -111,21 +116,23 @@ with left, st.container(border=True, key="card-fronts"):
     draw_chart(fronts, height=HEIGHT)
 with right, st.container(border=True, key="card-depths"):
     draw_chart(depths, height=HEIGHT)
-measured_sides = [sides.measured_of(c) for c in (first, second)]
-shown = [s for s in measured_sides if s is not None]
-left, right = st.columns([52, 48]) if shown else (None, st.container())
-if left is not None:
-    accuracy = Chart(
+first_runs, second_runs = sides.measured_of(first), sides.measured_of(second)
+shown = [s for s in (first_runs, second_runs) if s is not None]
+if shown:
+    place, numbers = st.columns([52, 48])
+    measured = Chart(
         title="Measured accuracy",
         key="compare_measured",
-        figure=lambda: measured_figure(*measured_sides, state.mode),
+        figure=lambda: measured_figure(first_runs, second_runs, state.mode),
         alt=measured_alt(shown),
         rows=lambda: measured_rows(shown),
         help="The quantized networks were run on held-out samples; bars are 95 % intervals, dotted "
         "lines the float networks.",
     )
-    with left, st.container(border=True, key="card-measured"):
-        draw_chart(accuracy, height=HEIGHT)
-with right, st.container(border=True, key="card-numbers"):
+    with place, st.container(border=True, key="card-measured"):
+        draw_chart(measured, height=HEIGHT)
+else:
+    numbers = st.container()
+with numbers, st.container(border=True, key="card-numbers"):
     st.markdown("**In numbers**")
     st.table(kpi_rows(first, second), hide_index=True)

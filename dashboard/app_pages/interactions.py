@@ -2,12 +2,10 @@
 
 import streamlit as st
 
-from clado_core.records.diagnostics import diagnose
 from dashboard.cards.alone import alone_card
 from dashboard.cards.heat import heat_card, known_cells
 from dashboard.cards.pairs import pair_card, selected_pair, top_table
-from dashboard.known import artifacts, other_methods, uncertainty
-from dashboard.known.artifacts import Artifact
+from dashboard.known import caches, other_methods, uncertainty
 from dashboard.state import view_state
 from dashboard.theme import percent, signed
 
@@ -17,12 +15,6 @@ answer = state.answers.quick(state.budget_bits, thorough=True)
 chosen = state.answer(thorough=True).assignment
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def cross_share(path: str, digest: str) -> float:
-    """Weight of the cross-layer terms."""
-    return diagnose(artifacts.matrix(Artifact("", path, digest))).cross_layer_share
-
-
 def headline() -> str:
     """What the interactions change, in one sentence."""
     additive = other_methods.choice_of(
@@ -30,7 +22,7 @@ def headline() -> str:
     )
     changed = len(answer.assignment.changes_from(additive.assignment))
     cost = additive.predicted_loss_increase - answer.predicted_loss_increase
-    share = cross_share(state.artifact.path, state.artifact.digest)
+    share = caches.diagnosis(state.artifact).cross_layer_share
     return (
         f"Cross-layer terms are **{percent(share)}** of the total by magnitude; ignoring them "
         f"changes the bit-width of **{changed} of {len(names)}** layers at "
@@ -62,7 +54,7 @@ with left, st.container(border=True, key="card-heat"):
     heat_card(state, pair)
 with right:
     with st.container(border=True, key="card-pair"):
-        errors = known_cells(state.artifact.path, state.artifact.digest).errors
+        errors = known_cells(state.artifact).errors
         pair_card(state.matrix, pair, errors)
     with st.container(border=True, key="card-pairs"):
         top_table(state.matrix, chosen, pair)

@@ -5,21 +5,15 @@ import math
 import streamlit as st
 
 from clado_core.evidence.significance import rank_correlation
-from clado_core.records.diagnostics import Diagnosis, diagnose
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.figures.trust import TrustInfo, trust_alt, trust_figure, trust_rows
+from dashboard.known import caches
 from dashboard.known.measured_choices import measured
 from dashboard.state import view_state
 from dashboard.theme import megabytes, number, percent
 
 state = view_state.current()
 matrix = state.matrix
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def diagnosis(digest: str) -> Diagnosis:
-    """Eigenvalues and monotonicity, once per artifact."""
-    return diagnose(matrix)
 
 
 def short(digest: str | None) -> str | None:
@@ -59,7 +53,7 @@ def provenance_rows() -> list[dict[str, str]]:
 
 def checks() -> None:
     """What a reader should know before trusting an allocation."""
-    found = diagnosis(state.artifact.digest)
+    found = caches.diagnosis(state.artifact)
     n = len(matrix.G)
     cause = " Each is noise of the measurement or a layer that quantization regularizes."
     st.markdown(

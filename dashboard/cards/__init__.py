@@ -1,1 +1,1 @@
-"""Parts of the Explore page: each draws one card from the state and the current answer."""
+"""Parts of the pages: each draws one card from the state and the current answer."""

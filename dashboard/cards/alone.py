@@ -21,7 +21,7 @@ HEIGHT = 270
 
 def alone_card(state: ViewState, answer: Solution, /) -> None:
     """Draw the card."""
-    known = known_cells(state.artifact.path, state.artifact.digest)
+    known = known_cells(state.artifact)
     found = uncertainty.stability(state.artifact, state.rules, state.budget_bits)
     info = sensitivity_info(
         state.matrix,

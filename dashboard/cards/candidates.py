@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
 from clado_core import Solution
+from clado_core.records.scheme import BitWidths
 from dashboard.components import Ranges, live, live_plot
 from dashboard.figures.parallel import (
     ParallelInfo,
@@ -20,13 +21,12 @@ from dashboard.figures.parallel import (
     within,
 )
 from dashboard.known import other_methods
+from dashboard.state import by_network
 from dashboard.state.view_state import ViewState
 
 HEIGHT = 300
-OPEN, LEFT_OUT = "clado_candidates_open", "clado_left_out"
+OPEN = "clado_candidates_open"
 BRUSH, BRUSH_REVISION = "clado_brush", "clado_brush_revision"
-
-Bits = tuple[int, ...]
 
 
 def candidates_card(state: ViewState, answer: Solution, /) -> None:
@@ -35,9 +35,7 @@ def candidates_card(state: ViewState, answer: Solution, /) -> None:
     if not expander.open:
         return
     with expander:
-        left_out: set[Bits] = st.session_state.setdefault(LEFT_OUT, {}).setdefault(
-            state.artifact.digest, set()
-        )
+        left_out = by_network.left_out().setdefault(state.artifact.digest, set())
         rows = [(o, s) for o, s in collect(state, answer) if s.assignment.bits not in left_out]
         with st.container(horizontal=True, vertical_alignment="center"):
             every = st.toggle("With dominated ones", key="candidates_all")
@@ -81,7 +79,7 @@ def _brushed(ranges: Ranges) -> None:
     st.session_state[BRUSH] = ranges
 
 
-def _verbs(state: ViewState, info: ParallelInfo, left_out: set[Bits]) -> None:
+def _verbs(state: ViewState, info: ParallelInfo, left_out: set[BitWidths]) -> None:
     inside = within(info, st.session_state.get(BRUSH) or [])
     brushed = not inside.all()
     chosen = (
@@ -122,7 +120,7 @@ def _verbs(state: ViewState, info: ParallelInfo, left_out: set[Bits]) -> None:
         st.caption(chosen, width="content")
 
 
-def as_csv(state: ViewState, info: ParallelInfo, inside: Any, /) -> bytes:
+def as_csv(state: ViewState, info: ParallelInfo, inside: npt.NDArray[np.bool_], /) -> bytes:
     """One row per candidate inside the brushes: numbers, origin, bits per layer."""
     text = io.StringIO()
     writer = csv.writer(text)
@@ -134,12 +132,12 @@ def as_csv(state: ViewState, info: ParallelInfo, inside: Any, /) -> bytes:
     return text.getvalue().encode()
 
 
-def _leave_out(left_out: set[Bits], info: ParallelInfo, drop: Any) -> None:
+def _leave_out(left_out: set[BitWidths], info: ParallelInfo, drop: npt.NDArray[np.bool_]) -> None:
     left_out.update(info.bits[i] for i in np.flatnonzero(drop))
     _forget_brush()
 
 
-def _restore(left_out: set[Bits]) -> None:
+def _restore(left_out: set[BitWidths]) -> None:
     left_out.clear()
     _forget_brush()
 

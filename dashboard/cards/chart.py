@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
 from dashboard.components import live_plot
 from dashboard.components.plot import Click
 from dashboard.figures.spec import Spec
 
-Rows = Callable[[], Any]
+Table: TypeAlias = (
+    Mapping[str, Sequence[object] | npt.NDArray[np.float64]] | Sequence[Mapping[str, object]]
+)
+"""Columns by title, or one mapping per row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Chart:
     key: str
     figure: Callable[[], Spec]
     alt: str
-    rows: Rows
+    rows: Callable[[], Table]
     help: str
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import streamlit as st
 
 from clado_core.exports import FORMATS, Capability, Configuration, ExportJob, Format, file_name
 from clado_core.exports.capability import Handling
-from dashboard.theme import Mode
+from dashboard.theme import Mode, button_kind
 from dashboard.workers.export import ExportedFile, export_file
 
 PREVIEW_LINES = 400
@@ -59,7 +60,7 @@ def _written(artifact: str, format: Format, job: ExportJob, mode: Mode) -> Expor
     if kept is not None and kept[0] == key:
         found: ExportedFile = kept[1]
         return found
-    if not st.button("Write the file", type=_kind(mode), icon=":material/build:"):
+    if not st.button("Write the file", type=button_kind(mode), icon=":material/build:"):
         why = "It needs the network's weights" if format.needs_network else "It needs a library"
         st.caption(f"{why}: a few seconds in a process of its own.")
         return None
@@ -72,23 +73,18 @@ def _written(artifact: str, format: Format, job: ExportJob, mode: Mode) -> Expor
     st.rerun()
 
 
-def _download(data: Any, name: str, mime: str, mode: Mode) -> None:
+def _download(data: bytes | Callable[[], bytes], name: str, mime: str, mode: Mode) -> None:
     st.download_button(
         "Download",
         data=data,
         file_name=name,
         mime=mime,
         on_click="ignore",
-        type=_kind(mode),
+        type=button_kind(mode),
         icon=":material/download:",
         shortcut="E",
     )
     st.markdown(f"`{name}`")
-
-
-def _kind(mode: Mode) -> Any:
-    # On the dark accent white text would be too faint.
-    return "primary" if mode == "light" else "secondary"
 
 
 def capability_card(format: Format, report: Capability, /) -> None:

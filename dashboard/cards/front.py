@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -30,8 +30,8 @@ from dashboard.figures.pareto import (
     pareto_info,
 )
 from dashboard.figures.series import METHOD_NAMES, UNIFORM, Curve, curve, measured_curve
-from dashboard.known import artifacts, other_methods
-from dashboard.known.artifacts import Artifact
+from dashboard.known import caches, other_methods
+from dashboard.known.catalogue import Artifact
 from dashboard.known.measured_choices import Measured, measured
 from dashboard.rules import Rules
 from dashboard.scale import Metric, SizeScale, size_scale
@@ -48,10 +48,9 @@ height."""
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _baselines(path: str, digest: str, rules: Rules, metric: Metric) -> tuple[Curve, ...]:
-    """Nothing here changes while proofs come in."""
-    artifact = Artifact("", path, digest)
-    matrix = artifacts.matrix(artifact)
+def _other_curves(artifact: Artifact, rules: Rules, metric: Metric) -> tuple[Curve, ...]:
+    """What other methods choose; nothing here changes while proofs come in."""
+    matrix = caches.matrix(artifact)
     scale = size_scale(matrix, metric)
     return (
         *(
@@ -84,10 +83,9 @@ def front_background(state: ViewState, metric: Metric, /) -> Background:
     """The part of the chart that no budget changes."""
 
     def make() -> Background:
-        artifact, scale = state.artifact, size_scale(state.matrix, metric)
-        front = state.answers.front()
-        others = _baselines(artifact.path, artifact.digest, state.rules, metric)
-        curves = (*others, _measured(artifact, scale))
+        scale, front = size_scale(state.matrix, metric), state.answers.front()
+        others = _other_curves(state.artifact, state.rules, metric)
+        curves = (*others, _measured(state.artifact, scale))
         return background(front, scale, baselines=curves, knee=other_methods.knee(front))
 
     return state.answers.derived(("background", metric), make)
@@ -100,8 +98,9 @@ def front_info(state: ViewState, answer: Solution, /) -> ParetoInfo:
 
 def front_patch(state: ViewState, answer: Solution, /) -> Patch:
     """The marker of the current choice, for a chart that stands already."""
-    if _shows_accuracy(state):
-        measured_info = _accuracy(state, answer)
+    runs = measured(state.artifact)
+    if _shows_accuracy(runs):
+        measured_info = _accuracy(state, answer, runs)
         line = here_line(measured_info, state.mode)
         return Patch(ACCURACY_CHART, (line,), accuracy_alt(measured_info))
     info = front_info(state, answer)
@@ -110,10 +109,11 @@ def front_patch(state: ViewState, answer: Solution, /) -> Patch:
 
 def front_card(state: ViewState, answer: Solution, /) -> None:
     """Draw the card."""
-    accurate, info = _shows_accuracy(state), front_info(state, answer)
+    runs, info = measured(state.artifact), front_info(state, answer)
+    accurate = _shows_accuracy(runs)
 
     def header() -> None:
-        if measured(state.artifact):
+        if runs:
             st.segmented_control(
                 "Against size",
                 [LOSS, ACCURACY],
@@ -127,20 +127,23 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
         st.caption("held-out samples; bars: 95 % intervals" if accurate else proven)
         recall(state)
 
-    chart = _accuracy_chart(state, answer) if accurate else _front_chart(state, info)
-    room = ROOM - CONTROL if measured(state.artifact) else ROOM
+    title = "" if runs else "Predicted loss against size"  # else the control says it
+    chart = (
+        _accuracy_chart(state, answer, runs) if accurate else _front_chart(state, info, title=title)
+    )
+    room = ROOM - CONTROL if runs else ROOM
     height = HEIGHT + (0 if state.pins else room)
     with st.container(border=True, key="card-front"):
         draw_chart(chart, height=height, on_click=_go, header=header)
 
 
-def _shows_accuracy(state: ViewState) -> bool:
-    return st.session_state.get(VIEW) == ACCURACY and bool(measured(state.artifact))
+def _shows_accuracy(runs: Sequence[Measured]) -> bool:
+    return st.session_state.get(VIEW) == ACCURACY and bool(runs)
 
 
-def _front_chart(state: ViewState, info: ParetoInfo) -> Chart:
+def _front_chart(state: ViewState, info: ParetoInfo, *, title: str) -> Chart:
     return Chart(
-        title="" if measured(state.artifact) else "Predicted loss against size",
+        title=title,
         key=CHART,
         figure=lambda: pareto_figure(info, state.mode),
         alt=pareto_alt(info),
@@ -150,15 +153,14 @@ def _front_chart(state: ViewState, info: ParetoInfo) -> Chart:
     )
 
 
-def _accuracy(state: ViewState, answer: Solution) -> AccuracyInfo:
-    found = measured(state.artifact)
-    runs = [Run(run.assignment, run.method, run.top1, run.ci95) for run in found]
-    first = found[0]
-    return accuracy_info(runs, first.float_top1, first.n, answer.assignment, state.scale)
+def _accuracy(state: ViewState, answer: Solution, runs: Sequence[Measured]) -> AccuracyInfo:
+    shown = [Run(run.assignment, run.method, run.top1, run.ci95) for run in runs]
+    first = runs[0]
+    return accuracy_info(shown, first.float_top1, first.n, answer.assignment, state.scale)
 
 
-def _accuracy_chart(state: ViewState, answer: Solution) -> Chart:
-    info = _accuracy(state, answer)
+def _accuracy_chart(state: ViewState, answer: Solution, runs: Sequence[Measured]) -> Chart:
+    info = _accuracy(state, answer, runs)
     return Chart(
         title="",
         key=ACCURACY_CHART,

@@ -7,7 +7,6 @@ from typing import Any
 
 import streamlit as st
 
-import clado_core as cc
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.cards.pairs import SELECTED
 from dashboard.figures.cells import (
@@ -20,8 +19,8 @@ from dashboard.figures.cells import (
 )
 from dashboard.figures.interaction import interaction_figure
 from dashboard.figures.terms import Fold, Order
-from dashboard.known import artifacts, uncertainty
-from dashboard.known.artifacts import Artifact
+from dashboard.known import caches, uncertainty
+from dashboard.known.catalogue import Artifact
 from dashboard.known.pairs import Pair
 from dashboard.state.view_state import ViewState
 
@@ -32,32 +31,25 @@ MAX_ROWS = 400
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _clipped(path: str, digest: str) -> cc.SensitivityMatrix:
-    """What the paper minimizes: negative eigenvalues set to zero."""
-    return artifacts.matrix(Artifact("", path, digest)).project_psd()
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def known_cells(path: str, digest: str) -> Known:
+def known_cells(artifact: Artifact, /) -> Known:
     """What was measured, and how well."""
-    matrix = artifacts.matrix(Artifact("", path, digest))
+    matrix = caches.matrix(artifact)
     return Known(uncertainty.measured_cells(matrix), uncertainty.term_errors(matrix))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def cells_of(path: str, digest: str, psd: bool, view: View) -> InteractionInfo:
+def cells_of(artifact: Artifact, view: View, /, *, psd: bool = False) -> InteractionInfo:
     """The heatmap's record; it does not follow the budget."""
     if psd:
-        return interaction_info(_clipped(path, digest), view)
-    matrix = artifacts.matrix(Artifact("", path, digest))
-    return interaction_info(matrix, view, known_cells(path, digest))
+        return interaction_info(caches.clipped(artifact), view)
+    return interaction_info(caches.matrix(artifact), view, known_cells(artifact))
 
 
 def heat_card(state: ViewState, pair: Pair, /) -> None:
     """Draw the card."""
     too_many = len(state.matrix.G) > MAX_ROWS
     view, psd, log = _controls(state, too_many=too_many)
-    cells = cells_of(state.artifact.path, state.artifact.digest, psd, view)
+    cells = cells_of(state.artifact, view, psd=psd)
     B, widths = state.matrix.n_bits, state.matrix.bit_widths
     first, second = (
         i * B + widths.index(b) if view.candidates else i for i, b in (pair.first, pair.second)
@@ -94,7 +86,7 @@ def _controls(state: ViewState, *, too_many: bool) -> tuple[View, bool, bool]:
             help="Negative eigenvalues set to zero, as the paper solves it; numbers beside the "
             "chart stay the measured ones.",
         )
-        known = known_cells(state.artifact.path, state.artifact.digest)
+        known = known_cells(state.artifact)
         noise = known.errors is not None and st.toggle(
             "Hide noise",
             key="heat_noise",

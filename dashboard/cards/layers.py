@@ -79,7 +79,7 @@ def layers_card(state: ViewState, answer: Solution, /) -> DeltaGenerator:
 
 def _mini(state: ViewState) -> None:
     """The cross-layer terms as a stamp: a bar under the pointer frames its row and column."""
-    cells = cells_of(state.artifact.path, state.artifact.digest, False, View())
+    cells = cells_of(state.artifact, View())
 
     def select(point: Mapping[str, Any]) -> None:
         st.session_state[SELECTED] = (False, int(point["y"]), int(point["x"]))

@@ -11,7 +11,7 @@ import clado_core as cc
 from clado_core.errors import CladoError
 from clado_core.files.artifact import SUFFIX
 from clado_core.networks.builtin import BUILTIN_NETWORKS, BuiltinNetwork
-from dashboard.known import artifacts
+from dashboard.known import catalogue, services
 from dashboard.state import view_state
 from dashboard.theme import megabytes
 from dashboard.workers.measure import MeasureState, Wish, unfinished
@@ -45,7 +45,7 @@ def network_card(names: list[str], /) -> None:
     stem = re.sub(r"[^\w.-]+", "-", model.removeprefix("torchvision:")).strip("-.") or "network"
     name = st.text_input("Name of the artifact", f"{stem}-own", key=f"measure_name_{stem}")
     name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or stem
-    out = artifacts.own_folder() / f"{name}{SUFFIX}"
+    out = catalogue.own_folder() / f"{name}{SUFFIX}"
     wish = Wish(model, data, weights, tuple(sorted(bits)), int(samples), str(out))
     _start_row(wish, name)
 
@@ -59,10 +59,10 @@ def _data_hint(known: BuiltinNetwork | None) -> str:
 
 
 def _start_row(wish: Wish, name: str) -> None:
-    service, state = artifacts.measure_service(), artifacts.measure_service().state
+    service, state = services.measure_service(), services.measure_service().state
     ready = bool(wish.model and wish.bits)
     busy = state is not None and state.running
-    resume = name in unfinished(artifacts.own_folder())
+    resume = name in unfinished(catalogue.own_folder())
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Estimate", key="measure-estimate", disabled=not ready or busy):
             with st.spinner("Timing a few passes"):
@@ -90,14 +90,14 @@ def _start_row(wish: Wish, name: str) -> None:
 
 
 def _start(wish: Wish) -> None:
-    artifacts.own_folder().mkdir(parents=True, exist_ok=True)
-    artifacts.measure_service().start(wish)
+    catalogue.own_folder().mkdir(parents=True, exist_ok=True)
+    services.measure_service().start(wish)
 
 
 def progress_card() -> None:
     """How far the measurement is, and its result."""
     st.markdown("**Progress**")
-    service, state = artifacts.measure_service(), artifacts.measure_service().state
+    service, state = services.measure_service(), services.measure_service().state
     running = state is not None and state.running
 
     @st.fragment(run_every=POLL_S if running else None)
@@ -124,7 +124,7 @@ def _show(state: MeasureState | None) -> None:
             key="measure-cancel",
             icon=":material/stop:",
             help="What is measured is kept; the same choices resume it.",
-            on_click=artifacts.measure_service().cancel,
+            on_click=services.measure_service().cancel,
         )
     elif state.result is not None:
         took = duration(float(state.result["runtime_s"]))
@@ -179,7 +179,7 @@ def _open(name: str, key: str) -> None:
 
 def take_in(stem: str, content: bytes, /) -> cc.SensitivityMatrix | str:
     """Check an artifact and keep it, or say in one sentence why it cannot be used."""
-    folder = artifacts.own_folder()
+    folder = catalogue.own_folder()
     target, partial = folder / f"{stem}{SUFFIX}", folder / f"{stem}.upload"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.known import artifacts
+from dashboard.known import catalogue, sample
 from dashboard.state import view_state
+from dashboard.theme import button_kind
 
 MEASURE = "python -m clado_core measure digits-resnet --out assets/digits-resnet.clado"
 
@@ -21,13 +22,12 @@ def no_artifact(problems: tuple[str, ...]) -> None:
     st.code(MEASURE, language=None)
     st.page_link("app_pages/measure.py", label="Or measure it from here", icon=":material/labs:")
     st.caption(
-        f"Looked for *.clado files in {', '.join(str(f) for f in artifacts.folders())}. Set "
-        f"{artifacts.FOLDERS} to look in folders of your own."
+        f"Looked for *.clado files in {', '.join(str(f) for f in catalogue.folders())}. Set "
+        f"{catalogue.FOLDERS} to look in folders of your own."
     )
-    light = st.context.theme.type != "dark"
-    kind = "primary" if light else "secondary"
+    kind = button_kind("dark" if st.context.theme.type == "dark" else "light")
     if st.button("Load the sample", type=kind, icon=":material/science:"):
-        artifacts.write_sample()
+        sample.write_sample()
         st.rerun()
     unusable(problems)
 

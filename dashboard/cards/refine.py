@@ -7,9 +7,9 @@ import streamlit as st
 from clado_core import SensitivityMatrix
 from clado_core.networks.builtin import BUILTIN_NETWORKS
 from clado_core.records.provenance import Provenance
-from dashboard.known import artifacts
-from dashboard.known.artifacts import Artifact
-from dashboard.state import view_state
+from dashboard.known import caches, services
+from dashboard.known.catalogue import Artifact
+from dashboard.state import by_network, view_state
 from dashboard.state.view_state import ViewState
 from dashboard.theme import number, signed
 from dashboard.workers.refine import Refined, RefineState, RefineWish, refined_from
@@ -17,9 +17,8 @@ from dashboard.workers.refine import Refined, RefineState, RefineWish, refined_f
 POLL_S = 0.5
 WIDTH = 460
 COUNTS, DEFAULT_COUNT = (4, 8, 16, 32), 8
-OPEN, MINE, KEPT = "clado_refine_open", "clado_refine_mine", "clado_refine_kept"
-"""Whether the popover is open; the wish of this session whose result will be pinned; what was typed
-for each network, which Streamlit forgets while the popover is closed."""
+OPEN, MINE = "clado_refine_open", "clado_refine_mine"
+"""Whether the popover is open; the wish of this session whose result will be pinned."""
 ABOUT = (
     "The K best predicted choices, what other methods choose, and their neighbours are quantized "
     "for real and run on the sensitivity set; the one of least measured loss is kept as a pin."
@@ -28,7 +27,7 @@ ABOUT = (
 
 def take_result() -> None:
     """Pin what this session's run has found; called before the page is drawn."""
-    state, mine = artifacts.refine_service().state, st.session_state.get(MINE)
+    state, mine = services.refine_service().state, st.session_state.get(MINE)
     if mine is None or state is None or state.wish is not mine or state.running:
         return
     st.session_state[MINE] = None
@@ -43,7 +42,7 @@ def take_result() -> None:
 
 def refine_popover(state: ViewState, /) -> None:
     """The button; what is in it is drawn only while it is open, its run is followed always."""
-    service = artifacts.refine_service()
+    service = services.refine_service()
     now = service.state
     running = now is not None and now.running
     # The label stays the same, because a popover whose label changes closes.
@@ -85,7 +84,7 @@ def _progress(latest: RefineState) -> None:
         "Cancel",
         key="refine-cancel",
         icon=":material/stop:",
-        on_click=artifacts.refine_service().cancel,
+        on_click=services.refine_service().cancel,
     )
     st.caption(
         "Often fewer are needed. One run at a time on this server; reload or leave this page as "
@@ -196,14 +195,14 @@ def _fields(about: Provenance, latest: RefineState | None) -> list[tuple[str, st
 
 
 def _field(artifact: Artifact, name: str, hint: str) -> str:
-    kept: dict[str, str] = st.session_state.setdefault(KEPT, {})
+    typed = by_network.typed().setdefault(artifact.digest, {})
     key = f"refine_{name.lower()}_{artifact.digest[:8]}"
-    kept[key] = st.text_input(name, kept.get(key, ""), key=key, placeholder=hint)
-    return kept[key]
+    typed[name] = st.text_input(name, typed.get(name, ""), key=key, placeholder=hint)
+    return typed[name]
 
 
 def _start(wish: RefineWish) -> None:
-    if artifacts.refine_service().start(wish):
+    if services.refine_service().start(wish):
         st.session_state[MINE] = wish
 
 
@@ -218,4 +217,4 @@ def _about(wish: RefineWish) -> str:
 
 
 def _matrix(wish: RefineWish) -> SensitivityMatrix:
-    return artifacts.matrix(Artifact(wish.name, wish.artifact, wish.digest))
+    return caches.matrix(Artifact(wish.name, wish.artifact, wish.digest))

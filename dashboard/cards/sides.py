@@ -11,8 +11,8 @@ from dashboard.figures.accuracy import CLADO, NAMES, Run
 from dashboard.figures.compare import Side, side
 from dashboard.figures.compare_measured import MeasuredSide, measured_side
 from dashboard.figures.series import METHOD_NAMES, UNIFORM
-from dashboard.known import artifacts, other_methods
-from dashboard.known.artifacts import Artifact, Catalog
+from dashboard.known import caches, catalogue, other_methods
+from dashboard.known.catalogue import Artifact, Catalogue
 from dashboard.known.measured_choices import measured
 from dashboard.rules import Rules
 from dashboard.scale import budget_bits
@@ -49,7 +49,7 @@ class Contender:
     float_top1: float | None = None
 
 
-def controls(catalog: Catalog, /) -> None:
+def controls(found: Catalogue, /) -> None:
     """Which two; here because bound widgets must be drawn by the entry script.
 
     The network chosen above is side A of two networks, and the network of two choices.
@@ -70,7 +70,7 @@ def controls(catalog: Catalog, /) -> None:
             st.button("Swap", icon=":material/swap_horiz:", on_click=_swap, args=(A,))
             _select(B, options, 1)
             return
-        names = list(catalog.artifacts)
+        names = list(found.artifacts)
         other = next((n for n in names if n != st.session_state[MODEL]), names[0])
         st.markdown(f"**A** {st.session_state[MODEL]}", width="content")
         st.button("Swap", icon=":material/swap_horiz:", on_click=_swap, args=(MODEL,))
@@ -87,7 +87,7 @@ def choices(state: ViewState, /) -> list[str]:
 
 def both(state: ViewState, /) -> tuple[Contender, Contender]:
     """Solve both sides at the current budget, moved into each network's range."""
-    known = artifacts.find().artifacts
+    known = catalogue.find().artifacts
     if st.session_state[VIEW] == CHOICES:
         first, second = (st.session_state[key] for key in (A, B))
         return _choice(state, first), _choice(state, second)
@@ -119,7 +119,7 @@ def measured_of(own: Contender, /) -> MeasuredSide | None:
 
 
 def _network(artifact: Artifact, rules: Rules, avg_bits: float) -> Contender:
-    known = artifacts.answers(artifact, rules)
+    known = caches.answers(artifact, rules)
     asked = budget_bits(known.matrix, avg_bits)
     here = known.quick(max(known.least_bits, min(asked, known.most_bits)), thorough=True)
     front = known.front()

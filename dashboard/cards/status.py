@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -19,17 +19,18 @@ from dashboard.figures.convergence import (
     convergence_info,
     convergence_rows,
 )
-from dashboard.known import artifacts
+from dashboard.known import services
 from dashboard.known.answers import Answers, solution_from_message
 from dashboard.state.view_state import ViewState
 from dashboard.theme import percent
-from dashboard.workers.solve_service import Job, JobState, SolveRequest
+from dashboard.workers.solve_job import Job, JobState, OnDone, SolveRequest
 
 POLL_S = 0.3
 FRONT_POLL_S = 1.0
 FRONT_STEP = 8
 """New answers about the front after which the chart is drawn again."""
-MAX_REFINEMENTS = 3
+MAX_FRONT_PROOFS = 3
+"""A front that so many rounds of proofs leave open stays open."""
 FRONT_LIMIT_S = 2.0
 TIME_LIMIT_S = 5.0
 LONGER_S = 60.0
@@ -38,6 +39,8 @@ OWNER = "clado_owner"
 LONG = "clado_keep_searching"
 BOUNDS = "clado_bounds_open"
 
+Colour: TypeAlias = Literal["green", "blue", "orange", "gray"]
+
 
 @dataclass(frozen=True, slots=True)
 class StatusInfo:
@@ -45,13 +48,13 @@ class StatusInfo:
 
     Args:
         chip: A few words.
-        colour: Name of a Streamlit badge colour.
+        colour: Of the badge.
         icon: Material icon name.
         detail: Who and how far, one line.
     """
 
     chip: str
-    colour: str
+    colour: Colour
     icon: str
     detail: str
 
@@ -116,7 +119,7 @@ def owner() -> str:
 
 def ask_for_proof(state: ViewState, answer: Solution, /) -> Job | None:
     """Start, or find, the background solve of the current budget; None where none is needed."""
-    service = artifacts.solve_service()
+    service = services.solve_service()
     if not state.exact or answer.status is SolveStatus.OPTIMAL:
         return None
     longer = st.session_state.get(LONG) == (state.artifact.digest, state.budget_bits, state.rules)
@@ -131,14 +134,14 @@ def ask_for_proof(state: ViewState, answer: Solution, /) -> Job | None:
     return service.submit(owner(), request, _keeper(state.answers))
 
 
-def refine_front(state: ViewState, /) -> bool:
+def prove_front(state: ViewState, /) -> bool:
     """Have the front proven point by point while nobody waits; says whether that goes on."""
-    service, known = artifacts.solve_service(), state.answers
-    if service.refining():
+    service, known = services.solve_service(), state.answers
+    if service.proofs_left():
         return True
-    if known.refinements >= MAX_REFINEMENTS:
+    if known.proofs_asked >= MAX_FRONT_PROOFS:
         return False
-    known.refinements += 1
+    known.proofs_asked += 1
     requests = [
         SolveRequest(
             artifact=state.artifact.path,
@@ -150,11 +153,11 @@ def refine_front(state: ViewState, /) -> bool:
         )
         for budget in known.unproven()
     ]
-    service.refine(requests, _keeper(known))
+    service.prove_all(requests, _keeper(known))
     return bool(requests)
 
 
-def _keeper(answers: Answers) -> Any:
+def _keeper(answers: Answers) -> OnDone:
     """Called from the service's thread with each answer."""
 
     def keep(request: SolveRequest, message: Mapping[str, Any]) -> None:
@@ -176,17 +179,17 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
         return
     job = ask_for_proof(state, answer)
     active = job is not None and job.active
-    refining = state.exact and refine_front(state)
+    proving = state.exact and prove_front(state)
     known, seen = state.answers, state.answers.version
 
-    @st.fragment(run_every=POLL_S if active else FRONT_POLL_S if refining else None)
+    @st.fragment(run_every=POLL_S if active else FRONT_POLL_S if proving else None)
     def chip() -> None:
         if active and job is not None and not job.active:
             st.rerun()
-        left = artifacts.solve_service().refining()
-        if refining and (known.version >= seen + FRONT_STEP or not left):
+        left = services.solve_service().proofs_left()
+        if proving and (known.version >= seen + FRONT_STEP or not left):
             st.rerun()
-        before = artifacts.solve_service().before(owner()) if active else 0
+        before = services.solve_service().before(owner()) if active else 0
         info = status_info(answer, job, state.exact, now=time.monotonic(), before=before)
         with _say(info):
             _act(state, job)
@@ -198,7 +201,7 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
 def _say(info: StatusInfo) -> DeltaGenerator:
     """The chip and its sentence, in a row that more may follow in."""
     row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    row.badge(info.chip, icon=f":material/{info.icon}:", color=info.colour)  # type: ignore[arg-type]
+    row.badge(info.chip, icon=f":material/{info.icon}:", color=info.colour)
     row.caption(info.detail, width="content")
     return row
 
@@ -255,5 +258,5 @@ def _longer(state: ViewState) -> None:
 
 
 def _again() -> None:
-    artifacts.solve_service().cancel(owner())
+    services.solve_service().cancel(owner())
     st.rerun()

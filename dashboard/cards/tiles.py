@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import streamlit as st
 
@@ -11,6 +12,14 @@ from clado_core import Solution
 from dashboard.known import other_methods
 from dashboard.state.view_state import ViewState
 from dashboard.theme import megabytes, number, percent, signed
+
+Direction: TypeAlias = Literal[-1, 0, 1]
+NEWS: dict[Direction, Literal["green", "gray", "red"]] = {-1: "green", 0: "gray", 1: "red"}
+
+
+def direction(change: float, /) -> Direction:
+    """Less is good news."""
+    return -1 if change < 0 else 1 if change > 0 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,7 @@ class Tile:
     value: str
     note: str
     help: str
-    direction: int = 0
+    direction: Direction = 0
 
 
 def tiles(state: ViewState, answer: Solution, /) -> list[Tile]:
@@ -46,7 +55,7 @@ def tiles(state: ViewState, answer: Solution, /) -> list[Tile]:
             f"{signed(change)} {against}" if pin else _base(state),
             "Half of x'Gx: a quadratic prediction from measured single and pair losses; the "
             "quantized network itself was not run.",
-            (change > 0) - (change < 0),
+            direction(change),
         ),
         Tile(
             "File size",
@@ -69,7 +78,7 @@ def draw_tiles(state: ViewState, answer: Solution, /) -> None:
                 tile.label,
                 tile.value,
                 delta=tile.note or None,
-                delta_color={-1: "green", 0: "gray", 1: "red"}[tile.direction],  # type: ignore[arg-type]
+                delta_color=NEWS[tile.direction],
                 delta_arrow="off",
                 help=tile.help,
                 border=True,
@@ -95,7 +104,7 @@ def _uniform_tile(state: ViewState, answer: Solution) -> Tile:
     value = f"+{value}" if saved > 0 else value.replace("-", "−")
     bits = Counter(best.assignment.bits).most_common(1)[0][0]
     note = f"predicted loss; uniform {bits}-bit: {signed(uniform)}"
-    return Tile(label, value, note, help_, (saved > 0) - (saved < 0))
+    return Tile(label, value, note, help_, direction(saved))
 
 
 def _changed_tile(state: ViewState, answer: Solution) -> Tile:

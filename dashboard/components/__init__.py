@@ -5,11 +5,9 @@ Where no server offers Plotly's script, and with ``CLADO_PLAIN_WIDGETS=1``, the 
 
 from dashboard.components.plot import Patch as Patch
 from dashboard.components.plot import Ranges as Ranges
-from dashboard.components.plot import figure_bytes as figure_bytes
 from dashboard.components.plot import live_plot as live_plot
 from dashboard.components.served import PLOTLY_ADDRESS as PLOTLY_ADDRESS
 from dashboard.components.served import SERVED as SERVED
-from dashboard.components.served import component as component
 from dashboard.components.served import live as live
 from dashboard.components.slider import STEP as STEP
 from dashboard.components.slider import Budget as Budget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import streamlit as st
 
@@ -19,10 +19,13 @@ MODEBAR = {
 }
 """Few buttons, because each is a tab stop; none that uploads the data."""
 
-Ranges: TypeAlias = list[list[Any] | None]
+HTML = '<div class="live-plot">\n</div>'
+
+Ranges: TypeAlias = list[list[float] | list[list[float]] | None]
 """Per axis nothing, one range, or a list of ranges."""
 
 Click: TypeAlias = Callable[[Mapping[str, Any]], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +71,18 @@ def live_plot(
     if not live():
         _plain(figure, key, alt, height, on_click)
         return
-    data = {
-        "key": key,
-        "figure": figure,
-        "config": MODEBAR | ({"displayModeBar": False} if bare else {}),
-        "alt": alt,
-        "height": height,
-        "script": PLOTLY_ADDRESS,
-    }
-    component("live_plot", '<div class="live-plot">\n</div>')(
+    config = MODEBAR | ({"displayModeBar": False} if bare else {})
+    sent = {"key": key, "figure": figure, "config": config, "alt": alt, "height": height}
+    component("live_plot", HTML)(
         key=key,
-        data=to_json(data).encode(),
+        data=to_json(sent | {"script": PLOTLY_ADDRESS}).encode(),
         height=height,
         on_clicked_change=_told(key, "clicked", on_click),
         on_brushed_change=_told(key, "brushed", on_brush),
     )
 
 
-def _told(key: str, name: str, tell: Callable[[Any], None] | None) -> Callable[[], None]:
+def _told(key: str, name: str, tell: Callable[[T], None] | None) -> Callable[[], None]:
     """A callback that hands on what the browser reported under a name."""
 
     def changed() -> None:
@@ -113,8 +110,3 @@ def _plain(figure: Spec, key: str, alt: str, height: int, on_click: Click | None
         on_select=selected if on_click is not None else "ignore",
         selection_mode="points",
     )
-
-
-def figure_bytes(figure: Spec, /) -> int:
-    """Size of a figure as sent to the browser."""
-    return len(to_json(figure).encode())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 from plotly.offline import get_plotlyjs_version
+
+if TYPE_CHECKING:
+    from streamlit.components.v2.types import ComponentRenderer
 
 HERE = Path(__file__).resolve().parent
 PLAIN_WIDGETS = "CLADO_PLAIN_WIDGETS"
@@ -37,8 +39,8 @@ def source(name: str, /) -> str:
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
-@cache
-def component(name: str, html: str, /, *, styled: bool = False) -> Callable[..., Any]:
+@lru_cache(maxsize=8)
+def component(name: str, html: str, /, *, styled: bool = False) -> ComponentRenderer:
     """A component of ``name.js``.
 
     Args:

@@ -15,6 +15,7 @@ from dashboard.figures.spec import Spec
 from dashboard.theme import Mode, bit_colours, palette, template
 
 Array: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 
 MAX_PRINTED = 60
 """With more layers than this the numbers on the bars would overlap."""
@@ -164,7 +165,7 @@ def moving_traces(info: BitsInfo, mode: Mode, /, *, by_weights: bool = False) ->
     return [*traces, outlines | style]
 
 
-def _bars(places: Places, at: Any, heights: Any, name: str) -> Spec:
+def _bars(places: Places, at: IntArray | list[int], heights: IntArray, name: str) -> Spec:
     return {
         "type": "bar",
         "x": places.centres[at],

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clado_core import SensitivityMatrix
 from dashboard.figures.bits import stages
 from dashboard.figures.terms import (
     FOLDS,
     Fold,
+    Mask,
     Matrix,
     Order,
     any_of_pair,
@@ -21,8 +21,6 @@ from dashboard.figures.terms import (
     strongest_cells,
 )
 from dashboard.theme import signed
-
-Mask = npt.NDArray[np.bool_]
 
 NOISE = 2.0
 """Standard errors within which a term cannot be told from zero."""
@@ -128,7 +126,7 @@ def _cells(
     """Values, cells not measured, and standard errors, in network order."""
     if view.candidates:
         return loss_terms(matrix), ~known.measured, known.errors
-    hatched = ~any_of_pair(matrix, known.measured).astype(np.bool_)
+    hatched = ~any_of_pair(matrix, known.measured)
     values = FOLDS[view.fold](matrix)
     if known.errors is None or view.fold is not Fold.STRONGEST:
         return values, hatched, None

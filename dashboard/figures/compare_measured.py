@@ -78,9 +78,9 @@ def measured_figure(a: MeasuredSide | None, b: MeasuredSide | None, mode: Mode, 
     """Draw what was measured; each float network is a dotted line, bars are 95 % intervals."""
     colours = palette(mode)
     styles = ((a, colours.front, "solid", "circle"), (b, colours.baseline, "dash", "x"))
-    shown = [(side, *style) for side, *style in styles if side is not None]
+    shown = [(side, c, dash, symbol) for side, c, dash, symbol in styles if side is not None]
     lowest = min((min(side.top1) for side, *_ in shown), default=0.0)
-    levels: dict[float, str] = {side.float_top1: colour for side, colour, *_ in shown}
+    levels = {side.float_top1: colour for side, colour, _, _ in shown}
     return {
         "data": [
             *(_float_line(y, colour) for y, colour in levels.items()),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from dashboard.figures.axes import signed_log
-from dashboard.figures.cells import InteractionInfo, Mask
+from dashboard.figures.cells import InteractionInfo
 from dashboard.figures.spec import Spec
+from dashboard.figures.terms import Mask
 from dashboard.theme import Mode, number, palette, signed, template
 
 NAMED_LAYERS, LONGEST_NAME = 24, 16

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from clado_core import Solution, SolveStatus
 from dashboard.figures.axes import SignedLog, signed_log
@@ -152,7 +151,7 @@ def _layout(info: ParetoInfo, axis: SignedLog, mode: Mode) -> Spec:
     series = (info.front, *info.baselines, info.pins)
     losses = [loss for one in series for loss in one.losses] or list(info.here.losses)
     values, labels = axis.ticks(min(losses), max(losses))
-    layout = {
+    layout: Spec = {
         "template": template(mode),
         "meta": {"kind": "front", "bits": info.bits, "shades": bit_colours(info.menu, mode)},
         "margin": {"l": 62, "r": 14, "t": 28, "b": 46},
@@ -176,7 +175,7 @@ def _loss_title(info: ParetoInfo) -> str:
     return "Predicted loss increase (signed log)"
 
 
-def _knee_label(info: ParetoInfo, height: float, colour: str) -> dict[str, Any]:
+def _knee_label(info: ParetoInfo, height: float, colour: str) -> Spec:
     assert info.knee is not None
     return {
         "x": info.front.sizes[info.knee],

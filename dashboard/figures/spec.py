@@ -37,13 +37,15 @@ def _array(value: object) -> Any:
 
 def _encoded(values: npt.NDArray[Any]) -> Any:
     if values.dtype.kind == "f" and not np.isfinite(values).all() and values.size <= INLINE:
-        return np.where(np.isfinite(values), values.astype(object), None).tolist()
+        shown = values.astype(object)
+        shown[~np.isfinite(values)] = None
+        return shown.tolist()
     if values.dtype == np.int64:
         values = values.astype(np.int32)
     code = TYPED.get(values.dtype.str[1:])
     if values.size <= INLINE or code is None:
         return values.tolist()
-    packed: Spec = {"dtype": code, "bdata": base64.b64encode(np.ascontiguousarray(values)).decode()}
+    packed: Spec = {"dtype": code, "bdata": base64.b64encode(values.tobytes()).decode()}
     if values.ndim > 1:
         packed["shape"] = ",".join(map(str, values.shape))
     return packed

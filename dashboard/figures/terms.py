@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from clado_core.records.matrix import LOSS_PER_OBJECTIVE
 from dashboard.figures.axes import signed_log
 
 Matrix = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+S = TypeVar("S", bound=np.generic)
 
 
 class Fold(Enum):
@@ -40,7 +43,7 @@ def loss_terms(matrix: SensitivityMatrix, /) -> Matrix:
     return terms
 
 
-def strongest_cells(matrix: SensitivityMatrix, values: npt.NDArray[np.generic], /) -> Matrix:
+def strongest_cells(matrix: SensitivityMatrix, values: Matrix, /) -> Matrix:
     """Per pair of layers the value where their cross term is strongest, shape (L, L).
 
     Args:
@@ -69,9 +72,9 @@ def summed(matrix: SensitivityMatrix, /) -> Matrix:
     return total
 
 
-def any_of_pair(matrix: SensitivityMatrix, mask: npt.NDArray[np.bool_], /) -> Matrix:
+def any_of_pair(matrix: SensitivityMatrix, mask: Mask, /) -> Mask:
     """Per pair of layers whether the mask has any of its cells, shape (L, L)."""
-    found: Matrix = _blocks(matrix, mask).any(axis=2)
+    found: Mask = np.any(_blocks(matrix, mask), axis=2)
     return found
 
 
@@ -89,7 +92,7 @@ def layer_order(matrix: SensitivityMatrix, order: Order, /) -> tuple[int, ...]:
     return tuple(range(matrix.n_layers))
 
 
-def _blocks(matrix: SensitivityMatrix, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _blocks(matrix: SensitivityMatrix, values: npt.NDArray[S]) -> npt.NDArray[S]:
     """Cells of each pair of layers side by side, shape (L, L, B·B)."""
     L, B = matrix.n_layers, matrix.n_bits
     return values.reshape(L, B, L, B).transpose(0, 2, 1, 3).reshape(L, L, B * B)

@@ -5,16 +5,16 @@ Budgets help each other, as ``clado_core.allocation.sharing`` says.
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
 from clado_core.allocation.frontier import Frontier
-from clado_core.allocation.sharing import ProvenBound, shared_answers
 from clado_core.allocation.sweep import budget_grid
 from clado_core.solvers.local_search import LocalSearchSolver
+from dashboard.known.found import Found
+from dashboard.known.recent import Recent
 from dashboard.rules import Rules
 
 FRONT_POINTS = 41
@@ -23,6 +23,9 @@ T = TypeVar("T")
 INSTANT_LAYERS = 30
 """Up to this many layers a full local search fits into a drag step; above, only descents do."""
 
+SEARCHES = 512
+"""Budgets of which it is remembered how they were searched: more than a slider has stops."""
+
 
 class Answers:
     """Choices and bounds of one matrix under one set of rules; shared by all sessions.
@@ -30,54 +33,54 @@ class Answers:
     Args:
         matrix: The sensitivities.
         rules: Wishes about layers.
+        stored: A front solved before; its budgets become the grid.
 
-    ``version`` counts what was added; ``refinements`` how often proofs of the whole front were
-    asked for.
+    ``grid`` are the budgets of the front, evenly spaced where none is stored; ``front_version``
+    counts the changes of the front, ``proofs_asked`` how often it was to be proven as a whole.
     """
 
-    def __init__(self, matrix: SensitivityMatrix, rules: Rules) -> None:
+    def __init__(
+        self, matrix: SensitivityMatrix, rules: Rules, stored: Frontier | None = None, /
+    ) -> None:
         self.matrix = matrix
         self.rules = rules
-        self._found: dict[int, Solution] = {}
-        self._bounds: dict[int, tuple[float, str]] = {}
-        self._searched: set[int] = set()
-        self._descended: set[int] = set()
+        problem = rules.problem(matrix)
+        smallest, largest = problem.extremes()
+        self.least_bits, self.most_bits = smallest.size_bits, largest.size_bits
+        self.front_version = 0
+        self.proofs_asked = 0
+        self.grid = stored.budgets_bits if stored else budget_grid(problem, FRONT_POINTS)
+        self._found = Found(self.grid)
+        self._thorough: Recent[int, bool] = Recent(SEARCHES)
         self._front: tuple[Solution, ...] = ()
         self._front_seen = -1
-        self.front_version = 0
-        self._grid: tuple[int, ...] = ()
         self._lock = threading.Lock()
         self._derived: dict[tuple[int, Hashable], Any] = {}
-        self.version = 0
-        self.refinements = 0
-        smallest, largest = rules.problem(matrix).extremes()
-        self.least_bits, self.most_bits = smallest.size_bits, largest.size_bits
+        if stored is not None:
+            for budget, point in zip(stored.budgets_bits, stored.points, strict=True):
+                self.add(budget, point)
+
+    @property
+    def version(self) -> int:
+        """Counts what was added."""
+        return self._found.version
 
     def add(self, budget_bits: int, solution: Solution, /) -> None:
         """Keep a solution, and its bound if it has one."""
-        size = solution.assignment.size_bits
-        with self._lock:
-            self.version += 1
-            kept = self._found.get(size)
-            if kept is None or solution.objective < kept.objective:
-                self._found[size] = solution
-            known, _ = self._bounds.get(budget_bits, (-math.inf, ""))
-            if solution.bound > known:
-                self._bounds[budget_bits] = (solution.bound, solution.solver)
+        self._found.add(budget_bits, solution)
 
     def best(self, budget_bits: int, /) -> Solution | None:
         """The best known choice that fits, with the tightest bound proven for this budget."""
-        return self._best_within([budget_bits])[0]
+        return self._found.best(budget_bits)
 
     def known(self) -> list[Solution]:
-        """Every choice found so far, in order of size, whether another beats it or not."""
-        with self._lock:
-            return [solution for _, solution in sorted(self._found.items())]
+        """The choices found, in order of size, whether another beats them or not."""
+        return self._found.by_size()
 
     def quick(self, budget_bits: int, /, *, thorough: bool) -> Solution:
         """An answer now: what is known, improved by as much local search as the moment allows."""
-        done = budget_bits in self._searched
-        if not done and (thorough or budget_bits not in self._descended):
+        searched = self._thorough.get(budget_bits)  # None: not even by descents
+        if not searched and (thorough or searched is None):
             instant = self.matrix.n_layers <= INSTANT_LAYERS
             known = self.best(budget_bits)
             if known is None or instant or thorough:
@@ -88,29 +91,17 @@ class Answers:
 
     def sweep(self) -> None:
         """Fill in choices over the whole range by descents, each started from the one before."""
-        for budget in self.budgets():
+        for budget in self.grid:
             known = self.best(budget)
             if known is None or known.gap is None:
                 self._search(budget, known, thorough=False)
 
-    def budgets(self) -> tuple[int, ...]:
-        """The grid of the front: a stored front's own budgets, else evenly spaced ones."""
-        if not self._grid:
-            self._grid = budget_grid(self.rules.problem(self.matrix), FRONT_POINTS)
-        return self._grid
-
-    def take(self, stored: Frontier, /) -> None:
-        """Adopt a stored front, and its budgets as the grid."""
-        self._grid = stored.budgets_bits
-        for budget, point in zip(stored.budgets_bits, stored.points, strict=True):
-            self.add(budget, point)
-
     def unproven(self) -> list[int]:
         """The budgets of the grid whose best choice is not proven optimal, coarse ones first."""
-        grid = self.budgets()
-        order = sorted(range(len(grid)), key=lambda i: (i % 4 != 0, i % 2 != 0, i))
-        best = ((grid[i], self.best(grid[i])) for i in order)
-        return [b for b, s in best if s is None or s.status is not SolveStatus.OPTIMAL]
+        best = self._found.within(self.grid)
+        order = sorted(range(len(best)), key=lambda i: (i % 4 != 0, i % 2 != 0, i))
+        open_ = [i for i in order if (s := best[i]) is None or s.status is not SolveStatus.OPTIMAL]
+        return [self.grid[i] for i in open_]
 
     def front(self) -> tuple[Solution, ...]:
         """The best known choices at the grid's budgets, in order of size, none matched by another.
@@ -118,11 +109,11 @@ class Answers:
         The same tuple comes back until it changes, and ``front_version`` counts the changes.
         """
         with self._lock:
-            if self._front_seen == self.version:
-                return self._front
             version = self.version
+            if self._front_seen == version:
+                return self._front
         front: list[Solution] = []
-        for solution in self._best_within(self.budgets()):
+        for solution in self._found.within(self.grid):
             if solution and (not front or solution.objective < front[-1].objective):
                 front.append(solution)
         with self._lock:
@@ -144,20 +135,12 @@ class Answers:
         found: T = known[0]
         return found
 
-    def _best_within(self, budgets_bits: Sequence[int]) -> tuple[Solution | None, ...]:
-        with self._lock:
-            found = list(self._found.values())
-            bounds = [ProvenBound(budget, *proven) for budget, proven in self._bounds.items()]
-        return shared_answers(budgets_bits, found, bounds)
-
     def _search(self, budget_bits: int, known: Solution | None, *, thorough: bool) -> None:
         problem = self.rules.problem(self.matrix, budget_bits)
         solver = LocalSearchSolver() if thorough else LocalSearchSolver(n_walks=0)
-        self.add(
-            budget_bits,
-            solver.solve(problem, warm_start=known.assignment if known is not None else None),
-        )
-        (self._searched if thorough else self._descended).add(budget_bits)
+        start = known.assignment if known is not None else None
+        self.add(budget_bits, solver.solve(problem, warm_start=start))
+        self._thorough[budget_bits] = thorough
 
 
 def solution_from_message(matrix: SensitivityMatrix, message: Mapping[str, Any], /) -> Solution:

@@ -20,8 +20,8 @@ import streamlit as st
 from clado_core import AllocationProblem, Assignment, SensitivityMatrix
 from clado_core.errors import CladoError
 from clado_core.records.assignment import assignment_from_mapping
-from dashboard.known import artifacts
-from dashboard.known.artifacts import Artifact
+from dashboard.known import caches
+from dashboard.known.catalogue import Artifact
 
 EVIDENCE, EVIDENCE_SCHEMA = ".evidence.json", "clado-evidence"
 SUFFIX = ".measured.json"
@@ -66,18 +66,18 @@ def measured(artifact: Artifact, /) -> tuple[Measured, ...]:
     for suffix in (EVIDENCE, SUFFIX):
         file = Path(artifact.path).with_suffix(suffix)
         if file.is_file():
-            found += _read(artifact.path, artifact.digest, suffix, file.stat().st_mtime_ns)
+            found += _read(artifact, suffix, file.stat().st_mtime_ns)
     return tuple(sorted(found, key=lambda run: run.assignment.size_bits))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _read(path: str, digest: str, suffix: str, mtime_ns: int) -> tuple[Measured, ...]:
-    matrix = artifacts.matrix(Artifact("", path, digest))
-    file = Path(path).with_suffix(suffix)
+def _read(artifact: Artifact, suffix: str, mtime_ns: int) -> tuple[Measured, ...]:
+    matrix = caches.matrix(artifact)
+    file = Path(artifact.path).with_suffix(suffix)
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         if suffix == EVIDENCE:
-            return _evidence(matrix, digest, values)
+            return _evidence(matrix, artifact.digest, values)
         return tuple(_point(matrix, point) for point in values["points"])
     except (CladoError, OSError, ValueError, TypeError, KeyError) as problem:
         _log.warning("%s is ignored: %s", file.name, problem)

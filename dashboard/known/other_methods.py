@@ -16,9 +16,9 @@ from clado_core.allocation.sweep import budget_grid
 from clado_core.errors import CladoError
 from clado_core.records.names import MEASURED_ALONG
 from clado_core.solvers.local_search import LocalSearchSolver
-from dashboard.known import artifacts
+from dashboard.known import caches
 from dashboard.known.answers import Answers
-from dashboard.known.artifacts import Artifact
+from dashboard.known.catalogue import Artifact
 from dashboard.rules import NO_RULES, Rules
 
 POINTS = 21
@@ -44,8 +44,9 @@ def _minimized(matrix: SensitivityMatrix, method: str) -> SensitivityMatrix:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _front(path: str, digest: str, rules: Rules, method: str) -> tuple[Solution, ...]:
-    matrix = artifacts.matrix(Artifact("", path, digest))
+def front_of(method: str, artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
+    """A method's choices over the range of sizes, scored on the measured matrix."""
+    matrix = caches.matrix(artifact)
     minimized = _minimized(matrix, method)
     found: list[Solution] = []
     solver = SEARCH if method == PSD else DESCENT
@@ -56,23 +57,14 @@ def _front(path: str, digest: str, rules: Rules, method: str) -> tuple[Solution,
     return tuple(found)
 
 
-def front_of(method: str, artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
-    """A method's choices over the range of sizes, scored on the measured matrix."""
-    return _front(artifact.path, artifact.digest, rules, method)
-
-
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _choice(path: str, digest: str, rules: Rules, method: str, budget_bits: int) -> Solution:
-    matrix = artifacts.matrix(Artifact("", path, digest))
-    problem = rules.problem(_minimized(matrix, method), budget_bits)
-    return _scored(matrix, LocalSearchSolver().solve(problem), method)
-
-
 def choice_of(
     method: str, artifact: Artifact, budget_bits: int, rules: Rules = NO_RULES, /
 ) -> Solution:
     """A method's choice at one budget, scored on the measured matrix."""
-    return _choice(artifact.path, artifact.digest, rules, method, budget_bits)
+    matrix = caches.matrix(artifact)
+    problem = rules.problem(_minimized(matrix, method), budget_bits)
+    return _scored(matrix, LocalSearchSolver().solve(problem), method)
 
 
 def _scored(matrix: SensitivityMatrix, solved: Solution, method: str) -> Solution:
@@ -96,8 +88,8 @@ def uniform(matrix: SensitivityMatrix, /) -> list[Solution]:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _uniform_choices(path: str, digest: str, rules: Rules) -> tuple[Solution, ...]:
-    matrix = artifacts.matrix(Artifact("", path, digest))
+def _uniform_choices(artifact: Artifact, rules: Rules) -> tuple[Solution, ...]:
+    matrix = caches.matrix(artifact)
     total = matrix.layers.total_weights
     found = []
     # Locked layers may lie above or below the common bit-width, so sizes come from the extremes.
@@ -115,9 +107,7 @@ def uniform_within(
     artifact: Artifact, budget_bits: int, rules: Rules, known: Answers, /
 ) -> Solution | None:
     """The largest uniform allocation that fits; None where not even the smallest does."""
-    choices = known.derived(
-        "uniform", lambda: _uniform_choices(artifact.path, artifact.digest, rules)
-    )
+    choices = known.derived("uniform", lambda: _uniform_choices(artifact, rules))
     return next((s for s in reversed(choices) if s.assignment.size_bits <= budget_bits), None)
 
 

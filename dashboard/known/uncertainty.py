@@ -12,8 +12,8 @@ from clado_core import SensitivityMatrix
 from clado_core.allocation.bootstrap import Stability, bootstrap_choices
 from clado_core.records.matrix import LOSS_PER_OBJECTIVE
 from clado_core.solvers.local_search import LocalSearchSolver
-from dashboard.known import artifacts
-from dashboard.known.artifacts import Artifact
+from dashboard.known import caches
+from dashboard.known.catalogue import Artifact
 from dashboard.rules import Rules
 
 RESAMPLES = 40
@@ -79,16 +79,12 @@ def term_errors(matrix: SensitivityMatrix, /) -> npt.NDArray[np.float64] | None:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _stability(path: str, digest: str, rules: Rules, budget_bits: int) -> Stability | None:
-    matrix = artifacts.matrix(Artifact("", path, digest))
+def stability(artifact: Artifact, rules: Rules, budget_bits: int, /) -> Stability | None:
+    """How often each layer keeps its bit-width when the samples are drawn again; None where they
+    were not measured in parts."""
+    matrix = caches.matrix(artifact)
     if matrix.part_weights is None or len(matrix.part_weights) < 2:
         return None
     problem = rules.problem(matrix, budget_bits)
     rng = np.random.default_rng(SEED)
     return bootstrap_choices(problem, rng, n_resamples=RESAMPLES, solver=DESCENT)
-
-
-def stability(artifact: Artifact, rules: Rules, budget_bits: int, /) -> Stability | None:
-    """How often each layer keeps its bit-width when the samples are drawn again; None where they
-    were not measured in parts."""
-    return _stability(artifact.path, artifact.digest, rules, budget_bits)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
@@ -13,7 +12,7 @@ from clado_core.errors import CladoError
 from clado_core.records import names
 from dashboard import rules
 from dashboard.scale import budget_bits, round_up
-from dashboard.state import view_state
+from dashboard.state import by_network, view_state
 from dashboard.state.view_state import AVG_BITS, MODEL, ViewState
 from dashboard.workers.refine import (
     bits_from_text,
@@ -28,14 +27,14 @@ HELD_IN_LINK = "shown"
 
 def link(state: ViewState, /) -> str:
     """The address that shows this choice again, pins and rules included."""
-    parts: dict[str, Any] = {key: st.query_params[key] for key in st.query_params}
+    parts = {key: st.query_params[key] for key in st.query_params}
     parts[MODEL] = state.artifact.name
     parts[AVG_BITS] = f"{state.avg_bits:g}"
     parts |= state.rules.to_query()
     if state.pins:
         parts[PINS_IN_LINK] = ",".join(map(_pin_to_text, state.pins))
     if state.held in state.pins:
-        parts[HELD_IN_LINK] = state.pins.index(state.held) + 1
+        parts[HELD_IN_LINK] = str(state.pins.index(state.held) + 1)
     split = urlsplit(st.context.url or "http://localhost:8501/")
     query = urlencode(parts, safe=",:+")
     return urlunsplit((split.scheme, split.netloc, split.path, query, ""))
@@ -79,7 +78,7 @@ def _rules_from_url(state: ViewState) -> ViewState:
     # A "+" in a query string is a space to those who decode it.
     asked = {key: text.replace(" ", "+") for key, text in asked.items()}
     wanted, problems = rules.from_query(state.matrix, asked)
-    st.session_state[view_state.RULES][state.artifact.digest] = wanted
+    by_network.rules()[state.artifact.digest] = wanted
     if problems:
         view_state.note("rules", " ".join(problems))
     return view_state.current()

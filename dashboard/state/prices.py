@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +11,20 @@ import streamlit as st
 from clado_core import Assignment, Solution, SolveStatus
 from clado_core.errors import CladoError
 from clado_core.solvers.local_search import LocalSearchSolver
-from dashboard.known import artifacts
+from dashboard.known import caches, services
 from dashboard.known.answers import solution_from_message
-from dashboard.known.artifacts import Artifact
+from dashboard.known.catalogue import Artifact
+from dashboard.known.recent import Recent
 from dashboard.rules import Rules
 from dashboard.state.view_state import ViewState
-from dashboard.workers.solve_service import SolveRequest
+from dashboard.workers.solve_job import SolveRequest
 
 SEARCH = LocalSearchSolver(n_walks=8)
 TIME_LIMIT_S = 2.0
 MAX_ATTEMPTS = 3
+PRICES = 1024
+"""So many are kept, of all sessions together: every layer of a large network at a few budgets."""
+
 Key = tuple[str, Rules, int]
 
 
@@ -39,22 +42,22 @@ class Price:
 
 
 @st.cache_resource(show_spinner=False)
-def _solved() -> dict[Key, Solution]:
+def _solved() -> Recent[Key, Solution]:
     """Answers of the solver process, whether proven or not."""
-    return {}
+    return Recent(PRICES)
 
 
 @st.cache_resource(show_spinner=False)
-def _asked() -> Counter[Key]:
+def _asked() -> Recent[Key, int]:
     """How often each was asked for: a solver that fails is not asked for ever."""
-    return Counter()
+    return Recent(PRICES)
 
 
-@st.cache_data(max_entries=1024, show_spinner=False)
+@st.cache_data(max_entries=PRICES, show_spinner=False)
 def _searched(
-    path: str, digest: str, rules: Rules, budget_bits: int, _start: Assignment | None
+    artifact: Artifact, rules: Rules, budget_bits: int, _start: Assignment | None
 ) -> float | None:
-    matrix = artifacts.matrix(Artifact("", path, digest))
+    matrix = caches.matrix(artifact)
     try:
         problem = rules.problem(matrix, budget_bits)
     except CladoError:
@@ -96,11 +99,12 @@ def prove(state: ViewState, answer: Solution, wanted: Iterable[Rules], owner: st
         wanted: Rules whose optimum is asked for.
         owner: The session; its earlier wishes for prices are dropped.
     """
-    service, topic = artifacts.solve_service(), f"prices of {owner}"
+    service, topic = services.solve_service(), f"prices of {owner}"
     if not state.exact or answer.status is not SolveStatus.OPTIMAL:
         return False
     open_ = [r for r in wanted if _is_open(_key(state, r)) and _possible(state, r)]
-    _asked().update(_key(state, rules) for rules in open_)
+    for rules in open_:
+        _asked()[_key(state, rules)] = _attempts(_key(state, rules)) + 1
     requests = [
         SolveRequest(
             artifact=state.artifact.path,
@@ -116,13 +120,13 @@ def prove(state: ViewState, answer: Solution, wanted: Iterable[Rules], owner: st
         solution = solution_from_message(state.matrix, message)
         _solved()[request.digest, request.rules, request.budget_bits] = solution
 
-    service.refine(requests, keep, topic=topic)
+    service.prove_all(requests, keep, topic=topic)
     return bool(requests)
 
 
 def proving(owner: str, /) -> bool:
     """Whether a session's prices are still being proven."""
-    return bool(artifacts.solve_service().refining(f"prices of {owner}"))
+    return bool(services.solve_service().proofs_left(f"prices of {owner}"))
 
 
 def _key(state: ViewState, rules: Rules) -> Key:
@@ -130,7 +134,11 @@ def _key(state: ViewState, rules: Rules) -> Key:
 
 
 def _is_open(key: Key) -> bool:
-    return key not in _solved() and _asked()[key] < MAX_ATTEMPTS
+    return key not in _solved() and _attempts(key) < MAX_ATTEMPTS
+
+
+def _attempts(key: Key) -> int:
+    return _asked().get(key, 0)
 
 
 def _possible(state: ViewState, rules: Rules) -> bool:
@@ -144,8 +152,7 @@ def _least_loss(
     solved = _solved().get(_key(state, rules))
     if solved is not None and solved.status is SolveStatus.OPTIMAL:
         return solved.predicted_loss_increase, True
-    artifact = state.artifact
-    found = _searched(artifact.path, artifact.digest, rules, state.budget_bits, start)
+    found = _searched(state.artifact, rules, state.budget_bits, start)
     if found is None:
         return None, True
     known = found if solved is None else min(found, solved.predicted_loss_increase)

@@ -14,21 +14,22 @@ import streamlit as st
 from clado_core import Assignment, SensitivityMatrix, Solution
 from clado_core.errors import CladoError
 from clado_core.records import names
-from dashboard.known import artifacts
+from dashboard.known import caches
 from dashboard.known.answers import Answers
-from dashboard.known.artifacts import Artifact, Catalog
+from dashboard.known.catalogue import Artifact, Catalogue
 from dashboard.rules import NO_RULES, Rules
 from dashboard.scale import Metric, SizeScale, budget_bits, metrics_of, round_up, size_scale
+from dashboard.state import by_network
 from dashboard.theme import Mode
 
 MODEL, METRIC, MODE = "model", "metric", "mode"
 AVG_BITS = "avg_bits"
-PINS, RULES, REVISION = "clado_pins", "clado_rules", "clado_revision"
+REVISION = "clado_revision"
 OPENED = "clado_opened"
 """An artifact that another page asks to be shown next."""
 
 WRITTEN, NOTE, DRAGGING = "clado_written", "clado_note", "clado_dragging"
-CATALOG, OPEN = "clado_catalog", "clado_open"
+CATALOGUE, OPEN = "clado_catalogue", "clado_open"
 HELD = "clado_held"
 """((artifact's digest, rules, average bits), pin): where a pin is shown, not the best choice."""
 EXPLORE = "explore"
@@ -97,10 +98,10 @@ class ViewState:
         return self.pins[-1].assignment if self.pins else None
 
 
-def controls(catalog: Catalog, more: Callable[[], None], /) -> None:
+def controls(found: Catalogue, more: Callable[[], None], /) -> None:
     """Draw the controls that every page shares, and ``more`` at their right."""
-    st.session_state[CATALOG] = catalog
-    names = list(catalog.artifacts)
+    st.session_state[CATALOGUE] = found
+    names = list(found.artifacts)
     opened = st.session_state.pop(OPENED, None)
     if opened in names:
         st.session_state[MODEL] = opened
@@ -118,7 +119,7 @@ def controls(catalog: Catalog, more: Callable[[], None], /) -> None:
         )
         st.segmented_control(
             "Size as",
-            _metric_codes(catalog),
+            _metric_codes(found),
             default="bits",
             required=True,
             format_func=lambda code: METRIC_CODES[code].value,
@@ -139,9 +140,9 @@ def controls(catalog: Catalog, more: Callable[[], None], /) -> None:
         more()
 
 
-def _metric_codes(catalog: Catalog) -> list[str]:
+def _metric_codes(found: Catalogue) -> list[str]:
     """Those that the chosen network can be read in; another's choice falls back to bits."""
-    possible = metrics_of(artifacts.matrix(catalog.artifacts[st.session_state[MODEL]]))
+    possible = metrics_of(caches.matrix(found.artifacts[st.session_state[MODEL]]))
     codes = [code for code, metric in METRIC_CODES.items() if metric in possible]
     if st.session_state.get(METRIC, "bits") not in codes:
         st.session_state[METRIC] = "bits"
@@ -151,16 +152,19 @@ def _metric_codes(catalog: Catalog) -> list[str]:
 
 def is_open() -> bool:
     """Whether the chosen network has been looked at before."""
-    artifact = st.session_state[CATALOG].artifacts[st.session_state[MODEL]]
-    rules = st.session_state.setdefault(RULES, {}).get(artifact.digest, NO_RULES)
-    return artifacts.is_answered(artifact, rules)
+    artifact = _chosen()
+    return caches.is_answered(artifact, by_network.rules().get(artifact.digest, NO_RULES))
+
+
+def _chosen() -> Artifact:
+    found: Catalogue = st.session_state[CATALOGUE]
+    return found.artifacts[st.session_state[MODEL]]
 
 
 def current() -> ViewState:
     """The state of this session; call after ``controls`` has run."""
-    known = st.session_state[CATALOG].artifacts
-    artifact = known[st.session_state[MODEL]]
-    rules = st.session_state.setdefault(RULES, {}).get(artifact.digest, NO_RULES)
+    artifact = _chosen()
+    rules = by_network.rules().get(artifact.digest, NO_RULES)
     matrix, answers = _opened(artifact, rules)
     state = ViewState(
         artifact=artifact,
@@ -170,7 +174,7 @@ def current() -> ViewState:
         avg_bits=st.session_state.get(AVG_BITS, 0.0),
         rules=rules,
         answers=answers,
-        pins=tuple(st.session_state.setdefault(PINS, {}).get(artifact.digest, ())),
+        pins=by_network.pins().get(artifact.digest, ()),
         mode="dark" if st.context.theme.type == "dark" else "light",
     )
     low, high = avg_range(state)
@@ -185,7 +189,7 @@ def _opened(artifact: Artifact, rules: Rules) -> tuple[SensitivityMatrix, Answer
     """What is open in this session: looking it up again in the caches costs a drag's step more."""
     known = st.session_state.get(OPEN)
     if known is None or known[:2] != (artifact, rules):
-        opened = artifacts.matrix(artifact), artifacts.answers(artifact, rules)
+        opened = caches.matrix(artifact), caches.answers(artifact, rules)
         known = st.session_state[OPEN] = (artifact, rules, *opened)
     matrix, answers = known[2:]
     return matrix, answers
@@ -241,9 +245,9 @@ def note(about: str, sentence: str) -> None:
 
 def pin(solution: Solution, digest: str, /) -> None:
     """Keep a choice as reference; the oldest goes when there are too many."""
-    pins = st.session_state[PINS].setdefault(digest, [])
+    pins = by_network.pins().get(digest, ())
     if not any(kept.assignment == solution.assignment for kept in pins):
-        st.session_state[PINS][digest] = [*pins, solution][-MAX_PINS:]
+        by_network.pins()[digest] = (*pins, solution)[-MAX_PINS:]
 
 
 def go_back(state: ViewState, pinned: Solution, /) -> None:
@@ -262,7 +266,7 @@ def hold(state: ViewState, pinned: Solution, avg_bits: float, /) -> None:
 
 def clear_pins(digest: str, /) -> None:
     """Forget all pinned choices of a network."""
-    st.session_state[PINS][digest] = []
+    by_network.pins().pop(digest, None)
 
 
 def set_rules(state: ViewState, rules: Rules, /) -> None:
@@ -273,8 +277,8 @@ def set_rules(state: ViewState, rules: Rules, /) -> None:
     except CladoError as problem:
         note("rules", f"{problem} The rules stay as they were.")
         return
-    st.session_state[RULES][state.artifact.digest] = rules
-    wanted = replace(state, rules=rules, answers=artifacts.answers(state.artifact, rules))
+    by_network.rules()[state.artifact.digest] = rules
+    wanted = replace(state, rules=rules, answers=caches.answers(state.artifact, rules))
     low, high = avg_range(wanted)
     if not low <= state.avg_bits <= high:
         side, at = ("least", low) if state.avg_bits < low else ("most", high)

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 from dashboard.rules import NO_RULES, Rules
+
+OnDone: TypeAlias = Callable[["SolveRequest", Mapping[str, Any]], None]
+"""Called once with the worker's last message, from the service's thread."""
 
 
 class JobState(Enum):
@@ -60,7 +63,7 @@ class Job:
 
     request: SolveRequest
     owner: str
-    on_done: Callable[[SolveRequest, Mapping[str, Any]], None] | None = None
+    on_done: OnDone | None = None
     topic: str = ""
     state: JobState = JobState.QUEUED
     trace: list[tuple[float, float, float]] = field(default_factory=list)

@@ -16,14 +16,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dashboard.workers.solve_job import Job as Job
-from dashboard.workers.solve_job import JobState as JobState
-from dashboard.workers.solve_job import SolveRequest as SolveRequest
+from dashboard.workers.solve_job import Job, JobState, OnDone, SolveRequest
 
 FRONT = "front"
 """Topic of the background work that proves the front point by point."""
@@ -31,6 +29,8 @@ FRONT = "front"
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE_S = 0.15
 """A wish waits this long before it runs: wishes replaced meanwhile cost nothing."""
+KEPT_WISHES = 256
+"""Of those that are over; one that is forgotten is solved again when its session asks again."""
 OVERTIME_S = 5.0
 """A solve that ignores its time limit for this long is terminated."""
 
@@ -58,7 +58,7 @@ class SolveService:
         self,
         owner: str,
         request: SolveRequest,
-        on_done: Callable[[SolveRequest, Mapping[str, Any]], None] | None = None,
+        on_done: OnDone | None = None,
     ) -> Job:
         """Ask for a solve; an earlier wish of the same owner is cancelled.
 
@@ -73,7 +73,9 @@ class SolveService:
             if current is not None and unfinished and current.request == request:
                 return current
             self._cancel(current)
+            self._wishes.pop(owner, None)  # the newest comes last
             job = self._wishes[owner] = Job(request, owner, on_done)
+            self._forget()
             if self._running is not None and not self._running.owner:
                 self._interrupt(requeue=True)
             self._changed.notify_all()
@@ -83,10 +85,10 @@ class SolveService:
         """The owner's latest wish."""
         return self._wishes.get(owner)
 
-    def refine(
+    def prove_all(
         self,
         requests: list[SolveRequest],
-        on_done: Callable[[SolveRequest, Mapping[str, Any]], None],
+        on_done: OnDone,
         *,
         topic: str = FRONT,
     ) -> None:
@@ -101,11 +103,6 @@ class SolveService:
             self._background[topic] = deque(Job(r, "", on_done, topic) for r in requests)
             self._changed.notify_all()
 
-    def waiting(self) -> int:
-        """Wishes queued or running, over all sessions."""
-        with self._changed:
-            return sum(job.active for job in self._wishes.values())
-
     def before(self, owner: str) -> int:
         """Wishes of others that are solved before this owner's; 0 once it runs."""
         with self._changed:
@@ -118,8 +115,8 @@ class SolveService:
                 if job is not mine and job.active
             )
 
-    def refining(self, topic: str = FRONT) -> int:
-        """Background jobs left on a topic."""
+    def proofs_left(self, topic: str = FRONT) -> int:
+        """How much background work is left on a topic."""
         with self._changed:
             job = self._running
             runs = job is not None and not job.owner and job.topic == topic
@@ -143,6 +140,12 @@ class SolveService:
         self._terminate()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=2.0)
+
+    def _forget(self) -> None:
+        """Sessions end without a word: of the wishes that are over only the last ones are kept."""
+        over = [owner for owner, job in self._wishes.items() if not job.active]
+        for owner in over[:-KEPT_WISHES]:
+            del self._wishes[owner]
 
     def _cancel(self, job: Job | None) -> None:
         if job is None or not job.active:

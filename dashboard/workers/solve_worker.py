@@ -54,13 +54,12 @@ def _matrix(artifact: str, digest: str) -> SensitivityMatrix:
     return load(artifact)
 
 
-def _rules(values: list[list[Any]]) -> Rules:
+def _rules(values: dict[str, list[Any]]) -> Rules:
     """Tuples that JSON made lists of."""
-    locks, ties, least = values
     return Rules(
-        tuple((name, b) for name, b in locks),
-        tuple(tuple(group) for group in ties),
-        tuple((name, b) for name, b in least),
+        locks=tuple((name, b) for name, b in values["locks"]),
+        ties=tuple(tuple(group) for group in values["ties"]),
+        least=tuple((name, b) for name, b in values["least"]),
     )
 
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 
 from tests.benchmarks.visitor import SocketVisitor, Step
 from tests.conftest import ROOT
-from tests.e2e.conftest import start_server, stop_server
+from tests.e2e.server import running_server
 
 STEPS, VISITORS, STEPS_EACH = 150, 20, 25
 PROOF_S = 0.5
@@ -64,22 +64,20 @@ def main() -> None:
 
 def server_side(model: str, scratch: Path) -> dict[str, list[float]]:
     """Steps of one visitor, then of many at once."""
-    process, address = start_server("", scratch / "server.log")
-    try:
+    with running_server("", scratch / "server.log") as running:
+        address, pid = running.address, running.pid
         query = {"model": model, "mode": "Fast", "avg_bits": "4"}
         one = SocketVisitor(address, query)
         one.open()
         drag(one, 20, seed=0)
-        cpu = cpu_seconds(process.pid)
+        cpu = cpu_seconds(pid)
         steps = drag(one, STEPS, seed=1)
-        cpu_ms = 1000 * (cpu_seconds(process.pid) - cpu) / STEPS
-        before = resident_mb(process.pid)
-        crowd, after = crowd_steps(address, query, process.pid)
+        cpu_ms = 1000 * (cpu_seconds(pid) - cpu) / STEPS
+        before = resident_mb(pid)
+        crowd, after = crowd_steps(address, query, pid)
         with proving(address, query) as proofs:
-            beside, _ = crowd_steps(address, query, process.pid, seed=VISITORS)
+            beside, _ = crowd_steps(address, query, pid, seed=VISITORS)
         one.close()
-    finally:
-        stop_server(process)
     return {
         "work_ms": work_ms(model),
         "step_ms": [1000 * s.seconds for s in steps],
@@ -93,7 +91,7 @@ def server_side(model: str, scratch: Path) -> dict[str, list[float]]:
     }
 
 
-def work_ms(model: str, clock: Callable[[], float] = time.perf_counter) -> list[float]:
+def work_ms(model: str) -> list[float]:
     """Python's own work in a step: the answer, and what it moves in both charts as JSON."""
     import clado_core as cc
     from dashboard.figures import bits, pareto
@@ -107,12 +105,12 @@ def work_ms(model: str, clock: Callable[[], float] = time.perf_counter) -> list[
     known.sweep()
     background, rng = pareto.background(known.front(), scale), random.Random(0)
     for _ in range(STEPS):
-        started = clock()
+        started = time.perf_counter()
         answer = known.quick(rng.randrange(known.least_bits, known.most_bits), thorough=False)
         to_json(pareto.here_trace(pareto.pareto_info(background, answer, scale), "light"))
         bars = bits.bits_info(answer.assignment, matrix.bit_widths)
         to_json({"traces": bits.moving_traces(bars, "light")})
-        times.append(1000 * (clock() - started))
+        times.append(1000 * (time.perf_counter() - started))
     return times
 
 

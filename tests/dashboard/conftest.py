@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import clado_core as cc
-from dashboard.known import artifacts
+from dashboard.known import catalogue, sample
 from tests.conftest import ROOT, make_matrix
 
 OpenPage = Callable[..., AppTest]
@@ -27,10 +27,10 @@ def own_artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     matrix = make_matrix(6, seed=1)
     cc.save_matrix(matrix, folder / "alpha.clado")
     cc.save_matrix(make_matrix(4, (2, 3, 4, 6, 8), seed=2), folder / "beta.clado")
-    monkeypatch.setattr(artifacts, "ASSETS", folder)
-    monkeypatch.setattr(artifacts, "sample_folder", lambda: tmp_path / "sample")
-    monkeypatch.setattr(artifacts, "own_folder", lambda: tmp_path / "own")
-    monkeypatch.delenv(artifacts.FOLDERS, raising=False)
+    monkeypatch.setattr(catalogue, "ASSETS", folder)
+    monkeypatch.setattr(sample, "sample_folder", lambda: tmp_path / "sample")
+    monkeypatch.setattr(catalogue, "own_folder", lambda: tmp_path / "own")
+    monkeypatch.delenv(catalogue.FOLDERS, raising=False)
     st.cache_data.clear()
     st.cache_resource.clear()
     yield folder

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import clado_core as cc
 from clado_core.solvers.enumerate import EnumerationSolver
 from dashboard.cards import rules as card
-from dashboard.known import artifacts
+from dashboard.known import caches, catalogue, services
 from dashboard.rules import NO_RULES, Rules, first_and_last, from_query
 from dashboard.scale import Metric
-from dashboard.state import prices, view_state
+from dashboard.state import by_network, prices, view_state
 from tests.conftest import make_matrix
-from tests.dashboard.app_pages.test_pages import texts
 from tests.dashboard.conftest import OpenPage
+from tests.dashboard.reading import texts
+from tests.waiting import wait_for
 
 FIRST, SECOND, LAST = "block0.conv0", "block0.conv1", "block2.conv5"
 
 
 def rules_of(app: AppTest) -> Rules:
-    return next(iter(app.session_state[view_state.RULES].values()))
+    return next(iter(app.session_state[by_network.RULES].values()))
 
 
 def with_rules_open(app: AppTest) -> AppTest:
@@ -129,28 +128,28 @@ def test_a_lock_that_needs_more_moves_the_budget_and_says_so(open_page: OpenPage
 
 
 def view_state_range(app: AppTest) -> tuple[float, float]:
-    artifact = artifacts.find().artifacts["alpha"]
-    matrix, known = artifacts.matrix(artifact), artifacts.answers(artifact, rules_of(app))
+    artifact = catalogue.find().artifacts["alpha"]
+    matrix, known = caches.matrix(artifact), caches.answers(artifact, rules_of(app))
     total = matrix.layers.total_weights
     return tuple(view_state.round_up(b / total) for b in (known.least_bits, known.most_bits))
 
 
-def state_of(artifact: artifacts.Artifact, rules: Rules, avg_bits: float) -> view_state.ViewState:
+def state_of(artifact: catalogue.Artifact, rules: Rules, avg_bits: float) -> view_state.ViewState:
     return view_state.ViewState(
         artifact=artifact,
-        matrix=artifacts.matrix(artifact),
+        matrix=caches.matrix(artifact),
         metric=Metric.AVG_BITS,
         exact=True,
         avg_bits=avg_bits,
         rules=rules,
-        answers=artifacts.answers(artifact, rules),
+        answers=caches.answers(artifact, rules),
         pins=(),
         mode="light",
     )
 
 
 def test_prices_are_what_a_lock_adds() -> None:
-    artifact = artifacts.find().artifacts["alpha"]
+    artifact = catalogue.find().artifacts["alpha"]
     state = state_of(artifact, NO_RULES, 4.0)
     best = state.answers.quick(state.budget_bits, thorough=True)
     found = prices.lock_prices(state, best, FIRST)
@@ -163,20 +162,17 @@ def test_prices_are_what_a_lock_adds() -> None:
 
 
 def test_prices_are_proven_by_the_solver_process() -> None:
-    artifact = artifacts.find().artifacts["alpha"]
+    artifact = catalogue.find().artifacts["alpha"]
     state = state_of(artifact, NO_RULES, 4.0)
     solver = EnumerationSolver()
     best = solver.solve(NO_RULES.problem(state.matrix, state.budget_bits))
     wanted = [NO_RULES.with_lock(FIRST, b) for b in state.matrix.bit_widths]
     try:
         assert prices.prove(state, best, wanted, "me")
-        end = time.monotonic() + 60
-        while prices.proving("me"):
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        wait_for(lambda: not prices.proving("me"))
         assert not prices.prove(state, best, wanted, "me")
     finally:
-        artifacts.solve_service().close()
+        services.solve_service().close()
     for b, price in prices.lock_prices(state, best, FIRST).items():
         locked = NO_RULES.with_lock(FIRST, b).problem(state.matrix, state.budget_bits)
         exact = solver.solve(locked).predicted_loss_increase - best.predicted_loss_increase
@@ -186,7 +182,7 @@ def test_prices_are_proven_by_the_solver_process() -> None:
 
 
 def test_unproven_choices_have_no_proven_price() -> None:
-    artifact = artifacts.find().artifacts["alpha"]
+    artifact = catalogue.find().artifacts["alpha"]
     state = state_of(artifact, NO_RULES, 4.0)
     guess = state.answers.quick(state.budget_bits, thorough=True)
     assert guess.status is not cc.SolveStatus.OPTIMAL

@@ -1,24 +1,21 @@
-"""The real command in a clean environment, driven by the system's Chromium."""
+"""The real command, driven by the system's Chromium."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 import clado_core as cc
-from dashboard.known.artifacts import sample_matrix
-from tests.conftest import ROOT
+from dashboard.known.sample import sample_matrix
+from tests.e2e.server import running_server
 
 FLAGS = [
     "--no-sandbox",
@@ -30,6 +27,7 @@ FLAGS = [
     "--disable-sync",
 ]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+Scheme: TypeAlias = Literal["light", "dark"]
 OWN_HOSTS = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
 
 
@@ -43,69 +41,6 @@ def chromium() -> str:
     if os.environ.get("REQUIRE_BROWSER") == "1":
         pytest.fail(message)
     pytest.skip(message)
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start_server(
-    artifacts: str, log: Path, *, browser: str | None = None
-) -> tuple[subprocess.Popen[bytes], str]:
-    """``streamlit run dashboard/app.py`` from the root, without PYTHONPATH; and its address.
-
-    Args:
-        artifacts: The folder of them, or "" for the shipped ones.
-        log: Where its output goes.
-        browser: A command that it opens the page with; headless where None.
-    """
-    port = free_port()
-    environment = {
-        "PATH": os.environ.get("PATH", ""),
-        "HOME": os.environ.get("HOME", "/tmp"),
-        "CLADO_ARTIFACTS": artifacts,
-        "XDG_DATA_HOME": str(log.parent / "data"),
-        "BROWSER": browser or "",
-    }
-    options = {
-        "server.port": str(port),
-        "server.address": "127.0.0.1",
-        "server.headless": "false" if browser else "true",
-        "server.fileWatcherType": "none",
-        "server.showEmailPrompt": "false",
-    }
-    flags = [part for key, value in options.items() for part in (f"--{key}", value)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", *flags],
-            cwd=ROOT,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    address = f"http://127.0.0.1:{port}"
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
-                return process, address
-        except OSError:
-            time.sleep(0.05)
-    process.kill()
-    raise RuntimeError(f"The server did not start:\n{log.read_text()}")
-
-
-def stop_server(process: subprocess.Popen[bytes]) -> None:
-    """Ask, then insist."""
-    process.terminate()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -123,10 +58,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a running dashboard with a synthetic network named "sample"."""
     folder = tmp_path_factory.mktemp("artifacts")
     cc.save_matrix(sample_matrix(), folder / "sample.clado")
-    process, address = start_server(str(folder), folder / "server.log")
-    yield address
-    stop_server(process)
-    assert "Traceback" not in (folder / "server.log").read_text()
+    with running_server(str(folder), folder / "server.log") as running:
+        yield running.address
 
 
 @dataclass
@@ -170,30 +103,40 @@ HERE = (
 )
 
 
+@contextmanager
+def visiting(
+    browser: Browser, address: str, *, scheme: Scheme = "light", height: int = 900
+) -> Iterator[Visitor]:
+    """A fresh visitor whose system asks for a colour scheme, in a window 1440 pixels wide."""
+    with browser.new_context(
+        viewport={"width": 1440, "height": height},
+        color_scheme=scheme,
+        reduced_motion="reduce",
+        accept_downloads=True,
+    ) as context:
+        yield Visitor(context.new_page(), address)
+
+
 @pytest.fixture
 def visitor(browser: Browser, server: str) -> Iterator[Visitor]:
     """A fresh visitor; afterwards: no console error, no foreign request, no traceback."""
-    context = browser.new_context(
-        viewport={"width": 1440, "height": 900}, reduced_motion="reduce", accept_downloads=True
-    )
-    page = context.new_page()
-    someone = Visitor(page, server)
+    with visiting(browser, server) as someone:
+        page, problems = someone.page, someone.problems
 
-    def console(message: object) -> None:
-        # On a sub-page Streamlit first looks for its server below that page: its own 404s.
-        location = message.location["url"]  # type: ignore[attr-defined]
-        if message.type == "error" and "/_stcore/" not in location:  # type: ignore[attr-defined]
-            someone.problems.append(f"console: {message.text} {location}")  # type: ignore[attr-defined]
+        def console(message: ConsoleMessage) -> None:
+            # On a sub-page Streamlit first looks for its server below that page: its own 404s.
+            location = message.location["url"]
+            if message.type == "error" and "/_stcore/" not in location:
+                problems.append(f"console: {message.text} {location}")
 
-    page.on("console", console)
-    page.on("pageerror", lambda error: someone.problems.append(f"page: {error}"))
-    page.on(
-        "request",
-        lambda r: r.url.startswith(OWN_HOSTS) or someone.problems.append(f"foreign: {r.url}"),
-    )
-    yield someone
-    text = page.inner_text("body")
-    context.close()
+        page.on("console", console)
+        page.on("pageerror", lambda error: problems.append(f"page: {error}"))
+        page.on(
+            "request",
+            lambda r: r.url.startswith(OWN_HOSTS) or problems.append(f"foreign: {r.url}"),
+        )
+        yield someone
+        text = page.inner_text("body")
     assert someone.problems == []
     assert "Traceback" not in text
     assert "Error" not in text

@@ -10,10 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from tests.conftest import ROOT
-from tests.e2e.conftest import FLAGS, chromium, start_server, stop_server
+from tests.e2e.conftest import FLAGS, Scheme, chromium, visiting
+from tests.e2e.server import running_server
 
 PAGES = {
     "explore": "/?avg_bits=3.6&pins=2.6",
@@ -23,32 +24,27 @@ PAGES = {
     "export": "/export?avg_bits=3.6",
     "method": "/method?avg_bits=3.6",
 }
-SCHEMES = ("light", "dark")
-WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 800, "height": 1130}
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+NARROW: ViewportSize = {"width": 800, "height": 1130}
 
 
 def main(folder: Path) -> None:
     """Take all pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        process, address = start_server("", Path(scratch) / "server.log")
-        try:
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-                for scheme in SCHEMES:
-                    page = browser.new_page(
-                        viewport=WIDE,  # type: ignore[arg-type]
-                        color_scheme=scheme,
-                        reduced_motion="reduce",
-                    )
-                    for name, path in PAGES.items():
-                        _take(page, address + path, folder / f"{name}-{scheme}.png")
-                    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-                    _take(page, address + PAGES["explore"], folder / f"narrow-{scheme}.png")
-                    page.close()
-                browser.close()
-        finally:
-            stop_server(process)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running_server("", Path(scratch) / "server.log") as running,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        for scheme in SCHEMES:
+            with visiting(browser, running.address, scheme=scheme) as someone:
+                page, address = someone.page, running.address
+                for name, path in PAGES.items():
+                    _take(page, address + path, folder / f"{name}-{scheme}.png")
+                page.set_viewport_size(NARROW)
+                _take(page, address + PAGES["explore"], folder / f"narrow-{scheme}.png")
+        browser.close()
 
 
 def _take(page: Page, address: str, file: Path) -> None:

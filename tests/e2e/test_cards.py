@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 
+from tests.e2e.charts import BAR, FRONT_POINT
 from tests.e2e.conftest import Visitor
-from tests.e2e.test_choices import BAR
-from tests.e2e.test_dashboard import FRONT_POINT
 
 pytestmark = pytest.mark.e2e
 

@@ -6,33 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from tests.e2e.axe import violations
-from tests.e2e.conftest import Visitor
+from tests.e2e.charts import BAR, click
+from tests.e2e.conftest import Scheme, Visitor, visiting
 
 pytestmark = pytest.mark.e2e
 
 PAGES = ("/", "/interactions", "/compare", "/measure", "/export", "/method")
-BAR = """layer => {
-  const g = document.querySelectorAll('.js-plotly-plot')[1]
-  const box = g.getBoundingClientRect(), l = g._fullLayout
-  for (const bars of g.calcdata) {
-    if (bars[0].trace.type !== 'bar' || !bars[0].trace.customdata) continue
-    const bar = bars.find(one => Math.round(one.p) === layer)
-    if (!bar) continue
-    return [box.left + l._size.l + l.xaxis.c2p(bar.p), box.top + l._size.t + l.yaxis.c2p(1)]
-  }
-}"""
-
-
-def click(page: Page, x: float, y: float) -> None:
-    """Plotly needs a hover first, and some time between down and up."""
-    page.mouse.move(x, y)
-    page.wait_for_timeout(300)
-    page.mouse.down()
-    page.wait_for_timeout(60)
-    page.mouse.up()
 
 
 def test_a_clicked_bar_is_locked_and_has_a_price(visitor: Visitor) -> None:
@@ -113,19 +95,12 @@ def test_two_choices_of_one_network(visitor: Visitor) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_no_serious_violation_of_accessibility(
-    browser: Browser, server: str, path: str, scheme: str
+    browser: Browser, server: str, path: str, scheme: Scheme
 ) -> None:
-    context = browser.new_context(
-        viewport={"width": 1440, "height": 900},
-        color_scheme=scheme,  # type: ignore[arg-type]
-        reduced_motion="reduce",
-    )
-    someone = Visitor(context.new_page(), server)
-    someone.open(path, mode="Fast", avg_bits="3", pins="4", locks="head:8")
-    someone.page.wait_for_timeout(500)
-    if path == "/":
-        someone.page.get_by_role("button", name="Rules").click()
-        someone.page.get_by_text("head at 8 bits").first.wait_for()
-    found = violations(someone.page)
-    context.close()
-    assert found == []
+    with visiting(browser, server, scheme=scheme) as someone:
+        someone.open(path, mode="Fast", avg_bits="3", pins="4", locks="head:8")
+        someone.page.wait_for_timeout(500)
+        if path == "/":
+            someone.page.get_by_role("button", name="Rules").click()
+            someone.page.get_by_text("head at 8 bits").first.wait_for()
+        assert violations(someone.page) == []

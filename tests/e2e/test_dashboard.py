@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.charts import FRONT_POINT, click
 from tests.e2e.conftest import Visitor
 
 pytestmark = pytest.mark.e2e
 
 MARK = "document.querySelectorAll('.js-plotly-plot').forEach((g, i) => { g.dataset.mark = i })"
 MARKS = "[...document.querySelectorAll('.js-plotly-plot')].map(g => g.dataset.mark)"
-FRONT_POINT = """index => {
-  const g = document.querySelectorAll('.js-plotly-plot')[0]
-  const t = g.data.findIndex(trace => trace.name === 'Front')
-  const box = g.getBoundingClientRect(), l = g._fullLayout, p = g.calcdata[t][index]
-  return [box.left + l._size.l + l.xaxis.c2p(p.x), box.top + l._size.t + l.yaxis.c2p(p.y), p.x]
-}"""
 
 
 def test_arrow_keys_move_marker_bits_and_link(visitor: Visitor) -> None:
@@ -78,11 +73,7 @@ def test_a_click_on_the_front_goes_there(visitor: Visitor) -> None:
     visitor.open(avg_bits="4", mode="Fast")
     page, before = visitor.page, visitor.here()
     x, y, size = page.evaluate(FRONT_POINT, 3)
-    page.mouse.move(x, y)
-    page.wait_for_timeout(300)
-    page.mouse.down()
-    page.wait_for_timeout(60)
-    page.mouse.up()
+    click(page, x, y)
     page.wait_for_function("!location.search.includes('avg_bits=4&')")
     visitor.wait_until_moved(before)
     assert visitor.here() == pytest.approx(size, abs=1e-3)
@@ -124,11 +115,7 @@ def test_a_heatmap_click_shows_the_pair(visitor: Visitor) -> None:
     before = page.locator("[data-testid=stMetricValue]").all_inner_texts()
     box = page.locator(".js-plotly-plot .heatmaplayer").bounding_box()
     assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.72, box["y"] + box["height"] * 0.47)
-    page.wait_for_timeout(300)
-    page.mouse.down()
-    page.wait_for_timeout(60)
-    page.mouse.up()
+    click(page, box["x"] + box["width"] * 0.72, box["y"] + box["height"] * 0.47)
     page.wait_for_function(
         "before => [...document.querySelectorAll('[data-testid=stMetricValue]')]"
         ".map(m => m.innerText).join() !== before",

@@ -11,7 +11,7 @@ import clado_core as cc
 from clado_core.exports import read_packed
 from clado_core.networks.builtin import ASSETS
 from tests.e2e.axe import violations
-from tests.e2e.conftest import Visitor
+from tests.e2e.conftest import Scheme, Visitor, visiting
 
 pytestmark = pytest.mark.e2e
 
@@ -42,20 +42,13 @@ def test_a_packed_file_is_written_and_downloaded(visitor: Visitor, tmp_path: Pat
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_refused_layers_are_shown_without_a_violation_of_accessibility(
-    browser: Browser, server: str, scheme: str
+    browser: Browser, server: str, scheme: Scheme
 ) -> None:
-    context = browser.new_context(
-        viewport={"width": 1440, "height": 900},
-        color_scheme=scheme,  # type: ignore[arg-type]
-        reduced_motion="reduce",
-    )
-    someone = Visitor(context.new_page(), server)
-    someone.open("/export", model="digits-resnet", avg_bits="4", mode="Fast")
-    choose(someone, "torchao")
-    someone.page.get_by_text("torchao has no form for stem.0").wait_for()
-    someone.page.wait_for_timeout(500)
-    found = violations(someone.page)
-    someone.page.get_by_text("Give layers without a form there more bits").click()
-    someone.page.get_by_text('"_type": "FqnToConfig"').wait_for()
-    context.close()
-    assert found == []
+    with visiting(browser, server, scheme=scheme) as someone:
+        someone.open("/export", model="digits-resnet", avg_bits="4", mode="Fast")
+        choose(someone, "torchao")
+        someone.page.get_by_text("torchao has no form for stem.0").wait_for()
+        someone.page.wait_for_timeout(500)
+        assert violations(someone.page) == []
+        someone.page.get_by_text("Give layers without a form there more bits").click()
+        someone.page.get_by_text('"_type": "FqnToConfig"').wait_for()

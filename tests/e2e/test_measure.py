@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, Page
 
 import clado_core as cc
 from tests.conftest import make_matrix
-from tests.e2e.conftest import start_server, stop_server
+from tests.e2e.conftest import visiting
+from tests.e2e.server import running_server
 
 pytestmark = pytest.mark.e2e
 
@@ -22,15 +23,13 @@ LONG = 180_000
 @pytest.fixture
 def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     """The Measure page of a server that keeps its artifacts in a folder of this test."""
-    process, address = start_server(str(tmp_path), tmp_path / "server.log")
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    opened = context.new_page()
-    opened.goto(f"{address}/measure?mode=Fast")
-    opened.get_by_text("Nothing is being measured").wait_for(timeout=60_000)
-    yield opened
-    context.close()
-    stop_server(process)
-    assert "Traceback" not in (tmp_path / "server.log").read_text()
+    with (
+        running_server(str(tmp_path), tmp_path / "server.log") as running,
+        visiting(browser, running.address) as someone,
+    ):
+        someone.page.goto(f"{running.address}/measure?mode=Fast")
+        someone.page.get_by_text("Nothing is being measured").wait_for(timeout=60_000)
+        yield someone.page
 
 
 def fill_samples(page: Page) -> None:

@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, Page
 
 from tests.conftest import ROOT
 from tests.e2e.axe import violations
-from tests.e2e.conftest import start_server, stop_server
+from tests.e2e.conftest import visiting
+from tests.e2e.server import running_server
 
 pytestmark = pytest.mark.e2e
 
@@ -27,18 +28,15 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     folder = tmp_path / "artifacts"
     folder.mkdir()
     shutil.copy(ROOT / "assets" / "digits-resnet.clado", folder / "net.clado")
-    process, address = start_server(str(folder), tmp_path / "server.log")
-    context = browser.new_context(
-        viewport={"width": 1440, "height": 900}, reduced_motion="reduce", accept_downloads=True
-    )
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    opened = context.new_page()
-    opened.goto(f"{address}/?model=net&mode=Fast&avg_bits={BUDGET}")
-    opened.wait_for_selector(".st-key-card-front .js-plotly-plot .main-svg", timeout=60_000)
-    yield opened
-    context.close()
-    stop_server(process)
-    assert "Traceback" not in (tmp_path / "server.log").read_text()
+    with (
+        running_server(str(folder), tmp_path / "server.log") as running,
+        visiting(browser, running.address) as someone,
+    ):
+        opened = someone.page
+        opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        opened.goto(f"{running.address}/?model=net&mode=Fast&avg_bits={BUDGET}")
+        opened.wait_for_selector(".st-key-card-front .js-plotly-plot .main-svg", timeout=60_000)
+        yield opened
 
 
 def bars(page: Page) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import urllib.request
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import plotly
 import pytest
 
 from dashboard.components import PLOTLY_ADDRESS
-from tests.e2e.conftest import start_server, stop_server
+from tests.e2e.server import running_server
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -34,12 +34,6 @@ def test_the_page_opens_in_the_browser(tmp_path: Path) -> None:
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
     browser.chmod(0o755)
-    process, address = start_server("", tmp_path / "log", browser=f"{browser} %s")
-    try:
-        end = time.monotonic() + 20
-        while not opened.is_file() or not opened.read_text():
-            assert time.monotonic() < end, (tmp_path / "log").read_text()
-            time.sleep(0.05)
-    finally:
-        stop_server(process)
-    assert opened.read_text().strip() == address.replace("127.0.0.1", "localhost")
+    with running_server("", tmp_path / "log", browser=f"{browser} %s") as running:
+        wait_for(lambda: opened.is_file() and opened.read_text())
+    assert opened.read_text().strip() == running.address.replace("127.0.0.1", "localhost")

@@ -17,8 +17,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 import clado_core as cc
-from dashboard.known.artifacts import sample_matrix
-from tests.e2e.conftest import Visitor, start_server, stop_server
+from dashboard.known.sample import sample_matrix
+from tests.e2e.conftest import Scheme, visiting
+from tests.e2e.server import running_server
 
 pytestmark = pytest.mark.e2e
 
@@ -64,25 +65,20 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server that no other test has asked for proofs: their bounds would show."""
     folder = tmp_path_factory.mktemp("untouched")
     cc.save_matrix(sample_matrix(), folder / "sample.clado")
-    process, address = start_server(str(folder), folder / "server.log")
-    yield address
-    stop_server(process)
+    with running_server(str(folder), folder / "server.log") as running:
+        yield running.address
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", CARDS)
-def test_cards_look_as_they_did(browser: Browser, untouched: str, path: str, scheme: str) -> None:
-    context = browser.new_context(
-        viewport={"width": 1440, "height": 1300},
-        color_scheme=scheme,  # type: ignore[arg-type]
-        reduced_motion="reduce",
-    )
-    someone = Visitor(context.new_page(), untouched)
-    someone.open(path, mode="Fast", avg_bits="3.6", b="sample")
-    someone.page.evaluate("document.fonts.ready")
-    someone.page.wait_for_timeout(1500)
-    wrong = [card for card in CARDS[path] if not _same(someone.page, card, scheme)]
-    context.close()
+def test_cards_look_as_they_did(
+    browser: Browser, untouched: str, path: str, scheme: Scheme
+) -> None:
+    with visiting(browser, untouched, scheme=scheme, height=1300) as someone:
+        someone.open(path, mode="Fast", avg_bits="3.6", b="sample")
+        someone.page.evaluate("document.fonts.ready")
+        someone.page.wait_for_timeout(1500)
+        wrong = [card for card in CARDS[path] if not _same(someone.page, card, scheme)]
     assert not wrong, f"{wrong} look different; see *.now.png beside the kept pictures"
 
 

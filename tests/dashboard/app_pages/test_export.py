@@ -13,9 +13,10 @@ import clado_core as cc
 from clado_core import exports
 from clado_core.cli import main
 from clado_core.exports.choice_file import choice_contents
+from clado_core.files.artifact import artifact_digest
 from clado_core.networks.builtin import ASSETS
 from clado_core.problem.allocation_problem import bits_for_average
-from dashboard.known import artifacts
+from dashboard.known import caches, catalogue
 from dashboard.workers.export import ExportedFile, export_file
 from tests.conftest import ROOT
 from tests.dashboard.conftest import OpenPage
@@ -32,7 +33,7 @@ def _configuration(name: str) -> exports.Configuration:
         matrix,
         solution.assignment,
         solution,
-        artifacts.artifact_digest(path),
+        artifact_digest(path),
         budgets=problem.budgets,
     )
 
@@ -52,8 +53,8 @@ def test_the_page_the_command_and_python_write_the_same_bytes(target: str, tmp_p
 
 
 def test_a_choice_without_a_network_is_one_sentence() -> None:
-    artifact = artifacts.find().artifacts["alpha"]
-    matrix = artifacts.matrix(artifact)
+    artifact = catalogue.find().artifacts["alpha"]
+    matrix = caches.matrix(artifact)
     assignment = cc.Assignment(matrix.layers, (4,) * len(matrix.layers), matrix.scheme)
     configuration = exports.Configuration(matrix, assignment, artifact_sha256=artifact.digest)
     found = export_file(artifact.path, configuration, exports.FORMATS["onnx"], upcast=False)
@@ -80,7 +81,7 @@ def test_layers_without_a_form_are_named_until_more_bits_are_allowed(open_page: 
 def test_a_written_file_shows_its_receipt(
     open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifacts, "ASSETS", ROOT / "assets")
+    monkeypatch.setattr(catalogue, "ASSETS", ROOT / "assets")
     app = open_page("export", model="digits-resnet", avg_bits="4")
     app.selectbox(key="export_format").set_value("safetensors").run()
     next(b for b in app.button if b.label == "Write the file").click().run(timeout=120)

@@ -8,24 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 import clado_core as cc
 from dashboard.cards import changes
-from dashboard.known import artifacts
-from dashboard.state import view_state
+from dashboard.known import caches, catalogue
+from dashboard.state import by_network, view_state
 from tests.conftest import ROOT, make_matrix
 from tests.dashboard.conftest import PAGES, OpenPage
-
-
-def texts(app: AppTest) -> str:
-    """Everything a visitor can read outside of charts."""
-    kinds = (app.markdown, app.caption, app.warning, app.error, app.header, app.code)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
-
-
-def metrics(app: AppTest) -> dict[str, str]:
-    return {m.label: m.value for m in app.metric}
+from tests.dashboard.reading import metrics, texts
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -57,7 +47,7 @@ def test_a_link_restores_the_choice(open_page: OpenPage) -> None:
     app = open_page(model="beta", avg_bits="5.5", metric="MB", pins="3,4.5")
     assert app.session_state[view_state.AVG_BITS] == 5.5
     assert app.selectbox(key=view_state.MODEL).value == "beta"
-    pins = next(iter(app.session_state[view_state.PINS].values()))
+    pins = next(iter(app.session_state[by_network.PINS].values()))
     assert len(pins) == 2
     assert "pins" not in app.query_params
 
@@ -142,7 +132,7 @@ def test_a_file_of_a_newer_program_says_which_versions_and_what_to_do(
     monkeypatch.setattr(artifact, "SCHEMA_VERSION", 7)
     cc.save_matrix(make_matrix(3), own_artifacts / "newer.clado")
     monkeypatch.undo()
-    monkeypatch.setattr(artifacts, "ASSETS", own_artifacts)
+    monkeypatch.setattr(catalogue, "ASSETS", own_artifacts)
     app = open_page(model="alpha")
     assert not app.exception
     (sentence,) = [w.value for w in app.warning]
@@ -204,13 +194,13 @@ def test_a_stored_front_is_used_and_a_foreign_one_ignored(
     matrix = cc.load(own_artifacts / "alpha.clado")
     front = sweep(matrix, points=9, solver=EnumerationSolver())
     stored = save_frontier(front, own_artifacts / "alpha.clado")
-    known = artifacts.answers(artifacts.find().artifacts["alpha"])
-    assert known.budgets() == front.budgets_bits
+    known = caches.answers(catalogue.find().artifacts["alpha"])
+    assert known.grid == front.budgets_bits
     assert all(s.status is cc.SolveStatus.OPTIMAL for s in known.front())
     (own_artifacts / "beta.frontier.json").write_text(stored.read_text())
     app = open_page(model="beta")
     assert not app.exception
-    assert artifacts.answers(artifacts.find().artifacts["beta"]).budgets() != front.budgets_bits
+    assert caches.answers(catalogue.find().artifacts["beta"]).grid != front.budgets_bits
 
 
 def test_export_reads_back(open_page: OpenPage, tmp_path: Path) -> None:
@@ -220,8 +210,8 @@ def test_export_reads_back(open_page: OpenPage, tmp_path: Path) -> None:
     preview = app.code[-1].value
     file = tmp_path / "file.json"
     file.write_text(preview)
-    matrix = artifacts.matrix(artifacts.find().artifacts["alpha"])
-    state_bits = artifacts.answers(artifacts.find().artifacts["alpha"]).best(
+    matrix = caches.matrix(catalogue.find().artifacts["alpha"])
+    state_bits = caches.answers(catalogue.find().artifacts["alpha"]).best(
         4 * matrix.layers.total_weights
     )
     assert state_bits is not None
@@ -285,4 +275,4 @@ def test_first_page_imports_neither_torch_nor_a_solver(own_artifacts: Path) -> N
 
 def test_networks_are_in_the_order_of_their_names(own_artifacts: Path) -> None:
     cc.save_matrix(make_matrix(3), own_artifacts / "alpha-other.clado")
-    assert list(artifacts.find().artifacts) == ["alpha", "alpha-other", "beta"]
+    assert list(catalogue.find().artifacts) == ["alpha", "alpha-other", "beta"]

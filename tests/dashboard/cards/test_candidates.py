@@ -18,10 +18,11 @@ from dashboard.figures.parallel import (
 )
 from dashboard.known.answers import Answers
 from dashboard.rules import NO_RULES
+from dashboard.state import by_network
 from dashboard.theme import Mode
 from tests.conftest import make_matrix
-from tests.dashboard.app_pages.test_pages import texts
 from tests.dashboard.conftest import OpenPage
+from tests.dashboard.reading import texts
 
 
 @pytest.fixture
@@ -79,8 +80,8 @@ def test_keep_exclude_restore_on_the_page(open_page: OpenPage) -> None:
     opened()
     assert "inside the brushes" in texts(app)
     app.button(key="candidates-keep").click().run()
-    left_out = next(iter(app.session_state[card.LEFT_OUT].values()))
+    left_out = next(iter(app.session_state[by_network.LEFT_OUT].values()))
     assert left_out
     opened()
     app.button(key="candidates-restore").click().run()
-    assert not next(iter(app.session_state[card.LEFT_OUT].values()))
+    assert not next(iter(app.session_state[by_network.LEFT_OUT].values()))

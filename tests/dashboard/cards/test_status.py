@@ -12,12 +12,13 @@ import pytest
 import clado_core as cc
 from dashboard.cards import status
 from dashboard.cards.status import status_info, useful, who
-from dashboard.known import artifacts
-from dashboard.workers.solve_service import Job, JobState, SolveRequest, SolveService
+from dashboard.known import caches, catalogue, services
+from dashboard.workers.solve_job import Job, JobState, SolveRequest
+from dashboard.workers.solve_service import SolveService
 from tests.conftest import make_matrix
-from tests.dashboard.app_pages.test_pages import texts
 from tests.dashboard.conftest import OpenPage
-from tests.dashboard.workers.test_solve_service import wait_for
+from tests.dashboard.reading import texts
+from tests.waiting import wait_for
 
 SLOW = """
 import json, sys, time
@@ -41,7 +42,7 @@ for line in sys.stdin:
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SolveService]:
     """Never proves: it stops at its limit, fails at odd budgets, sleeps where asked for longer."""
     made = SolveService((sys.executable, "-u", "-c", SLOW))
-    monkeypatch.setattr(artifacts, "solve_service", lambda: made)
+    monkeypatch.setattr(services, "solve_service", lambda: made)
     yield made
     made.close()
 
@@ -109,7 +110,9 @@ def test_the_place_in_the_queue(service: SolveService) -> None:
 def solved(open_page: OpenPage, service: SolveService, avg_bits: str) -> object:
     """The page once the solver has answered."""
     app = open_page(mode="Exact", avg_bits=avg_bits)
-    wait_for(lambda: service.waiting() == 0 and service.job(app.session_state[status.OWNER]))
+    asked = service.job(app.session_state[status.OWNER])
+    assert asked is not None
+    wait_for(lambda: not asked.active)
     return app.run()
 
 
@@ -137,7 +140,7 @@ def test_the_bounds_are_drawn_in_a_popover(open_page: OpenPage, service: SolveSe
 def test_a_failed_proof_keeps_the_answer_and_can_be_asked_for_again(
     open_page: OpenPage, service: SolveService
 ) -> None:
-    matrix = artifacts.matrix(artifacts.find().artifacts["alpha"])
+    matrix = caches.matrix(catalogue.find().artifacts["alpha"])
     odd = 4 * matrix.layers.total_weights + 1
     app = solved(open_page, service, f"{odd / matrix.layers.total_weights:.6f}")
     assert not app.exception

@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 import pytest
 
 import clado_core as cc
-from dashboard.components import figure_bytes
 from dashboard.figures.cells import View, interaction_alt, interaction_info
 from dashboard.figures.interaction import interaction_figure
+from dashboard.figures.spec import to_json
 from dashboard.figures.terms import Fold, Order, layer_order, loss_terms, strongest, summed
 from dashboard.known import pairs
 from dashboard.theme import Mode
@@ -69,7 +69,7 @@ def test_zero_is_the_neutral_colour(mode: Mode, log: bool) -> None:
 
 def test_payload_of_four_hundred_candidates() -> None:
     figure = interaction_figure(interaction_info(make_matrix(133), View(candidates=True)), "light")
-    assert figure_bytes(figure) < 3_000_000
+    assert len(to_json(figure)) < 3_000_000
 
 
 def test_a_network_without_interactions_is_drawn() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 import clado_core as cc
 from clado_core.allocation.methods import allocate
-from dashboard.components import figure_bytes
 from dashboard.figures.pareto import Background, background, pareto_figure, pareto_info
 from dashboard.figures.series import MEASURED, PSD, curve, measured_curve
+from dashboard.figures.spec import to_json
 from dashboard.known.answers import Answers
 from dashboard.rules import NO_RULES
 from dashboard.scale import Metric, budget_bits, round_up, size_scale
@@ -86,7 +86,7 @@ def test_payload_per_step_is_small(known: Answers) -> None:
     scale = size_scale(known.matrix, Metric.AVG_BITS)
     front = known.front()
     figure = pareto_figure(pareto_info(background(front, scale), front[0], scale), "light")
-    assert figure_bytes(figure) < 60_000
+    assert len(to_json(figure)) < 60_000
 
 
 def test_a_front_of_one_point_is_drawn() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 import clado_core as cc
 from clado_core.evidence import Choice, Evidence, Outcome, save_evidence
-from dashboard.known import artifacts
+from dashboard.known import caches, catalogue
 from dashboard.known.measured_choices import measured
-from tests.dashboard.app_pages.test_pages import texts
 from tests.dashboard.conftest import OpenPage
+from tests.dashboard.reading import texts
 
 RUN = {
     "top1": 0.9,
@@ -27,18 +27,18 @@ RUN = {
 
 
 def write(folder: Path, run: dict[str, object]) -> None:
-    names = artifacts.matrix(artifacts.find().artifacts["alpha"]).layers.names
+    names = caches.matrix(catalogue.find().artifacts["alpha"]).layers.names
     point = run | {"assignment": dict.fromkeys(names, 4)}
     (folder / "alpha.measured.json").write_text(json.dumps({"points": [point]}))
 
 
 def test_nothing_measured() -> None:
-    assert measured(artifacts.find().artifacts["alpha"]) == ()
+    assert measured(catalogue.find().artifacts["alpha"]) == ()
 
 
 def test_a_run_is_read_and_drawn(open_page: OpenPage, own_artifacts: Path) -> None:
     write(own_artifacts, RUN)
-    (run,) = measured(artifacts.find().artifacts["alpha"])
+    (run,) = measured(catalogue.find().artifacts["alpha"])
     assert run.loss_increase == pytest.approx(0.2)
     assert run.assignment.avg_bits == 4
     app = open_page(model="alpha")
@@ -52,7 +52,7 @@ def test_an_odd_file_is_ignored(
     own_artifacts: Path, damage: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
     write(own_artifacts, RUN | damage)
-    assert measured(artifacts.find().artifacts["alpha"]) == ()
+    assert measured(catalogue.find().artifacts["alpha"]) == ()
     assert "is ignored" in caplog.text
 
 
@@ -79,8 +79,8 @@ def evidence(matrix: cc.SensitivityMatrix, digest: str) -> Evidence:
 
 
 def test_evidence_is_read_and_drawn_by_method(open_page: OpenPage, own_artifacts: Path) -> None:
-    artifact = artifacts.find().artifacts["alpha"]
-    matrix = artifacts.matrix(artifact)
+    artifact = catalogue.find().artifacts["alpha"]
+    matrix = caches.matrix(artifact)
     save_evidence(evidence(matrix, artifact.digest), own_artifacts / "alpha.evidence.json")
     runs = measured(artifact)
     assert [run.method for run in runs] == ["clado", "hawq", "clado", "hawq"]
@@ -110,8 +110,8 @@ def test_divergences_are_not_taken_for_losses(open_page: OpenPage, own_artifacts
 
 
 def test_compare_shows_what_was_measured(open_page: OpenPage, own_artifacts: Path) -> None:
-    artifact = artifacts.find().artifacts["alpha"]
-    stored = evidence(artifacts.matrix(artifact), artifact.digest)
+    artifact = catalogue.find().artifacts["alpha"]
+    stored = evidence(caches.matrix(artifact), artifact.digest)
     save_evidence(stored, own_artifacts / "alpha.evidence.json")
     app = open_page("compare", model="alpha", avg_bits="8", view="Choices", a="Uniform", b="HAWQ")
     assert not app.exception
@@ -127,8 +127,8 @@ def test_compare_shows_what_was_measured(open_page: OpenPage, own_artifacts: Pat
 def test_evidence_of_another_measurement_is_ignored(
     own_artifacts: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    artifact = artifacts.find().artifacts["alpha"]
-    other = evidence(artifacts.matrix(artifact), "0" * 64)
+    artifact = catalogue.find().artifacts["alpha"]
+    other = evidence(caches.matrix(artifact), "0" * 64)
     save_evidence(other, own_artifacts / "alpha.evidence.json")
     assert measured(artifact) == ()
     assert "another measurement" in caplog.text

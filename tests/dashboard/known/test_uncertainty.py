@@ -18,12 +18,12 @@ from dashboard.figures.sensitivity import (
     sensitivity_info,
     sensitivity_rows,
 )
-from dashboard.known import artifacts, other_methods, uncertainty
+from dashboard.known import caches, catalogue, other_methods, uncertainty
 from dashboard.rules import NO_RULES
 from dashboard.theme import Mode
 from tests.conftest import make_matrix
-from tests.dashboard.app_pages.test_pages import texts
 from tests.dashboard.conftest import OpenPage, rich_matrix
+from tests.dashboard.reading import texts
 
 
 def known(matrix: cc.SensitivityMatrix) -> Known:
@@ -57,13 +57,13 @@ def test_errors_of_single_losses_have_their_unit() -> None:
 
 def test_firmness_is_a_share(own_artifacts: Path) -> None:
     cc.save_matrix(rich_matrix(), own_artifacts / "rich.clado")
-    artifact = artifacts.find().artifacts["rich"]
-    budget = 4 * artifacts.matrix(artifact).layers.total_weights
+    artifact = catalogue.find().artifacts["rich"]
+    budget = 4 * caches.matrix(artifact).layers.total_weights
     found = uncertainty.stability(artifact, NO_RULES, budget)
     assert found is not None
     assert ((found.kept >= 0) & (found.kept <= 1)).all()
     np.testing.assert_allclose(found.share.sum(axis=1), 1.0)
-    assert uncertainty.stability(artifacts.find().artifacts["alpha"], NO_RULES, budget) is None
+    assert uncertainty.stability(catalogue.find().artifacts["alpha"], NO_RULES, budget) is None
 
 
 @pytest.mark.parametrize("candidates", [False, True])
@@ -149,11 +149,11 @@ def test_other_methods_are_baselines_where_they_were_measured(
     open_page: OpenPage, own_artifacts: Path
 ) -> None:
     cc.save_matrix(rich_matrix(), own_artifacts / "rich.clado")
-    artifact = artifacts.find().artifacts["rich"]
-    matrix = artifacts.matrix(artifact)
+    artifact = catalogue.find().artifacts["rich"]
+    matrix = caches.matrix(artifact)
     assert other_methods.methods(matrix) == ("diagonal", "hawq", "mpqco", "psd")
     assert other_methods.methods(make_matrix(3)) == ("diagonal", "psd")
-    least = artifacts.answers(artifact).front()
+    least = caches.answers(artifact).front()
     for solution in other_methods.front_of("hawq", artifact):
         fits = [s for s in least if s.assignment.size_bits <= solution.assignment.size_bits]
         assert solution.objective == matrix.objective(solution.assignment.bits)

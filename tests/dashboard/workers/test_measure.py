@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import clado_core as cc
 from dashboard.cards.measure import duration, take_in
-from dashboard.known import artifacts
+from dashboard.known import catalogue, services
 from dashboard.workers.measure import MeasureService, Wish, unfinished
 from tests.conftest import make_matrix
-from tests.dashboard.app_pages.test_pages import texts
 from tests.dashboard.conftest import OpenPage
+from tests.dashboard.reading import texts
+from tests.waiting import wait_for
 
 FAKE = """
 import json, sys, time
@@ -41,13 +41,6 @@ print(json.dumps({"n_layers": 3, "forwards": 3000, "runtime_s": 0.2}))
 
 def wish(model: str) -> Wish:
     return Wish(model, "", "none", (2, 4, 8), 64, "/tmp/x.clado")
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened in time"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -110,7 +103,7 @@ def test_an_upload_is_checked_and_kept(tmp_path: Path) -> None:
     cc.save_matrix(make_matrix(3), file)
     found = take_in("gamma", file.read_bytes())
     assert isinstance(found, cc.SensitivityMatrix)
-    assert "gamma" in artifacts.find().artifacts
+    assert "gamma" in catalogue.find().artifacts
     other = take_in("gamma", (tmp_path / "artifacts" / "alpha.clado").read_bytes())
     assert isinstance(other, str) and "rename the file" in other
 
@@ -124,7 +117,7 @@ def test_a_damaged_upload_is_refused_and_not_kept(tmp_path: Path) -> None:
 def test_the_page_measures_and_opens(
     open_page: OpenPage, service: MeasureService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(artifacts, "measure_service", lambda: service)
+    monkeypatch.setattr(services, "measure_service", lambda: service)
     app = open_page("measure")
     assert "Nothing is being measured" in texts(app)
     app.button(key="measure-estimate").click().run()

@@ -18,10 +18,10 @@ from clado_core.records import names
 from dashboard.cards import refine as card
 from dashboard.figures.pareto import pareto_figure
 from dashboard.figures.series import REFINED_SENTENCE
-from dashboard.known import artifacts
+from dashboard.known import caches, catalogue, services
 from dashboard.rules import NO_RULES, Rules
 from dashboard.scale import budget_bits
-from dashboard.state import view_state
+from dashboard.state import by_network, view_state
 from dashboard.workers.refine import (
     RefineService,
     RefineWish,
@@ -31,9 +31,9 @@ from dashboard.workers.refine import (
     refined_from,
 )
 from tests.conftest import ROOT, make_matrix
-from tests.dashboard.app_pages.test_pages import texts
 from tests.dashboard.conftest import OpenPage
-from tests.dashboard.workers.test_measure import wait_for
+from tests.dashboard.reading import texts
+from tests.waiting import wait_for
 
 RESNET = ROOT / "assets" / "digits-resnet.clado"
 SMALL = (8, 2, 2, 2, 2, 2)
@@ -102,7 +102,7 @@ def test_what_was_found() -> None:
 def service(monkeypatch: pytest.MonkeyPatch) -> RefineService:
     """The page's service, not yet used; its command waits while its file ``wait`` is there."""
     made = RefineService((sys.executable, "-c", "raise SystemExit('not to be run')"))
-    monkeypatch.setattr(artifacts, "refine_service", lambda: made)
+    monkeypatch.setattr(services, "refine_service", lambda: made)
     return made
 
 
@@ -141,7 +141,7 @@ def runnable(own_artifacts: Path) -> cc.SensitivityMatrix:
 
 
 def pins_of(app: AppTest) -> list[cc.Solution]:
-    return next(iter(app.session_state[view_state.PINS].values()), [])
+    return next(iter(app.session_state[by_network.PINS].values()), [])
 
 
 def start(app: AppTest) -> AppTest:
@@ -213,7 +213,7 @@ def test_another_visitor_is_offered_the_pin(
     open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix
 ) -> None:
     prints(service, result(runnable, SMALL, 0.5))
-    digest = artifacts.find().artifacts["alpha"].digest
+    digest = catalogue.find().artifacts["alpha"].digest
     service.start(wish("alpha.clado")._replace(digest=digest))
     wait_for(lambda: ended(service))
     app = with_popover_open(open_page(avg_bits="4"))
@@ -261,8 +261,8 @@ def test_a_refined_pin_is_drawn_above_the_front(
     from dashboard.figures.pareto import background, pareto_info
     from dashboard.scale import Metric, size_scale
 
-    artifact = artifacts.find().artifacts["alpha"]
-    matrix, known = artifacts.matrix(artifact), artifacts.answers(artifact)
+    artifact = catalogue.find().artifacts["alpha"]
+    matrix, known = caches.matrix(artifact), caches.answers(artifact)
     pinned = refined_choice(matrix, SMALL)
     best = known.quick(pinned.assignment.size_bits, thorough=True)
     assert pinned.objective > best.objective
