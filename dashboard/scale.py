@@ -9,7 +9,6 @@ from enum import Enum
 from clado_core import Assignment, SensitivityMatrix
 from dashboard.theme import MEGABYTE
 
-FLOAT_BITS = 32
 GIGA = 10**9
 
 
@@ -66,9 +65,8 @@ class SizeScale:
 
 def size_scale(matrix: SensitivityMatrix, metric: Metric, /) -> SizeScale:
     """The scale of one network."""
-    layers = matrix.layers
     return SizeScale(
-        float_bytes=layers.total_weights * FLOAT_BITS // 8 + layers.other_bytes,
+        float_bytes=matrix.layers.float_bytes,
         bit_widths=matrix.bit_widths,
         metric=metric,
     )

@@ -30,6 +30,8 @@ from clado_core.records.scheme import QuantizationScheme
 SCHEMA = "clado-sensitivity"
 SCHEMA_VERSION = 2
 SUFFIX = ".clado"
+PARTIAL = ".partial"
+"""After a file's name: what is kept of work on it that is not finished."""
 DIAGONAL = "diagonal."
 """Prefix of the optional arrays of other methods' sensitivities."""
 PARTS = "part_G_upper"
@@ -114,7 +116,7 @@ def artifact_digest(path: str | Path, /) -> str:
 def partial_path(path: str | Path, /) -> Path:
     """Where a stopped command keeps what it has done for the file that it will write."""
     path = Path(path)
-    return path.with_name(f"{path.name}.partial")
+    return path.with_name(path.name + PARTIAL)
 
 
 def write_atomically(path: str | Path, data: bytes, /) -> None:

@@ -14,7 +14,7 @@ from dashboard.figures.interaction import interaction_figure
 from dashboard.figures.pareto import ParetoInfo, background, pareto_figure
 from dashboard.figures.series import HERE, PINNED, curve
 from dashboard.figures.spec import Spec
-from dashboard.scale import FLOAT_BITS, Metric, SizeScale
+from dashboard.scale import Metric, SizeScale
 from dashboard.theme import Mode, palette
 
 if TYPE_CHECKING:
@@ -60,9 +60,8 @@ def _spec(shown: object, mode: Mode) -> Spec:
 def _front_info(frontier: Frontier) -> ParetoInfo:
     """The points that no other matches, in average bits, without a current choice."""
     kept = [frontier.points[i] for i in frontier.non_dominated().nonzero()[0]]
-    layers = kept[0].assignment.layers
     scale = SizeScale(
-        float_bytes=layers.total_weights * FLOAT_BITS // 8 + layers.other_bytes,
+        float_bytes=kept[0].assignment.layers.float_bytes,
         bit_widths=tuple(sorted({b for point in kept for b in point.assignment.bits})),
         metric=Metric.AVG_BITS,
     )

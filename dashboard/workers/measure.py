@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from clado_core.files.artifact import SUFFIX
+from clado_core.files.artifact import PARTIAL, SUFFIX
 from dashboard.workers.commands import CommandService, CommandState, ask
 
 ESTIMATE_LIMIT_S = 120.0
@@ -88,5 +88,5 @@ class MeasureService:
 
 def unfinished(folder: Path, /) -> list[str]:
     """Names of artifacts in a folder whose measurement was stopped."""
-    end = f"{SUFFIX}.partial"
+    end = SUFFIX + PARTIAL
     return sorted(path.name.removesuffix(end) for path in folder.glob(f"*{end}"))
