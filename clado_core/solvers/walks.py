@@ -125,7 +125,8 @@ class _Walks:
         move = score.argmin(axis=1)
         k = self.decision[move]
         dropped = self.chosen[self.rows, k]
-        self.objective = objective[self.rows, move]
+        # Where everything is forbidden the first variable is taken, which may be on already.
+        self.objective = np.where(move == dropped, self.objective, objective[self.rows, move])
         self.field += program.Q[move] - program.Q[dropped]
         self.cost += (self.costs[:, move] - self.costs[:, dropped]).T
         self.chosen[self.rows, k] = move

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from clado_core.allocation.k_best import neighbours
@@ -101,8 +101,20 @@ def test_neighbours_are_the_best_choices_one_or_two_moves_away(case: Case, k: in
         assert program.objective(np.array(other, dtype=np.int64)) == value
 
 
+ALL_FORBIDDEN = Case(
+    menu=(2, 4, 8),
+    seed=249,
+    kind="psd",
+    bits=(2, 2, 2, 2),
+    wishes={"pins": {"l1": 2}},
+    slacks={},
+)
+"""So few variables that walks meet steps at which none may be switched on."""
+
+
 @settings(max_examples=40, deadline=None)
 @given(case=cases(), seed=st.integers(0, 99))
+@example(case=ALL_FORBIDDEN, seed=0)
 def test_walks_hand_out_better_and_better_feasible_choices(case: Case, seed: int) -> None:
     problem = case.problem()
     program = compile_program(problem)
