@@ -30,7 +30,7 @@ def _program(
 
 
 def _check(program: SemidefiniteProgram, optimum: float) -> None:
-    y = solve_dual(program)
+    y = solve_dual(program).y
     assert program.rhs @ y == pytest.approx(optimum, abs=1e-5)
     assert np.linalg.eigvalsh(program.slack(y))[0] > -1e-6
     assert (y[program.is_limit] <= 0).all()
