@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from clado_core.data import cifar10
+from clado_core.data.folder import find_images
+from clado_core.data.pictures import read_picture
 from clado_core.data.torchvision import PREFIX as TORCHVISION
 from clado_core.data.torchvision import open_torchvision
 from clado_core.errors import InputError
@@ -29,7 +31,6 @@ HELD_OUT_FRACTION = 0.3
 SPLIT_SEED = 20250701
 """Fixed, so that "held-out" means the same samples in training, measuring and evaluating."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 IMAGE_RESIZE, IMAGE_CROP = 256, 224
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -144,9 +145,9 @@ def load_data(spec: str, /, *, prepare: Prepare | None = None) -> DataSource:
 
     Args:
         spec: "digits" (scikit-learn's 1,797 handwritten digits), an ``.npz`` file with arrays
-            ``x`` (N, C, H, W) and ``y`` (N,), a folder with one subfolder of images per class, or
-            ``cifar10:FOLDER`` (see ``find_cifar10``), or ``torchvision:NAME:FOLDER`` (see
-            ``open_torchvision``).
+            ``x`` (N, C, H, W) and ``y`` (N,), a folder with one subfolder of images per class or
+            with ``train`` and ``val`` of that form (see ``find_images``), ``cifar10:FOLDER`` (see
+            ``find_cifar10``), or ``torchvision:NAME:FOLDER`` (see ``open_torchvision``).
         prepare: From a PIL image to an input, for folders and torchvision's data sets; ImageNet's
             usual preparation where None.
 
@@ -220,34 +221,13 @@ def _npz(path: Path, spec: str) -> DataSource:
 
 
 def _image_folder(path: Path, spec: str, prepare: Prepare) -> DataSource:
-    # By hand: torchvision's ImageFolder follows links and lists nested folders in another order,
-    # and sensitivity sets are drawn by position.
-    classes = sorted(folder for folder in path.iterdir() if folder.is_dir())
-    files = [
-        (file, label)
-        for label, folder in enumerate(classes)
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    if not files:
-        raise InputError(
-            f"The folder {spec} holds no images: expected one subfolder per class with "
-            f"{', '.join(IMAGE_SUFFIXES)} files."
-        )
-    labels = np.array([label for _, label in files], dtype=np.int64)
+    files, labels, _, n_train = find_images(path, spec)
     return DataSource(
-        spec, labels, lambda indices: torch.stack([_decode(files[i][0], prepare) for i in indices])
+        spec,
+        labels,
+        lambda indices: torch.stack([prepare(read_picture(files[i])) for i in indices]),
+        n_train,
     )
-
-
-def _decode(file: Path, prepare: Prepare) -> Tensor:
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            return prepare(image.convert("RGB"))
-    except OSError as problem:
-        raise InputError(f"The image {file} cannot be read: {problem}") from None
 
 
 def prepare_imagenet(image: Any, /) -> Tensor:
