@@ -96,7 +96,7 @@ def _parts(folder: Path, spec: str) -> list[Path]:
     looks_split = all(pair) or any(split)
     if not looks_split or any(_holds_images(sub) for sub in found.values() if sub not in known):
         return [folder]
-    whole = [part for kind in (*split, list(known)) for part in kind]
+    whole = [part for kind in (*split, sorted(known)) for part in kind]
     raise InputError(
         f"The folder {spec} looks like a data set with splits "
         f"({_listed(sorted(part.name for part in known))}), but needs a training part (train) and "

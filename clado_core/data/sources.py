@@ -43,6 +43,7 @@ class Samples:
         x: Shape (N, C, H, W), float32.
         y: Shape (N,), int64, class indices.
         name: Of the data set they were taken from.
+        class_names: Class index → name; empty where names are not known.
 
     Raises:
         InputError: Shapes or types differ from those, or there are no samples.
@@ -51,6 +52,7 @@ class Samples:
     x: Tensor
     y: Tensor
     name: str
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.dtype != torch.float32 or len(self.x) == 0:
@@ -85,12 +87,14 @@ class DataSource:
         labels: Class index of every sample, shape (N,).
         read: Indices → inputs, shape (n, C, H, W), float32.
         n_train: Where the data set comes with a split: how many, from the first, are for training.
+        class_names: Class index → name; empty where names are not known.
     """
 
     name: str
     labels: npt.NDArray[np.int64]
     read: Callable[[npt.NDArray[np.int64]], Tensor]
     n_train: int | None = None
+    class_names: tuple[str, ...] = ()
 
     def indices(self, split: Split) -> npt.NDArray[np.int64]:
         """Ascending indices of a split; without one, per class, 30 % (rounded) is held out."""
@@ -109,7 +113,7 @@ class DataSource:
     def samples(self, indices: npt.NDArray[np.int64]) -> Samples:
         """Read the samples at these indices, in this order."""
         labels = torch.from_numpy(self.labels[indices].astype(np.int64))
-        return Samples(self.read(indices), labels, self.name)
+        return Samples(self.read(indices), labels, self.name, self.class_names)
 
     def split(self, split: Split) -> Samples:
         """All samples of a split; raises InputError where it is empty."""
@@ -186,13 +190,16 @@ def _cifar10(spec: str) -> DataSource:
         raise InputError(f"Say where CIFAR-10 is: {cifar10.NAME}:FOLDER.")
     images = cifar10.find_cifar10(Path(folder).expanduser())
     # The folder is the user's own affair: artifacts name the data set, and carry its digest.
-    return DataSource(cifar10.NAME, images.labels, images.read, images.n_train)
+    return DataSource(cifar10.NAME, images.labels, images.read, images.n_train, images.class_names)
 
 
 def _torchvision(spec: str, prepare: Prepare) -> DataSource:
-    labels, image = open_torchvision(spec)
+    labels, image, class_names = open_torchvision(spec)
     return DataSource(
-        spec, labels, lambda indices: torch.stack([prepare(image(int(i))) for i in indices])
+        spec,
+        labels,
+        lambda indices: torch.stack([prepare(image(int(i))) for i in indices]),
+        class_names=class_names,
     )
 
 
@@ -221,12 +228,13 @@ def _npz(path: Path, spec: str) -> DataSource:
 
 
 def _image_folder(path: Path, spec: str, prepare: Prepare) -> DataSource:
-    files, labels, _, n_train = find_images(path, spec)
+    files, labels, class_names, n_train = find_images(path, spec)
     return DataSource(
         spec,
         labels,
         lambda indices: torch.stack([prepare(read_picture(files[i])) for i in indices]),
         n_train,
+        class_names,
     )
 
 
