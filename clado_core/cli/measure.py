@@ -183,6 +183,7 @@ def _describe(
         "memory_bytes": cost.memory_bytes,
         "not_traced": cost.not_traced,
         "samples": len(samples),
+        "classes": list(samples.class_names),
         "device": next(p.device.type for p in model.module.parameters()),
         "estimated_s": cost.seconds,
         "estimated_grouped_s": cost.grouped_seconds,

@@ -9,6 +9,8 @@ from clado_core.cli.progress import clock
 WORTHWHILE = 0.9
 """A way to measure is suggested where it takes at most this share of the time."""
 
+CLASSES_SHOWN = 5
+
 
 def show(result: dict[str, Any]) -> str:
     """The result for people: a table of layers for a dry run, a sentence else."""
@@ -36,10 +38,19 @@ def show(result: dict[str, Any]) -> str:
         f"{result['memory_bytes'] / 1e6:,.0f} MB above the network, "
         f"{result['macs'] / 1e12:.3g}·10¹² multiply-accumulates, "
         f"{result['macs'] / result['naive_macs']:.0%} of running the whole network each time.",
+        *_classes(result["classes"]),
         *_not_traced(result),
         *_grouping(result),
     ]
     return "\n".join(lines)
+
+
+def _classes(names: list[str]) -> list[str]:
+    """The first few, so that a wrong order shows before anything is measured."""
+    if not names:
+        return []
+    end = ", …" if len(names) > CLASSES_SHOWN else "."
+    return [f"{len(names):,} classes, from index 0: {', '.join(names[:CLASSES_SHOWN])}{end}"]
 
 
 def _grouping(result: dict[str, Any]) -> list[str]:

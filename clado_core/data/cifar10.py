@@ -24,6 +24,10 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 JPEG_FILES = ("cifar10_jpeg_train.npz", "cifar10_jpeg_test.npz")
 ORIGINAL_FOLDER = "cifar-10-batches-py"
 SIDE = 32
+CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]
@@ -36,11 +40,13 @@ class Images(NamedTuple):
         labels: Class indices, shape (60,000,).
         n_train: How many of them are training images.
         read: Indices → normalized inputs, shape (n, 3, 32, 32), float32.
+        class_names: Class index → name.
     """
 
     labels: Labels
     n_train: int
     read: Callable[[npt.NDArray[np.int64]], Tensor]
+    class_names: tuple[str, ...] = CLASSES
 
 
 def find_cifar10(folder: Path, /) -> Images:
@@ -120,4 +126,9 @@ def _original(folder: Path) -> Images:
         ) from None
     pixels = np.concatenate([part.data for part in parts])
     labels = np.concatenate([np.asarray(part.targets, dtype=np.int64) for part in parts])
-    return Images(labels, len(parts[0].data), lambda indices: normalized(pixels[indices]))
+    return Images(
+        labels,
+        len(parts[0].data),
+        lambda indices: normalized(pixels[indices]),
+        tuple(parts[0].classes),
+    )

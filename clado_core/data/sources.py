@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from clado_core.data import cifar10
+from clado_core.data.folder import find_images
+from clado_core.data.pictures import read_picture
 from clado_core.data.torchvision import PREFIX as TORCHVISION
 from clado_core.data.torchvision import open_torchvision
 from clado_core.errors import InputError
@@ -29,7 +31,6 @@ HELD_OUT_FRACTION = 0.3
 SPLIT_SEED = 20250701
 """Fixed, so that "held-out" means the same samples in training, measuring and evaluating."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 IMAGE_RESIZE, IMAGE_CROP = 256, 224
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -42,6 +43,7 @@ class Samples:
         x: Shape (N, C, H, W), float32.
         y: Shape (N,), int64, class indices.
         name: Of the data set they were taken from.
+        class_names: Class index → name; empty where names are not known.
 
     Raises:
         InputError: Shapes or types differ from those, or there are no samples.
@@ -50,6 +52,7 @@ class Samples:
     x: Tensor
     y: Tensor
     name: str
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.dtype != torch.float32 or len(self.x) == 0:
@@ -84,12 +87,14 @@ class DataSource:
         labels: Class index of every sample, shape (N,).
         read: Indices → inputs, shape (n, C, H, W), float32.
         n_train: Where the data set comes with a split: how many, from the first, are for training.
+        class_names: Class index → name; empty where names are not known.
     """
 
     name: str
     labels: npt.NDArray[np.int64]
     read: Callable[[npt.NDArray[np.int64]], Tensor]
     n_train: int | None = None
+    class_names: tuple[str, ...] = ()
 
     def indices(self, split: Split) -> npt.NDArray[np.int64]:
         """Ascending indices of a split; without one, per class, 30 % (rounded) is held out."""
@@ -108,7 +113,7 @@ class DataSource:
     def samples(self, indices: npt.NDArray[np.int64]) -> Samples:
         """Read the samples at these indices, in this order."""
         labels = torch.from_numpy(self.labels[indices].astype(np.int64))
-        return Samples(self.read(indices), labels, self.name)
+        return Samples(self.read(indices), labels, self.name, self.class_names)
 
     def split(self, split: Split) -> Samples:
         """All samples of a split; raises InputError where it is empty."""
@@ -144,9 +149,9 @@ def load_data(spec: str, /, *, prepare: Prepare | None = None) -> DataSource:
 
     Args:
         spec: "digits" (scikit-learn's 1,797 handwritten digits), an ``.npz`` file with arrays
-            ``x`` (N, C, H, W) and ``y`` (N,), a folder with one subfolder of images per class, or
-            ``cifar10:FOLDER`` (see ``find_cifar10``), or ``torchvision:NAME:FOLDER`` (see
-            ``open_torchvision``).
+            ``x`` (N, C, H, W) and ``y`` (N,), a folder with one subfolder of images per class or
+            with ``train`` and ``val`` of that form (see ``find_images``), ``cifar10:FOLDER`` (see
+            ``find_cifar10``), or ``torchvision:NAME:FOLDER`` (see ``open_torchvision``).
         prepare: From a PIL image to an input, for folders and torchvision's data sets; ImageNet's
             usual preparation where None.
 
@@ -185,13 +190,16 @@ def _cifar10(spec: str) -> DataSource:
         raise InputError(f"Say where CIFAR-10 is: {cifar10.NAME}:FOLDER.")
     images = cifar10.find_cifar10(Path(folder).expanduser())
     # The folder is the user's own affair: artifacts name the data set, and carry its digest.
-    return DataSource(cifar10.NAME, images.labels, images.read, images.n_train)
+    return DataSource(cifar10.NAME, images.labels, images.read, images.n_train, images.class_names)
 
 
 def _torchvision(spec: str, prepare: Prepare) -> DataSource:
-    labels, image = open_torchvision(spec)
+    labels, image, class_names = open_torchvision(spec)
     return DataSource(
-        spec, labels, lambda indices: torch.stack([prepare(image(int(i))) for i in indices])
+        spec,
+        labels,
+        lambda indices: torch.stack([prepare(image(int(i))) for i in indices]),
+        class_names=class_names,
     )
 
 
@@ -220,34 +228,14 @@ def _npz(path: Path, spec: str) -> DataSource:
 
 
 def _image_folder(path: Path, spec: str, prepare: Prepare) -> DataSource:
-    # By hand: torchvision's ImageFolder follows links and lists nested folders in another order,
-    # and sensitivity sets are drawn by position.
-    classes = sorted(folder for folder in path.iterdir() if folder.is_dir())
-    files = [
-        (file, label)
-        for label, folder in enumerate(classes)
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    if not files:
-        raise InputError(
-            f"The folder {spec} holds no images: expected one subfolder per class with "
-            f"{', '.join(IMAGE_SUFFIXES)} files."
-        )
-    labels = np.array([label for _, label in files], dtype=np.int64)
+    files, labels, class_names, n_train = find_images(path, spec)
     return DataSource(
-        spec, labels, lambda indices: torch.stack([_decode(files[i][0], prepare) for i in indices])
+        spec,
+        labels,
+        lambda indices: torch.stack([prepare(read_picture(files[i])) for i in indices]),
+        n_train,
+        class_names,
     )
-
-
-def _decode(file: Path, prepare: Prepare) -> Tensor:
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            return prepare(image.convert("RGB"))
-    except OSError as problem:
-        raise InputError(f"The image {file} cannot be read: {problem}") from None
 
 
 def prepare_imagenet(image: Any, /) -> Tensor:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import clado_core as cc
+from clado_core.cli.measure_text import show
 from clado_core.networks.builtin import BUILTIN_NETWORKS
 from clado_core.sensitivity.journal import MAGIC, OVERHEAD_BYTES
 from tests.core.cli.killing import run_until
@@ -54,6 +56,26 @@ def test_dry_run_describes_without_writing(tmp_path, capsys, monkeypatch):
     assert (result["n_layers"], result["forwards"]) == (20, 1_771)
     assert result["estimated_s"] > 0
     assert [size["bits"] for size in result["sizes"]] == [2, 4, 8]
+    assert result["classes"] == [] and "classes" not in show(result)
+    few, many = (show(result | {"classes": list(names)}) for names in ("abc", "abcdef"))
+    assert "3 classes, from index 0: a, b, c.\n" in few
+    assert "6 classes, from index 0: a, b, c, d, e, …\n" in many
+
+
+def test_what_a_folder_leaves_out_is_said_and_its_classes_are_shown(tmp_path):
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (256, 256)).save(tmp_path / name / "1.png")
+        (tmp_path / name / "2.heic").write_bytes(b"of a phone")
+    (tmp_path / "awk").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "clado_core", "measure", "torchvision:mobilenet_v2", "--dry-run",
+         "--data", str(tmp_path), "--split", "all", "--layers", "paper"],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert "2 classes, from index 0: ant, bee.\n" in done.stdout
+    assert "class indices count without them: awk.\n" in done.stderr
+    assert "their format is not read (.heic: 2).\n" in done.stderr
 
 
 def test_dry_run_of_torchvision_needs_neither_network_nor_data(capsys):

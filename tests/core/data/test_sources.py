@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.datasets import CIFAR10
+from torchvision.datasets import CIFAR10, MNIST
 
 from clado_core.data.cifar10 import MEAN, STD
 from clado_core.data.sources import load_data
@@ -37,6 +37,7 @@ def test_npz(tmp_path):
     file = tmp_path / "mine.npz"
     np.savez(file, x=np.ones((10, 1, 4, 4)), y=np.arange(10) % 2)
     assert len(load_data(str(file)).split("all")) == 10
+    assert load_data(str(file)).class_names == ()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_image_folder(tmp_path):
     samples = load_data(str(tmp_path)).split("all")
     assert samples.x.shape == (6, 3, 224, 224)
     assert samples.y.tolist() == [0, 0, 0, 1, 1, 1]
+    assert samples.class_names == ("cat", "dog")
     (tmp_path / "dog" / "3.png").write_bytes(b"no image")
     with pytest.raises(InputError, match="cannot be read"):
         load_data(str(tmp_path)).split("all")
@@ -105,6 +107,8 @@ def test_cifar10_jpeg_files_keep_the_official_split_and_are_normalized(tmp_path)
     source = load_data(f"cifar10:{_jpeg_folder(tmp_path)}")
     train, held_out = source.split("train"), source.split("held-out")
     assert (len(train), len(held_out), source.name) == (12, 5, "cifar10")
+    assert source.class_names[:3] == ("airplane", "automobile", "bird")
+    assert len(source.class_names) == 10
     for seed, samples in enumerate((train, held_out)):
         images, labels = _images(len(samples), seed)
         assert samples.y.tolist() == labels.tolist()
@@ -133,6 +137,7 @@ def test_original_cifar10_is_read_through_torchvision(tmp_path, monkeypatch):
     for spec in (tmp_path, folder):
         source = load_data(f"cifar10:{spec}")
         assert (len(source.indices("train")), len(source.indices("held-out"))) == (20, 4)
+        assert source.class_names == tuple("abcdefghij")
         x = source.split("held-out").x.numpy()
         assert np.allclose(x, _expected(stored["test_batch"]), atol=1e-5)
     (folder / "test_batch").write_bytes(b"damaged")
@@ -178,8 +183,23 @@ def test_a_data_set_of_torchvision(tmp_path):
         spec, prepare=lambda image: torch.tensor(np.array(image)[None, ..., 0]).float()
     )
     assert found.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert found.class_names[:2] == ("0 - zero", "1 - one") and len(found.class_names) == 10
     assert np.array_equal(found.split("all").x[2, 0].numpy(), pictures[2])
     assert load_data(spec).split("all").x.shape == (6, 3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        ([("tench", "Tinca tinca"), ("goldfish",)], ("tench", "goldfish")),  # as ImageNet's
+        (["only one of two"], ()),
+        (None, ()),
+    ],
+)
+def test_names_of_torchvisions_classes(tmp_path, monkeypatch, classes, expected):
+    write_mnist(tmp_path)
+    monkeypatch.setattr(MNIST, "classes", classes)
+    assert load_data(f"torchvision:MNIST:{tmp_path}").class_names == expected
 
 
 @pytest.mark.parametrize(
