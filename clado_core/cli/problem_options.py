@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from clado_core.errors import InputError
-from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
+from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average, whole_units
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import BitWidths, parse_bit_menu, parse_bits
 
@@ -102,7 +102,7 @@ def problem_from(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> Al
     return AllocationProblem(
         matrix,
         budget_bits=None if avg_bits is None else bits_for_average(avg_bits, matrix.layers),
-        budget_bytes=None if size_mb is None else size_mb * BYTES_PER_MB,
+        budget_bytes=None if size_mb is None else whole_units(size_mb, BYTES_PER_MB),
         budget_bops=getattr(arguments, "bops", None),
         pins=_once_each("--pin", (_name_and_bits(text, "--pin") for text in arguments.pin)),
         ties=tuple(tuple(re.split(r"\s*,\s*", text.strip())) for text in arguments.tie),
