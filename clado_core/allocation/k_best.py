@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from clado_core._typing import Choices
 from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program
-from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.problem.solution import Solution, SolveStatus, with_bound
 from clado_core.solvers.daqp import INFEASIBLE, TIME_LIMIT, Tree
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.neighbourhood import Neighbourhood
@@ -39,26 +40,27 @@ def k_best(
     Args:
         problem: Budgets and wishes hold for all of them.
         k: At most so many.
-        within: Stop at the first whose x'Gx exceeds the best one's by more than this share of its
-            magnitude.
+        within: Stop at the first that exceeds the best x'Gx by more than this share of |x'Gx|.
         shifts: As for DaqpSolver.
         time_limit_s: Of the whole search; the best alone where it cannot be proven within it.
         on_progress: Called with (assignments found, k).
 
     Returns:
         At least the best; the bound of all is the best one's, so a gap says how far behind one is.
+        A runner-up that is not as good as the best is no optimum: its status is HEURISTIC.
+
+    Raises:
+        InputError: k below 1, or a share below 0.
     """
-    if k < 1:
-        raise InputError(f"At least one assignment must be asked for, not {k}.")
+    _check(k, within)
     first = TieredSolver(shifts).solve(problem, time_limit_s=time_limit_s)
     incumbent = Incumbent(problem, warm_start=first.assignment)
     if incumbent.is_settled or first.status is not SolveStatus.OPTIMAL:
         return (first,)
-    limit = first.objective + within * abs(first.objective)
-    left_s = None if time_limit_s is None else max(time_limit_s - first.runtime_s, 0.0)
-    stops_at = None if left_s is None else time.perf_counter() + left_s
+    limit, stops_at = _limit(first.objective, within), _end(time_limit_s, first.runtime_s)
     found = [first]
-    for choice in itertools.islice(_followers(incumbent, shifts, limit, k, stops_at), k - 1):
+    followers = _followers(incumbent, shifts, limit, k, stops_at)
+    for choice in itertools.islice(followers, min(k - 1, sys.maxsize)):
         found.append(_as_solution(incumbent, choice, first))
         if on_progress is not None:
             on_progress(len(found), k)
@@ -109,6 +111,23 @@ def price_of_pin(
     free = solver.solve(dataclasses.replace(problem, pins=others))
     pinned_problem = dataclasses.replace(problem, pins=others | {layer: bits})
     return PinPrice(layer, bits, solver.solve(pinned_problem), free)
+
+
+def _check(k: int, within: float) -> None:
+    if k < 1:
+        raise InputError(f"At least one assignment must be asked for, not {k}.")
+    if not within >= 0:
+        raise InputError(f"The share that a runner-up may be worse is 0 or more, not {within}.")
+
+
+def _limit(best: float, within: float) -> float:
+    """The largest objective of a runner-up (an infinite share of 0 is no number)."""
+    return math.inf if within == math.inf else best + within * abs(best)
+
+
+def _end(time_limit_s: float | None, spent_s: float) -> float | None:
+    """When what is left of a time limit is over; None where there is none."""
+    return None if time_limit_s is None else time.perf_counter() + max(time_limit_s - spent_s, 0.0)
 
 
 def _followers(
@@ -176,11 +195,13 @@ def neighbours(program: Program, choice: Choices, k: int, /) -> dict[tuple[int, 
 def _as_solution(incumbent: Incumbent, choice: Choices, best: Solution) -> Solution:
     """A runner-up; the best one's bound holds for all, so its gap tells how far behind it is."""
     assignment = incumbent.problem.assignment(incumbent.program.layer_bits(choice))
-    return dataclasses.replace(
+    objective = incumbent.problem.matrix.objective(assignment.bits)
+    runner_up = dataclasses.replace(
         best,
         assignment=assignment,
-        status=SolveStatus.GAP_LIMIT,
-        objective=incumbent.problem.matrix.objective(assignment.bits),
+        status=best.status if objective <= best.objective else SolveStatus.HEURISTIC,
+        objective=objective,
         runtime_s=incumbent.elapsed_s,
         first_answer_s=incumbent.elapsed_s,
     )
+    return with_bound(runner_up, best.bound, best.solver)

@@ -17,9 +17,13 @@ from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.solution import Solution
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.scheme import weight_bits
 from clado_core.solvers.protocol import Solver
 from clado_core.solvers.shifts import DEFAULT_SIZES, compute_shifts
 from clado_core.solvers.tiered import TieredSolver
+
+MOST_POINTS = 10**5
+"""More would take days, and their budgets alone the memory."""
 
 OnPoint: TypeAlias = Callable[[int, int], None]
 """Called with (points done, points in all)."""
@@ -41,7 +45,7 @@ def sweep(
     Args:
         matrix_or_problem: With a problem, its pins, ties, menus and other budgets hold at every
             point, and its ``budget_bits``, where set, is the largest budget.
-        points: How many budgets, at least 1 (1: the largest alone).
+        points: How many budgets, 1 (the largest alone) to ``MOST_POINTS``.
         solver: A TieredSolver where None, with shifts where that saves time.
         time_limit_s: Per budget.
         gap_limit: Per budget.
@@ -122,10 +126,22 @@ def _default_solver(problem: AllocationProblem, n_budgets: int) -> Solver:
 
 def budget_grid(problem: AllocationProblem, points: int, /) -> tuple[int, ...]:
     """Evenly spaced distinct budgets in bits, the smallest and the largest size included."""
-    if points < 1:
-        raise InputError(f"A frontier needs one point or more, not {points}.")
-    smallest, largest = (assignment.size_bits for assignment in problem.extremes())
+    if not 1 <= points <= MOST_POINTS:
+        raise InputError(f"A frontier needs one point or more, at most {MOST_POINTS:,}: {points}.")
+    smallest, largest = _smallest_size(problem), problem.extremes()[1].size_bits
     if problem.budget_bits is not None:
         largest = min(largest, problem.budget_bits)
     grid = np.linspace(smallest, largest, points) if points > 1 else np.array([largest])
     return tuple(sorted({int(b) for b in grid} | {largest}))
+
+
+def _smallest_size(problem: AllocationProblem) -> int:
+    """The fewest bits that keep the other budgets: joint choices of fewer can cost more there."""
+    smallest = problem.extremes()[0]
+    if not problem.is_feasible(smallest):
+        matrix = problem.matrix
+        bits = [weight_bits(b) for b in matrix.bit_widths]
+        sizes = np.multiply.outer(matrix.layers.n_weights, bits).ravel().astype(np.float64)
+        by_size = dataclasses.replace(matrix, G=np.diag(sizes), part_G=None, part_weights=None)
+        smallest = TieredSolver().solve(dataclasses.replace(problem, matrix=by_size)).assignment
+    return smallest.size_bits

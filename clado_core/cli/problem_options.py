@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from clado_core.errors import InputError
-from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
+from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average, whole_units
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import BitWidths, parse_bit_menu, parse_bits
 
 BYTES_PER_MB = 10**6
+
+_Bits = TypeVar("_Bits", int, BitWidths)
 
 
 def add_wishes(parser: argparse.ArgumentParser) -> None:
@@ -49,17 +53,23 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
 def add_budgets(parser: argparse.ArgumentParser) -> None:
     """Add ``--avg-bits``, ``--size-mb`` and ``--bops``; several may hold at once."""
     parser.add_argument(
-        "--avg-bits", type=_number, metavar="X", help="average bits per searched weight, at most X"
+        "--avg-bits",
+        type=_number,
+        action=_Once,
+        metavar="X",
+        help="average bits per searched weight, at most X",
     )
     parser.add_argument(
         "--size-mb",
         type=_number,
+        action=_Once,
         metavar="X",
         help="whole file, at most X MB (10⁶ bytes): weights, scales, biases, unquantized layers",
     )
     parser.add_argument(
         "--bops",
         type=_number,
+        action=_Once,
         metavar="X",
         help="bit operations per sample, at most X (as in 2.5e9)",
     )
@@ -92,13 +102,49 @@ def problem_from(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> Al
     return AllocationProblem(
         matrix,
         budget_bits=None if avg_bits is None else bits_for_average(avg_bits, matrix.layers),
-        budget_bytes=None if size_mb is None else size_mb * BYTES_PER_MB,
+        budget_bytes=None if size_mb is None else whole_units(size_mb, BYTES_PER_MB),
         budget_bops=getattr(arguments, "bops", None),
-        pins=dict(_name_and_bits(text, "--pin") for text in arguments.pin),
+        pins=_once_each("--pin", (_name_and_bits(text, "--pin") for text in arguments.pin)),
         ties=tuple(tuple(re.split(r"\s*,\s*", text.strip())) for text in arguments.tie),
-        allowed=dict(_name_and_menu(text) for text in arguments.allow),
-        min_bits=dict(_name_and_bits(text, "--min-bits") for text in arguments.min_bits),
+        allowed=_once_each("--allow", map(_name_and_menu, arguments.allow)),
+        min_bits=_once_each(
+            "--min-bits", (_name_and_bits(text, "--min-bits") for text in arguments.min_bits)
+        ),
     )
+
+
+class _Once(argparse.Action):
+    """Stores a limit; of two that differ neither is silently dropped."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        kept = getattr(namespace, self.dest)
+        if kept not in (None, values):
+            raise argparse.ArgumentError(
+                self, f"given twice, as {kept} and {values}: keep one of them"
+            )
+        setattr(namespace, self.dest, values)
+
+
+def _once_each(option: str, wishes: Iterable[tuple[str, _Bits]]) -> dict[str, _Bits]:
+    """Name → what is wished for it; an InputError where two wishes for one name differ."""
+    kept: dict[str, _Bits] = {}
+    for name, bits in wishes:
+        if kept.setdefault(name, bits) != bits:
+            first, second = (_shown(each) for each in (kept[name], bits))
+            raise InputError(
+                f"{option} {name}={first} and {option} {name}={second} contradict: keep one."
+            )
+    return kept
+
+
+def _shown(bits: int | BitWidths) -> str:
+    return ",".join(map(str, bits)) if isinstance(bits, tuple) else str(bits)
 
 
 def _seconds(text: str) -> float:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Context, Decimal
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -186,13 +189,24 @@ class AllocationProblem(Portable):
 
 
 def bits_for_average(avg_bits: float, layers: LayerTable, /) -> int:
-    """The budget in bits that an average over the searched weights stands for.
-
-    Rounded down to whole bits, with room for the rounding of decimal fractions such as 4.1.
-    """
-    if not np.isfinite(avg_bits) or avg_bits <= 0:
+    """The budget in bits that an average over the searched weights stands for."""
+    if not _is_finite(avg_bits) or avg_bits <= 0:
         raise InputError(f"The average bits per weight must be a positive number, not {avg_bits}.")
-    return int(np.floor(avg_bits * layers.total_weights + 1e-6))
+    return whole_units(avg_bits, layers.total_weights)
+
+
+def whole_units(amount: float, units: int, /) -> int:
+    """⌊amount · units⌋ of the decimal that an amount is written as, however large.
+
+    With room for the rounding of an average that was computed, such as 10/3: two halves of a last
+    digit, one of the quotient and one of its decimal.
+
+    Args:
+        amount: Finite, such as 4.1 bits on average.
+        units: Whole units in one of the amount.
+    """
+    exact = Fraction(str(amount)) * units
+    return math.floor(exact + exact / 2**52 + Fraction(1, 10**6))
 
 
 def _bit_operations(bits: int) -> int:
@@ -203,14 +217,26 @@ def _bit_operations(bits: int) -> int:
 def _whole_number(name: str, value: float | None) -> int | None:
     if value is None:
         return None
-    if not np.isfinite(value) or value < 0:
+    if not _is_finite(value) or value < 0:
         raise InputError(f"{name} must be a number of zero or more, not {value}.")
     return int(value)
 
 
+def _is_finite(value: float) -> bool:
+    # Whole numbers can be larger than any float.
+    return isinstance(value, int) or math.isfinite(value)
+
+
 def _in_user_units(measure: str, smallest: Assignment) -> str:
     if measure == "size_bits":
-        return f" Ask for at least {np.ceil(smallest.avg_bits * 1e4) / 1e4:g} bits on average."
+        least = _rounded_up(smallest.size_bits, smallest.layers.total_weights)
+        return f" Ask for at least {least} bits on average."
     if measure == "size_bytes":
-        return f" Ask for at least {np.ceil(smallest.size_bytes / 10) / 1e5:g} MB (10⁶ bytes)."
+        return f" Ask for at least {_rounded_up(smallest.size_bytes, 10**6)} MB (10⁶ bytes)."
     return ""
+
+
+def _rounded_up(numerator: int, denominator: int) -> str:
+    """A ratio in six digits that is feasible when it is typed back: never below the ratio."""
+    context = Context(prec=6, rounding=ROUND_CEILING)
+    return f"{context.divide(Decimal(numerator), Decimal(denominator)).normalize():f}"

@@ -198,4 +198,6 @@ def _resources(problem: AllocationProblem) -> tuple[npt.NDArray[np.int64], npt.N
         costs.append(np.multiply.outer(table.macs, np.multiply(bit_widths, acts)))
         limits.append(problem.budget_bops)
     flat = np.array(costs, dtype=np.int64).reshape(len(costs), len(matrix.G))
-    return flat, np.array(limits, dtype=np.int64)
+    # A limit above what everything takes limits nothing, and need not fit 64 bits.
+    most = [int(np.max(taken, axis=1).sum()) for taken in costs]
+    return flat, np.array([min(pair) for pair in zip(limits, most, strict=True)], dtype=np.int64)

@@ -19,6 +19,12 @@ LayerKind: TypeAlias = Literal["conv2d", "linear", "attention", "unknown"]
 FLOAT_BYTES = 4
 """What is not quantized is stored as float32."""
 
+MOST_WEIGHTS = 2**50
+"""At 8 bits each, their bits are still exact in float64."""
+
+MOST_MACS = 2**54
+"""At 8 bits by 32, their bit operations still fit 64 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
@@ -72,7 +78,7 @@ class LayerTable:
         other_bytes: Bytes of biases, normalization and unquantized layers, as float32.
 
     Raises:
-        InputError: Empty, or two layers share a name.
+        InputError: Empty, two layers share a name, or sizes too large to be counted exactly.
     """
 
     layers: tuple[LayerInfo, ...]
@@ -87,6 +93,15 @@ class LayerTable:
         if len(set(names)) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise InputError(f"Layer names must be unique; found twice: {', '.join(twice)}.")
+        for what, sizes, most in (
+            ("weights", [layer.n_weights for layer in self.layers], MOST_WEIGHTS),
+            ("multiply-accumulates", [layer.macs for layer in self.layers], MOST_MACS),
+        ):
+            if sum(sizes) > most:
+                raise InputError(
+                    f"The layers have more than {most:,} {what}, most of them "
+                    f"'{names[sizes.index(max(sizes))]}': such a size cannot be counted exactly."
+                )
 
     def __len__(self) -> int:
         return len(self.layers)

@@ -17,8 +17,9 @@ from clado_core import AllocationProblem, Solution, SolveStatus
 from clado_core.allocation.frontier import Frontier
 from clado_core.allocation.sweep import budget_grid, sweep
 from clado_core.errors import InfeasibleBudgetError, InputError
+from clado_core.records.scheme import parse_bit_menu
 from clado_core.solvers import EnumerationSolver, LocalSearchSolver
-from tests.core.instances import random_matrix, worked_example
+from tests.core.instances import all_assignments, random_matrix, worked_example
 
 
 def _solution(bits: tuple[int, ...], objective: float, bound: float = -math.inf) -> Solution:
@@ -184,3 +185,25 @@ def test_a_killed_process_costs_no_point() -> None:
 def test_no_process_is_refused() -> None:
     with pytest.raises(InputError, match="one process or more, not 0"):
         sweep(worked_example(), jobs=0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_front_starts_where_joint_choices_keep_the_other_budgets(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    menu = parse_bit_menu("3a8,4a4,8a8")
+    matrix = random_matrix(rng, n_layers=5, bits=menu)
+    problem = AllocationProblem(matrix, allowed={"l1": menu[1:], "l3": menu[:2]})
+    least = problem.extremes("bops")[0].bops
+    limited = dataclasses.replace(problem, budget_bops=int(least * rng.uniform(1, 1.3)))
+    sizes = [limited.assignment(bits).size_bits for _, bits in all_assignments(limited)]
+    front = sweep(limited, points=5)
+    assert front.budgets_bits[0] == min(sizes)
+    for budget, point in zip(front.budgets_bits, front.points, strict=True):
+        best = all_assignments(dataclasses.replace(limited, budget_bits=budget))[0][0]
+        assert point.objective == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("points", [0, -1, 10**6, 10**30])
+def test_a_front_has_a_number_of_points_that_can_be_solved(points: int) -> None:
+    with pytest.raises(InputError, match="one point or more, at most 100,000"):
+        sweep(worked_example(), points=points)

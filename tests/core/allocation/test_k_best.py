@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from clado_core import AllocationProblem, SolveStatus
+from clado_core import AllocationProblem, SensitivityMatrix, SolveStatus
 from clado_core.allocation.k_best import k_best, price_of_pin
 from clado_core.errors import InputError
 from clado_core.problem.solution import PROVEN_GAP
 from tests.conftest import make_matrix
-from tests.core.instances import all_assignments, n_assignments, random_problem, worked_example
+from tests.core.instances import (
+    all_assignments,
+    n_assignments,
+    random_problem,
+    table,
+    worked_example,
+)
+
+_PAIR = np.outer([1, 0, 1, 0, 0, 0], [1, 0, 1, 0, 0, 0])
+"""Where the first choices of two layers meet."""
 
 SMALL = [seed for seed in range(30) if n_assignments(random_problem(seed)) <= 3000]
 
@@ -24,6 +34,10 @@ def test_k_best_equals_a_sorted_enumeration(seed: int) -> None:
     assert all(problem.is_feasible(s.assignment) for s in found)
     assert all(s.bound <= expected[0] + 1e-12 for s in found)
     assert found[0].gap is not None and found[0].gap <= PROVEN_GAP
+    for solution in found:
+        assert solution.gap is not None
+        optimal = solution.gap <= PROVEN_GAP
+        assert solution.status is (SolveStatus.OPTIMAL if optimal else SolveStatus.HEURISTIC)
 
 
 def test_k_best_stops_at_the_tolerance() -> None:
@@ -34,6 +48,33 @@ def test_k_best_stops_at_the_tolerance() -> None:
     found = k_best(problem, k=100, within=4.0)
     assert [s.objective for s in found] == pytest.approx(expected)
     assert len(k_best(problem, k=100)) == len(objectives)
+
+
+@pytest.mark.parametrize(
+    "G",
+    [
+        np.diag([1.0, 0.0, 2.0, 0.0, 3.0, 0.0]),
+        np.zeros((6, 6)),
+        # A pair that cancels: 1 + 1 − 2·1 = 0.
+        np.diag([1.0, 5.0, 1.0, 7.0, 0.0, 3.0]) - np.eye(6)[[2, 1, 0, 3, 4, 5]] * _PAIR,
+    ],
+)
+def test_runners_up_follow_a_best_objective_of_zero(G: np.ndarray) -> None:
+    problem = AllocationProblem(SensitivityMatrix("zero", G, table([4, 5, 6]), (2, 4)))
+    expected = [objective for objective, _ in all_assignments(problem)]
+    assert expected[0] == 0
+    found = k_best(problem, k=10**30)
+    assert [s.objective for s in found] == pytest.approx(expected)
+    for solution, objective in zip(found, expected, strict=True):
+        assert (solution.status is SolveStatus.OPTIMAL) == (objective == 0)
+    tied = expected.count(0)
+    assert len(k_best(problem, k=100, within=0.5)) == tied
+
+
+@pytest.mark.parametrize("within", [-0.1, float("nan")])
+def test_k_best_wants_a_share_of_zero_or_more(within: float) -> None:
+    with pytest.raises(InputError, match="0 or more"):
+        k_best(AllocationProblem(worked_example()), within=within)
 
 
 def test_k_best_wants_one_at_least() -> None:

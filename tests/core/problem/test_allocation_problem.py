@@ -4,12 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clado_core as cc
+from clado_core.allocation.sweep import sweep
 from clado_core.errors import InfeasibleBudgetError, InputError
-from clado_core.problem.allocation_problem import bits_for_average
+from clado_core.problem.allocation_problem import bits_for_average, whole_units
 from clado_core.problem.program import compile_program
 from clado_core.records.scheme import parse_bit_menu
 from clado_core.records.sizes import container_bytes
 from tests.conftest import make_matrix
+from tests.core.instances import MENUS, all_assignments, random_matrix, table
+from tests.core.strategies import all_choices
 
 
 def test_infeasible_budget_names_the_smallest_feasible_size(
@@ -128,3 +131,81 @@ def test_everything_pinned_leaves_no_decision(toy_matrix: cc.SensitivityMatrix) 
     program = compile_program(cc.AllocationProblem(toy_matrix, pins=pins))
     assert program.n_decisions == 0
     assert program.constant == pytest.approx(toy_matrix.objective((2, 4, 8, 2)))
+
+
+@settings(deadline=None)
+@given(
+    n_weights=st.lists(st.integers(1, 2**46), min_size=1, max_size=6),
+    menu=st.sampled_from((*MENUS, (3, 5, 7))),
+    data=st.data(),
+)
+def test_the_size_that_a_refusal_suggests_is_feasible(
+    n_weights: list[int], menu: tuple[int, ...], data: st.DataObject
+) -> None:
+    layers = table(n_weights)
+    matrix = cc.SensitivityMatrix("m", np.eye(len(n_weights) * len(menu)), layers, menu)
+    pins = {f"l{i}": data.draw(st.sampled_from(menu)) for i in range(len(layers)) if i % 2}
+    for budget, whole in (
+        ("budget_bits", lambda amount: bits_for_average(amount, layers)),
+        ("budget_bytes", lambda amount: whole_units(amount, 10**6)),
+    ):
+        with pytest.raises(InfeasibleBudgetError) as caught:
+            cc.AllocationProblem(matrix, pins=pins, **{budget: 0})
+        suggested = str(caught.value).rpartition("at least ")[2].split()[0]
+        assert cc.AllocationProblem(matrix, pins=pins, **{budget: whole(float(suggested))})
+        minimum = caught.value.minimum
+        assert whole(float(suggested)) <= minimum * (1 + 1e-5) + 1
+
+
+@given(st.integers(1, 2**48), st.integers(1, 2**45))
+def test_an_average_computed_from_a_size_stands_for_that_size(bits: int, total: int) -> None:
+    assert bits_for_average(bits / total, table([total])) == bits
+
+
+HUGE = (10**19, 10**30, 1e20, 1e308, 10**400)
+
+
+@pytest.mark.parametrize("huge", HUGE)
+def test_budgets_above_every_size_limit_nothing(
+    toy_matrix: cc.SensitivityMatrix, huge: float
+) -> None:
+    free = compile_program(cc.AllocationProblem(toy_matrix))
+    problem = cc.AllocationProblem(
+        toy_matrix,
+        budget_bits=bits_for_average(huge, toy_matrix.layers),
+        budget_bytes=huge,  # type: ignore[arg-type]
+        budget_bops=huge,  # type: ignore[arg-type]
+        pins={"block0.conv0": 8},
+    )
+    program = compile_program(problem)
+    assert all(program.is_feasible(choice) for choice in all_choices(program))
+    best = cc.EnumerationSolver().solve(cc.AllocationProblem(toy_matrix, pins=problem.pins))
+    for solver in (cc.TieredSolver(), cc.LocalSearchSolver(), cc.ScipSolver()):
+        assert solver.solve(problem).assignment == best.assignment
+    assert free.n_decisions == program.n_decisions + 1
+
+
+@pytest.mark.parametrize("slack", [0, 1, 10**14])
+def test_the_largest_networks_are_solved_exactly(slack: int) -> None:
+    layers = table([10**13, 3 * 10**14 + 1, 10**14 + 7, 7 * 10**14], macs=[1, 2**53, 7, 2**52])
+    rng = np.random.default_rng(0)
+    G = random_matrix(rng, n_layers=4, bits=(2, 4, 8)).G
+    matrix = cc.SensitivityMatrix("large", G, layers, (2, 4, 8))
+    middle = cc.AllocationProblem(matrix).assignment((4, 2, 8, 4))
+    problem = cc.AllocationProblem(
+        matrix, middle.size_bits + slack, middle.size_bytes + slack, middle.bops + slack
+    )
+    best, _ = all_assignments(problem)[0]
+    for solver in (cc.EnumerationSolver(), cc.TieredSolver(), cc.LocalSearchSolver()):
+        solution = solver.solve(problem)
+        assert problem.is_feasible(solution.assignment)
+        assert solution.objective == pytest.approx(best, rel=1e-9)
+    assert sweep(matrix, points=5).budgets_bits[-1] == 8 * layers.total_weights
+
+
+@pytest.mark.parametrize(
+    ("n_weights", "macs"), [([5, 2**50], [1, 1]), ([1, 10**19], [1, 1]), ([5, 6], [1, 2**54])]
+)
+def test_sizes_that_cannot_be_counted_are_refused(n_weights: list[int], macs: list[int]) -> None:
+    with pytest.raises(InputError, match=r"'l1'.*cannot be counted exactly"):
+        table(n_weights, macs=macs)
