@@ -151,7 +151,11 @@ def parse_bits(text: str, /, *, within: str | None = None) -> int:
     """
     weight, a, act = text.strip().partition("a")
     try:
-        return JointBits(_JOINT * int(weight) + int(act)) if a else int(weight)
+        parts = [int(weight), *([int(act)] if a else [])]
+        if not 1 <= min(parts) <= max(parts) < _JOINT:
+            # Packed into one number it would read as another entry: 2a520 as 4a8.
+            raise ValueError
+        return JointBits(_JOINT * parts[0] + parts[1]) if a else parts[0]
     except ValueError:
         what = f"'{text}' is not a bit-width" if within is None else f"'{within}' is not a list of "
         what += " such as 4" if within is None else "bit-widths such as 2,4,8"
