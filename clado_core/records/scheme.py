@@ -169,7 +169,8 @@ def menu_entries(bits: BitWidths, /) -> BitWidths:
 
 def bits_to_json(bits: int, /) -> int | str:
     """A menu entry in JSON: a number, or the text of a joint choice."""
-    return str(bits) if isinstance(_entry(bits), JointBits) else int(bits)
+    entry = _entry(bits)
+    return str(entry) if isinstance(entry, JointBits) else int(entry)
 
 
 def _entry(bits: int) -> int:
