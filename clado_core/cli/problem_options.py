@@ -14,6 +14,8 @@ from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import BitWidths, parse_bit_menu, parse_bits
 
 BYTES_PER_MB = 10**6
+LONGEST_S = 1e9
+"""Thirty years stand for any longer time limit, which a solver may not take."""
 
 _Bits = TypeVar("_Bits", int, BitWidths)
 
@@ -151,7 +153,7 @@ def _seconds(text: str) -> float:
     value = _number(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"a time limit is more than 0 seconds, not {text}")
-    return value
+    return min(value, LONGEST_S)
 
 
 def _gap(text: str) -> float:

@@ -41,7 +41,8 @@ class AllocationProblem(Portable):
         budget_bops: Bit operations per sample.
         pins: Layer name → its only bit-width.
         ties: Groups of layer names that must share one bit-width.
-        min_bits: Layer name pattern (``*`` and ``?`` as in file names) → smallest bit-width.
+        min_bits: Layer name pattern (``*`` and ``?`` as in file names) → smallest bit-width; of a
+            joint one (4a8) both parts hold.
         allowed: Layer name → its own menu, a part of the matrix's.
 
     Raises:
@@ -175,16 +176,16 @@ class AllocationProblem(Portable):
                 )
 
         for name, menu in self.allowed.items():
-            restrict(layers.index(name), tuple(menu), f"The menu {name}={tuple(menu)}")
+            restrict(layers.index(name), tuple(menu), f"The menu {name}={_shown(*menu)}")
         for pattern, least in self.min_bits.items():
             matched = [i for i, n in enumerate(layers.names) if fnmatch.fnmatchcase(n, pattern)]
             if not matched:
                 raise InputError(f"No layer name matches the pattern '{pattern}'.")
             for i in matched:
-                keep = tuple(b for b in full if weight_bits(b) >= weight_bits(least))
-                restrict(i, keep, f"A minimum of {least} bits for '{pattern}'")
+                keep = tuple(b for b in full if _is_at_least(b, least))
+                restrict(i, keep, f"A minimum of {_shown(least)} bits for '{pattern}'")
         for name, bits in self.pins.items():
-            restrict(layers.index(name), (bits,), f"The pin {name}={bits}")
+            restrict(layers.index(name), (bits,), f"The pin {name}={_shown(bits)}")
         return menus
 
 
@@ -207,6 +208,17 @@ def whole_units(amount: float, units: int, /) -> int:
     """
     exact = Fraction(str(amount)) * units
     return math.floor(exact + exact / 2**52 + Fraction(1, 10**6))
+
+
+def _is_at_least(bits: int, least: int) -> bool:
+    """Whether an entry's weights, and its inputs where a minimum names them, are no smaller."""
+    inputs, least_inputs = input_bits(bits) or 0, input_bits(least) or 0
+    return weight_bits(bits) >= weight_bits(least) and inputs >= least_inputs
+
+
+def _shown(*bits: int) -> str:
+    """Entries as users write them, also those that came as plain numbers."""
+    return ",".join(str(bits_to_json(b)) for b in bits)
 
 
 def _bit_operations(bits: int) -> int:

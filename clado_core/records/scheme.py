@@ -151,7 +151,11 @@ def parse_bits(text: str, /, *, within: str | None = None) -> int:
     """
     weight, a, act = text.strip().partition("a")
     try:
-        return JointBits(_JOINT * int(weight) + int(act)) if a else int(weight)
+        parts = [int(weight), *([int(act)] if a else [])]
+        if not 1 <= min(parts) <= max(parts) < _JOINT:
+            # Packed into one number it would read as another entry: 2a520 as 4a8.
+            raise ValueError
+        return JointBits(_JOINT * parts[0] + parts[1]) if a else parts[0]
     except ValueError:
         what = f"'{text}' is not a bit-width" if within is None else f"'{within}' is not a list of "
         what += " such as 4" if within is None else "bit-widths such as 2,4,8"
@@ -165,7 +169,8 @@ def menu_entries(bits: BitWidths, /) -> BitWidths:
 
 def bits_to_json(bits: int, /) -> int | str:
     """A menu entry in JSON: a number, or the text of a joint choice."""
-    return str(bits) if isinstance(_entry(bits), JointBits) else int(bits)
+    entry = _entry(bits)
+    return str(entry) if isinstance(entry, JointBits) else int(entry)
 
 
 def _entry(bits: int) -> int:

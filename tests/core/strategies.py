@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from clado_core import AllocationProblem
 from clado_core.problem.allocation_problem import BUDGETS
 from clado_core.problem.program import Program
-from clado_core.records.scheme import BitWidths, weight_bits
+from clado_core.records.scheme import BitWidths, input_bits, weight_bits
 from tests.core.instances import MENUS, random_matrix
 
 SLACKS = st.sampled_from((0.0, 0.1, 1.0))
@@ -82,11 +82,11 @@ def _wishes(draw: st.DrawFn, menu: BitWidths, bits: list[int], tied: list[int]) 
     pins = {f"l{i}": bits[i] for i in draw(layers)}
     allowed = {f"l{i}": tuple(draw(entries) | {bits[i]}) for i in draw(layers)}
     least = {
-        f"l{i}": draw(st.sampled_from([b for b in menu if weight_bits(b) <= weight_bits(bits[i])]))
+        f"l{i}": draw(st.sampled_from([b for b in menu if _is_at_least(bits[i], b)]))
         for i in draw(layers)
     }
     if draw(st.booleans()):
-        least["l*"] = min(bits)
+        least["l*"] = min(map(weight_bits, bits))
     ties = (tuple(f"l{i}" for i in tied),) if len(tied) > 1 else ()
     return {"pins": pins, "allowed": allowed, "min_bits": least, "ties": ties}
 
@@ -106,12 +106,19 @@ def keeps(problem: AllocationProblem, bits: BitWidths) -> bool:
         and all(chosen[name] in menu for name, menu in problem.allowed.items())
         and all(len({chosen[name] for name in tie}) == 1 for tie in problem.ties)
         and all(
-            weight_bits(chosen[name]) >= weight_bits(least)
+            _is_at_least(chosen[name], least)
             for pattern, least in problem.min_bits.items()
             for name in names
             if pattern in ("l*", name)
         )
     )
+
+
+def _is_at_least(bits: int, least: int) -> bool:
+    """Weights, and inputs where the minimum names them."""
+    inputs, least_inputs = input_bits(bits), input_bits(least)
+    within = least_inputs is None or (inputs is not None and inputs >= least_inputs)
+    return within and weight_bits(bits) >= weight_bits(least)
 
 
 def all_choices(program: Program) -> list[np.ndarray]:

@@ -101,3 +101,13 @@ def test_arrays_of_impossible_sizes_are_refused(
         code, _, sentence = call(capsys, "import", str(source), "--out", str(out))
         assert (code, sentence.count("\n")) == (expected, expected // 2)
     assert call(capsys, "solve", str(out), "--avg-bits", "4")[1]["avg_bits"] <= 4
+
+
+@pytest.mark.parametrize("solver", ["tiered", "scip", "daqp", "local-search"])
+def test_a_time_limit_longer_than_any_solve_limits_nothing(
+    artifact: str, solver: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("solve", artifact, "--avg-bits", "4", "--solver", solver)
+    free = call(capsys, *words)[1]["assignment"]
+    code, result, _ = call(capsys, *words, "--time-limit", "1e300")
+    assert (code, result["assignment"]) == (0, free)

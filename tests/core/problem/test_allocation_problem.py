@@ -8,7 +8,7 @@ from clado_core.allocation.sweep import sweep
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.problem.allocation_problem import bits_for_average, whole_units
 from clado_core.problem.program import compile_program
-from clado_core.records.scheme import parse_bit_menu
+from clado_core.records.scheme import joint_menu, parse_bit_menu, parse_bits
 from clado_core.records.sizes import container_bytes
 from tests.conftest import make_matrix
 from tests.core.instances import MENUS, all_assignments, random_matrix, table
@@ -73,6 +73,38 @@ def test_the_fewest_bits_need_not_be_the_fewest_bit_operations() -> None:
     with pytest.raises(InfeasibleBudgetError) as caught:
         cc.AllocationProblem(matrix, budget_bops=16 * macs - 1)
     assert (caught.value.minimum, caught.value.maximum) == (16 * macs, 64 * macs)
+
+
+def test_of_a_joint_minimum_both_parts_hold() -> None:
+    matrix = make_matrix(3, joint_menu((2, 4, 8), (4, 8)))
+    for least, kept in (("4a8", "4a8,8a8"), ("4a4", "4a4,4a8,8a4,8a8"), ("4", "4a4,4a8,8a4,8a8")):
+        problem = cc.AllocationProblem(matrix, min_bits={"block1*": parse_bits(least)})
+        assert problem.groups()[2][1] == parse_bit_menu(kept)
+    with pytest.raises(InputError, match="A minimum of 4a8 bits"):
+        cc.AllocationProblem(make_matrix(3), min_bits={"*": parse_bits("4a8")})
+    with pytest.raises(InputError, match=r"The menu block0\.conv0=3a4,3a8 leaves"):
+        cc.AllocationProblem(matrix, allowed={"block0.conv0": (3 * 256 + 4, 3 * 256 + 8)})
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_menus_of_joint_choices_under_several_budgets(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    menus = [menu for menu in MENUS if menu[0] >= 256]
+    menu = menus[seed % len(menus)]
+    matrix = random_matrix(rng, n_layers=4, bits=menu)
+    allowed = {
+        f"l{i}": tuple(rng.permutation(menu)[: rng.integers(1, len(menu) + 1)].tolist())
+        for i in range(3)
+    }
+    free = cc.AllocationProblem(matrix, allowed=allowed)
+    kept = free.assignment(tuple(int(rng.choice(m)) for _, m in free.groups()))
+    problem = cc.AllocationProblem(matrix, kept.size_bits, budget_bops=kept.bops, allowed=allowed)
+    best, _ = all_assignments(problem)[0]
+    for solver in (cc.TieredSolver(), cc.LocalSearchSolver()):
+        solution = solver.solve(problem)
+        assert problem.is_feasible(solution.assignment)
+        assert all(solution.assignment.by_layer()[name] in menu for name, menu in allowed.items())
+        assert solution.objective == pytest.approx(best, rel=1e-9)
 
 
 def test_average_bits_survive_decimal_rounding(toy_matrix: cc.SensitivityMatrix) -> None:

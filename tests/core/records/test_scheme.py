@@ -1,7 +1,13 @@
 import pytest
 
 from clado_core.errors import InputError
-from clado_core.records.scheme import QuantizationScheme, bit_menu, integer_range, parse_bit_menu
+from clado_core.records.scheme import (
+    QuantizationScheme,
+    bit_menu,
+    integer_range,
+    parse_bit_menu,
+    parse_bits,
+)
 
 
 @pytest.mark.parametrize(("bits", "levels"), [(2, (-2, 1)), (4, (-8, 7)), (8, (-128, 127))])
@@ -40,3 +46,11 @@ def test_unknown_fields_are_refused(fields: dict[str, object]) -> None:
 def test_float_activations_count_32_bits() -> None:
     assert QuantizationScheme().activation_bits == 32
     assert QuantizationScheme(act_bits=8).activation_bits == 8
+
+
+@pytest.mark.parametrize("text", ["2a520", "1032", "0a8", "0", "-4", "4a0", "4a-8", "9" * 5000])
+def test_an_entry_out_of_range_is_not_read_as_another(text: str) -> None:
+    with pytest.raises(InputError, match="is not a bit-width"):
+        parse_bits(text)
+    with pytest.raises(InputError):
+        parse_bit_menu(text)
