@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from clado_core import Assignment, SensitivityMatrix
+from clado_core import Assignment, SensitivityMatrix, bits_for_average
 from dashboard.theme import MEGABYTE
 
 GIGA = 10**9
@@ -79,8 +79,8 @@ def metrics_of(matrix: SensitivityMatrix, /) -> tuple[Metric, ...]:
 
 
 def budget_bits(matrix: SensitivityMatrix, avg_bits: float, /) -> int:
-    """The budget in bits for an average; whole averages lose nothing to rounding."""
-    return math.floor(matrix.layers.total_weights * avg_bits + 1e-6)
+    """The budget in bits for an average, as the command line counts it."""
+    return bits_for_average(avg_bits, matrix.layers)
 
 
 def round_up(avg_bits: float, /) -> float:
