@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -64,6 +65,11 @@ class Program:
     def n_choices(self) -> Choices:
         """Choices per decision, shape (d,)."""
         return np.asarray(np.diff(self.offsets))
+
+    @property
+    def n_assignments(self) -> int:
+        """Choices in all, limits aside."""
+        return math.prod(self.n_choices.tolist())
 
     def variables(self, choice: Choices, /) -> npt.NDArray[np.int64]:
         """Indices of the chosen variables, shape (d,)."""

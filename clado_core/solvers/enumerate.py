@@ -57,7 +57,7 @@ def best_choice(program: Program, /) -> tuple[Choices, float]:
     The decisions are cut in two halves u and w, so that the objectives of all pairs are one
     matrix product: f(u, w) = u'Qu + w'Qw + 2·u'Q_uw·w.
     """
-    n_assignments = math.prod(program.n_choices.tolist())
+    n_assignments = program.n_assignments
     if n_assignments > MAX_ASSIGNMENTS:
         raise InputError(
             f"There are {n_assignments:.1e} assignments; enumeration is for at most "
