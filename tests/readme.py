@@ -123,15 +123,14 @@ def evidence() -> str:
 
 def rooms() -> str:
     """The rooms of both packages, as their docstrings describe them."""
-    table = ["| room | what happens there | modules |", "|---|---|---|"]
+    table = ["| room | what happens there |", "|---|---|"]
     for package in ("clado_core", "dashboard"):
         for folder in sorted((ROOT / package).iterdir()):
-            modules = [path for path in folder.rglob("*.py") if path.stem != "__init__"]
-            if not modules:
+            if not any(folder.glob("*.py")):
                 continue
             in_torch = package == "clado_core" and folder.name in TORCH_ROOMS
             room = f"`{package}/{folder.name}/`" + (", **torch**" if in_torch else "")
-            table.append(f"| {room} | {_first_sentence(folder)} | {len(modules)} |")
+            table.append(f"| {room} | {_first_sentence(folder)} |")
     return "\n".join(table)
 
 
