@@ -188,7 +188,7 @@ def _fields(about: Provenance, latest: RefineState | None) -> list[tuple[str, st
         fields["Data"] = "cifar10:FOLDER, where CIFAR-10 is"
     elif about.data != "digits":
         fields["Data"] = f"{about.data}, as measured, unless it has moved"
-    asked = latest is not None and "--weights" in latest.problem
+    asked = latest is not None and "weights" in latest.problem
     if about.model not in BUILTIN_NETWORKS or asked:
         fields["Weights"] = "the default ones; else the checkpoint it was measured with"
     return list(fields.items())

@@ -99,8 +99,9 @@ def test_no_serious_violation_of_accessibility(
 ) -> None:
     with visiting(browser, server, scheme=scheme) as someone:
         someone.open(path, mode="Fast", avg_bits="3", pins="4", locks="head:8")
-        someone.page.wait_for_timeout(500)
         if path == "/":
             someone.page.get_by_role("button", name="Rules").click()
             someone.page.get_by_text("head at 8 bits").first.wait_for()
+        someone.settle()  # Streamlit's own sign of running is too faint
+        someone.page.wait_for_timeout(500)
         assert violations(someone.page) == []

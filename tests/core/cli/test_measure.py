@@ -62,15 +62,25 @@ def test_dry_run_describes_without_writing(tmp_path, capsys, monkeypatch):
     assert "6 classes, from index 0: a, b, c, d, e, …\n" in many
 
 
+TINY = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Conv2d(3, 2, 7, stride=7), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(2, 2))
+"""
+
+
 def test_what_a_folder_leaves_out_is_said_and_its_classes_are_shown(tmp_path):
     for name in ("ant", "bee"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (256, 256)).save(tmp_path / name / "1.png")
         (tmp_path / name / "2.heic").write_bytes(b"of a phone")
     (tmp_path / "awk").mkdir()
+    (tmp_path / "tiny.py").write_text(TINY)
     done = subprocess.run(
-        [sys.executable, "-m", "clado_core", "measure", "torchvision:mobilenet_v2", "--dry-run",
-         "--data", str(tmp_path), "--split", "all", "--layers", "paper"],
+        [sys.executable, "-m", "clado_core", "measure", f"{tmp_path}/tiny.py:net", "--dry-run",
+         "--weights", "none", "--data", str(tmp_path), "--split", "all"],
         capture_output=True, text=True, cwd=ROOT, check=True,
     )  # fmt: skip
     assert "2 classes, from index 0: ant, bee.\n" in done.stdout

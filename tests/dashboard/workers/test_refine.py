@@ -100,26 +100,42 @@ def test_what_was_found() -> None:
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> RefineService:
-    """The page's service, not yet used; its command waits while its file ``wait`` is there."""
+    """The page's service, not yet used."""
     made = RefineService((sys.executable, "-c", "raise SystemExit('not to be run')"))
     monkeypatch.setattr(services, "refine_service", lambda: made)
     return made
 
 
-def prints(service: RefineService, printed: dict[str, object] | None, said: str = "") -> None:
-    """Have the command print this result, or fail with this sentence, after some progress."""
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """The command goes on once this file is there."""
+    return tmp_path / "gate"
+
+
+def prints(
+    service: RefineService, gate: Path, printed: dict[str, object] | None, said: str = ""
+) -> None:
+    """Have the command print this result, or fail with this sentence, once the gate is there.
+
+    So that it cannot end before the run of the page that started it.
+    """
     step = StepProgress("Refining alpha", "assignments", 12, 45, 3.0)
     code = f"""
-import os, sys
+import os, sys, time
 os.write(int(sys.argv[-1]), {step.to_line()!r})
+while not os.path.exists({str(gate)!r}):
+    time.sleep(0.01)
 if {said!r}:
     sys.exit({said!r})
-if {printed is None}:
-    import time
-    time.sleep(60)
 print({json.dumps(printed)!r})
 """
     service.command = (sys.executable, "-c", code)
+
+
+def finish(service: RefineService, gate: Path) -> None:
+    """Let the command go on, and wait for its end."""
+    gate.touch()
+    wait_for(lambda: ended(service))
 
 
 def with_popover_open(app: AppTest) -> AppTest:
@@ -149,12 +165,12 @@ def start(app: AppTest) -> AppTest:
 
 
 def test_a_better_choice_is_pinned_shown_and_linked(
-    open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix
+    open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix, gate: Path
 ) -> None:
-    prints(service, result(runnable, SMALL, 0.5))
+    prints(service, gate, result(runnable, SMALL, 0.5))
     app = open_page(avg_bits="4", locks="block0.conv0:8")
     start(app)
-    wait_for(lambda: ended(service))
+    finish(service, gate)
     assert service.state is not None and service.state.wish.rules.locks == (("block0.conv0", 8),)
     with_popover_open(app)
     assert not app.exception
@@ -194,12 +210,12 @@ def test_a_link_shows_a_refined_pin_again(open_page: OpenPage) -> None:
 
 
 def test_the_predicted_best_itself_is_not_pinned(
-    open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix
+    open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix, gate: Path
 ) -> None:
-    prints(service, result(runnable, SMALL, 1.0))
+    prints(service, gate, result(runnable, SMALL, 1.0))
     app = open_page(avg_bits="4")
     start(app)
-    wait_for(lambda: ended(service))
+    finish(service, gate)
     app.session_state[card.OPEN] = False
     app.run()
     assert "is also the best of those run" in app.toast[0].value
@@ -210,12 +226,12 @@ def test_the_predicted_best_itself_is_not_pinned(
 
 
 def test_another_visitor_is_offered_the_pin(
-    open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix
+    open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix, gate: Path
 ) -> None:
-    prints(service, result(runnable, SMALL, 0.5))
+    prints(service, gate, result(runnable, SMALL, 0.5))
     digest = catalogue.find().artifacts["alpha"].digest
     service.start(wish("alpha.clado")._replace(digest=digest))
-    wait_for(lambda: ended(service))
+    finish(service, gate)
     app = with_popover_open(open_page(avg_bits="4"))
     assert pins_of(app) == []
     app.button(key="refine-pin").click().run()
@@ -224,9 +240,9 @@ def test_another_visitor_is_offered_the_pin(
 
 
 def test_progress_and_cancel(
-    open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix
+    open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix, gate: Path
 ) -> None:
-    prints(service, None)
+    prints(service, gate, None)
     start(open_page(avg_bits="4"))
     wait_for(lambda: service.state is not None and service.state.done == 12)
     app = with_popover_open(open_page(avg_bits="4"))  # as after a reload
@@ -238,12 +254,19 @@ def test_progress_and_cancel(
 
 
 def test_a_failure_is_one_sentence(
-    open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix
+    open_page: OpenPage, service: RefineService, runnable: cc.SensitivityMatrix, gate: Path
 ) -> None:
-    prints(service, None, "Give those it was measured with (--weights), or measure again.")
+    from clado_core.networks.load import load_model, require_weights
+
+    about = dataclasses.replace(runnable.provenance, weights_sha256="0" * 64)
+    with pytest.raises(cc.CladoError) as raised:
+        require_weights(
+            load_model("digits-resnet"), dataclasses.replace(runnable, provenance=about)
+        )
+    prints(service, gate, None, str(raised.value))
     app = open_page(avg_bits="4")
     start(app)
-    wait_for(lambda: ended(service))
+    finish(service, gate)
     with_popover_open(app)
     assert [w.value for w in app.warning] == [service.state.problem]  # type: ignore[union-attr]
     assert [field.label for field in app.text_input] == ["Data", "Weights"]
