@@ -282,17 +282,20 @@ def test_a_large_network_is_proven(name: str, avg_bits: float) -> None:
 def test_overlapping_solves_give_blas_its_threads_back() -> None:
     threadpoolctl = pytest.importorskip("threadpoolctl")
 
-    def threads() -> list[int]:
-        return [
-            p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"
-        ]
+    def threads() -> dict[str, int]:
+        found = threadpoolctl.threadpool_info()
+        return {
+            each["filepath"]: each["num_threads"] for each in found if each["user_api"] == "blas"
+        }
 
-    before = threads()
-    first, second = one_thread(), one_thread()
-    first.__enter__()
-    second.__enter__()
-    assert max(threads()) == 1
-    first.__exit__(None, None, None)
-    assert max(threads()) == 1
-    second.__exit__(None, None, None)
-    assert threads() == before
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = threads()
+        first, second = one_thread(), one_thread()
+        first.__enter__()
+        second.__enter__()
+        inside = threads()
+        assert inside != before and min(inside.values()) == 1
+        first.__exit__(None, None, None)
+        assert threads() == inside
+        second.__exit__(None, None, None)
+        assert threads() == before
