@@ -46,9 +46,8 @@ def convex_form(form: ReferenceForm, shifts: npt.NDArray[np.float64], /) -> Conv
         shifts: Shape (w, w), symmetric, zero between different decisions.
     """
     H = form.quadratic - shifts
-    scale = float(np.abs(form.quadratic).max(initial=0.0)) or 1.0
     smallest = float(np.linalg.eigvalsh(H)[0])
-    H[np.diag_indices_from(H)] += max(-smallest, 0.0) + RIDGE * scale
+    H[np.diag_indices_from(H)] += max(-smallest, 0.0) + RIDGE * form.scale
     return ConvexForm(form=form, H=H, linear=form.linear - H.diagonal())
 
 
@@ -62,8 +61,7 @@ def best_shifts(program: Program, form: ReferenceForm, /) -> npt.NDArray[np.floa
     Returns:
         Shape (w, w), symmetric, zero between different decisions.
     """
-    scale = float(np.abs(form.quadratic).max(initial=0.0)) or 1.0
-    y = scale * solve_dual(relaxation(program, form, scale))
+    y = form.scale * solve_dual(relaxation(program, form, form.scale))
     w = len(form.linear)
     shifts = np.diag(y[1 : 1 + w])
     a, b = same_decision_pairs(form)

@@ -124,7 +124,7 @@ class Tree:
     def __init__(self, program: Program, convex: ConvexForm) -> None:
         form, order = convex.form, np.argsort(-convex.H.diagonal(), kind="stable")
         self._program, self._convex, self._order = program, convex, order
-        self._scale = float(np.abs(form.quadratic).max(initial=0.0)) or 1.0
+        self._scale = form.scale
         self._H = 2 * convex.H[np.ix_(order, order)] / self._scale
         self._linear = convex.linear[order] / self._scale
         budgets, room = budget_rows(program, form)

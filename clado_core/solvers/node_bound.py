@@ -54,7 +54,7 @@ class NodeRelaxation:
 
     def __init__(self, program: Program, convex: ConvexForm, /) -> None:
         self._program, self._convex = program, convex
-        self._scale = float(np.abs(convex.form.quadratic).max(initial=0.0)) or 1.0
+        self._scale = convex.form.scale
         self._rows, self._room = budget_rows(program, convex.form)
 
     def root(self) -> NodeBound:

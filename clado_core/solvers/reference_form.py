@@ -36,6 +36,12 @@ class ReferenceForm:
     decision: npt.NDArray[np.int64]
     reference: npt.NDArray[np.int64]
 
+    @property
+    def scale(self) -> float:
+        """Unit of the objective: the largest |Q̃|, or without interactions the largest |linear|."""
+        largest = (float(np.abs(part).max(initial=0.0)) for part in (self.quadratic, self.linear))
+        return next(filter(None, largest), 1.0)
+
 
 def reference_form(program: Program, /) -> ReferenceForm:
     """Write a program against its largest bit-widths, whose interactions are the smallest."""
