@@ -25,8 +25,13 @@ install_import_hook([f"clado_core.{name}" for name in CHECKED], "tests.runtime_t
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 import clado_core as cc  # noqa: E402
+
+# A busy machine is no fault of what is tested.
+settings.register_profile("no deadline", settings.default, deadline=None)
+settings.load_profile("no deadline")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,7 +14,6 @@ from clado_core.problem.program import Program
 from clado_core.problem.solution import PROVEN_GAP, Solution, SolveStatus
 from clado_core.records.assignment import Assignment
 from clado_core.solvers.convexify import ConvexForm, budget_rows
-from clado_core.solvers.enumerate import best_choice
 from clado_core.solvers.incumbent import PROOF_TOLERANCE, Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.node_bound import UNBOUNDED, NodeRelaxation
@@ -35,9 +34,6 @@ it can only lower what is proven."""
 ITERATIONS = 2**31 - 1
 """DAQP's own limit counts active-set steps of the whole tree; the time limit is the one we use."""
 
-
-FEW_ASSIGNMENTS = 10**5
-"""So many are looked at in milliseconds."""
 
 SMALLEST_TOLERANCE = 1e-9
 """What the proof gives up at least, relative to max |Q̃|: DAQP's values are good to about 1e-10."""
@@ -118,20 +114,6 @@ def branch_and_bound(
             break
         incumbent.prove(min(value, target) - tolerance)
         tree.forbid(choice)
-    return _settled(incumbent, gap_limit)
-
-
-def _settled(incumbent: Incumbent, gap_limit: float) -> SolveStatus:
-    """The status of a search that ended by itself.
-
-    DAQP's accuracy is absolute, so far below the largest entry of Q a gap remains that is wider
-    than what counts as proven; where few assignments are left, looking at all of them closes it.
-    """
-    program = incumbent.program
-    if gap_limit == 0 and incumbent.gap > PROVEN_GAP and program.n_assignments <= FEW_ASSIGNMENTS:
-        choice, value = best_choice(program)
-        incumbent.offer(choice)
-        incumbent.prove(value)
     proven = gap_limit == 0 or incumbent.gap <= PROVEN_GAP
     return SolveStatus.OPTIMAL if proven else SolveStatus.GAP_LIMIT
 

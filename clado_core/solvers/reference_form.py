@@ -38,8 +38,9 @@ class ReferenceForm:
 
     @property
     def scale(self) -> float:
-        """Largest magnitude of the quadratic part; 1 where there is none."""
-        return float(np.abs(self.quadratic).max(initial=0.0)) or 1.0
+        """Unit of the objective: the largest |Q̃|, or without interactions the largest |linear|."""
+        largest = (float(np.abs(part).max(initial=0.0)) for part in (self.quadratic, self.linear))
+        return next(filter(None, largest), 1.0)
 
 
 def reference_form(program: Program, /) -> ReferenceForm:

@@ -135,9 +135,22 @@ def test_the_unit_of_the_objective_changes_nothing(solver: Solver, unit: float) 
     for gap_limit, status in ((0.0, SolveStatus.OPTIMAL), (0.5, SolveStatus.GAP_LIMIT)):
         solution = solver.solve(dataclasses.replace(problem, matrix=scaled), gap_limit=gap_limit)
         assert solution.status is status
-        assert solution.objective == pytest.approx(optimum, rel=1e-9)
+        assert solution.objective == pytest.approx(optimum, rel=1e-9, abs=0.0)
         assert solution.bound <= optimum + 1e-9 * abs(optimum)
         assert solution.gap is not None and solution.gap <= max(gap_limit, PROVEN_GAP)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("solver", LIMITED, ids=_name)
+def test_nor_does_it_where_nothing_interacts(solver: Solver, unit: float) -> None:
+    """As in what the baselines minimize, whose sensitivities come in units of their own."""
+    matrix = random_matrix(np.random.default_rng(0), n_layers=8, bits=(2, 4, 8)).diagonal_only()
+    problem = average(dataclasses.replace(matrix, G=unit * matrix.G), 4.0)
+    optimum = EnumerationSolver().solve(problem).objective
+    solution = solver.solve(problem)
+    assert solution.objective == pytest.approx(optimum, rel=1e-9, abs=0.0)
+    assert solution.status is SolveStatus.OPTIMAL
+    assert solution.gap is not None and solution.gap <= PROVEN_GAP
 
 
 @pytest.mark.parametrize("formulation", FORMULATIONS)
@@ -149,19 +162,25 @@ def test_scip_gives_up_its_tolerance(formulation: Formulation) -> None:
     assert 0.5 * PROOF_TOLERANCE < solution.gap < 10 * PROOF_TOLERANCE
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e6])
 @pytest.mark.parametrize("prover", ["convex", "products", "daqp"])
-def test_provers_find_the_optimum_from_a_bad_start(prover: str) -> None:
+def test_provers_find_the_optimum_from_a_bad_start(prover: str, unit: float) -> None:
     """The local search before them nearly always has it, which would hide that they do not."""
-    problem = _medium()
-    incumbent = Incumbent(problem, warm_start=problem.extremes()[0])
-    if prover == "daqp":
-        status = branch_and_bound(incumbent, None, None, 0.0)
-    else:
-        formulation: Formulation = "convex" if prover == "convex" else "products"
-        status = ScipSolver(formulation).prove(incumbent, None, 0.0, report=False)
-    assert status is SolveStatus.OPTIMAL
-    optimum = EnumerationSolver().solve(problem).objective
-    assert incumbent.objective == pytest.approx(optimum, rel=1e-9)
+    dense = _medium()
+    additive = average(dense.matrix.diagonal_only(), 3.0)
+    for problem in (dense, additive):
+        scaled = dataclasses.replace(problem.matrix, G=unit * problem.matrix.G)
+        problem = dataclasses.replace(problem, matrix=scaled)
+        incumbent = Incumbent(problem, warm_start=problem.extremes()[0])
+        if prover == "daqp":
+            status = branch_and_bound(incumbent, None, None, 0.0)
+        else:
+            formulation: Formulation = "convex" if prover == "convex" else "products"
+            status = ScipSolver(formulation).prove(incumbent, None, 0.0, report=False)
+        assert status is SolveStatus.OPTIMAL
+        optimum = EnumerationSolver().solve(problem).objective
+        assert incumbent.objective == pytest.approx(optimum, rel=1e-6, abs=0.0)
+        assert incumbent.bound <= optimum + 1e-9 * abs(optimum)
 
 
 @pytest.mark.parametrize("formulation", FORMULATIONS)
