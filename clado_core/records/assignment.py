@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clado_core.errors import InputError
 from clado_core.records.layers import LayerTable
@@ -30,6 +30,8 @@ class Assignment:
     layers: LayerTable
     bits: BitWidths
     scheme: QuantizationScheme
+    size_bits: int = field(init=False, repr=False, compare=False)
+    """Bits of the searched weights, Σ n_i·b_i; known once, as every comparison asks for it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bits", menu_entries(self.bits))
@@ -37,6 +39,9 @@ class Assignment:
             raise InputError(
                 f"The assignment has {len(self.bits)} bit-widths for {len(self.layers)} layers."
             )
+        pairs = zip(self.layers.layers, self.bits, strict=True)
+        size_bits = sum(layer.n_weights * weight_bits(b) for layer, b in pairs)
+        object.__setattr__(self, "size_bits", size_bits)
 
     def __repr__(self) -> str:
         return f"Assignment({self.summary})"
@@ -45,14 +50,6 @@ class Assignment:
     def summary(self) -> str:
         """How many layers, how many bits and how large, in a line."""
         return f"{len(self.bits)} layers, {self.avg_bits:.2f} bits, {self.size_bytes:,} bytes"
-
-    @property
-    def size_bits(self) -> int:
-        """Bits of the searched weights: Σ n_i·b_i."""
-        return sum(
-            layer.n_weights * weight_bits(b)
-            for layer, b in zip(self.layers.layers, self.bits, strict=True)
-        )
 
     @property
     def avg_bits(self) -> float:
