@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
@@ -48,14 +47,14 @@ def evaluate(
         module: The network that was measured.
         choice: An Assignment, or what holds one, such as a Solution.
         data: As for ``measure``; neither trained nor measured on.
-        matrix: What was measured: makes sure that the weights are those; needed where the choice
-            quantizes inputs, for their ranges.
+        matrix: What was measured: weights are compared with it, quantized inputs need its ranges.
         n_samples: Use the first so many; all where None.
         batch_size: Samples per forward; what suits the device where None.
         on_progress: Called with (batches done, batches in all).
 
     Raises:
-        InputError: The data cannot be used, or the weights are others than were measured.
+        InputError: The data cannot be used.
+        ArtifactError: The weights are others than were measured.
         MeasurementError: The network cannot run the data.
     """
     from clado_core.data.in_memory import as_samples
@@ -96,8 +95,8 @@ def refine(
         on_progress: Called with (assignments run, of so many so far).
 
     Raises:
-        InputError: The data cannot be used, or the weights are others than were measured.
-        MeasurementError: The network cannot run the data.
+        InputError, MeasurementError: The data cannot be used, or the network cannot run it.
+        ArtifactError: The weights are others than were measured.
     """
     from clado_core.data.in_memory import as_samples
     from clado_core.evaluation.evaluator import Evaluator
@@ -105,9 +104,9 @@ def refine(
     from clado_core.networks.inference import placed
 
     require_measured(module, problem.matrix)
+    limit = TIME_LIMIT_S if time_limit_s is None else time_limit_s
     with placed(module):
         evaluator = Evaluator(module, problem.matrix, as_samples(data, n=n_samples))
-        limit = TIME_LIMIT_S if time_limit_s is None else time_limit_s
         return refine(
             problem, evaluator, k=k, shifts=shifts, time_limit_s=limit, on_progress=on_progress
         )
@@ -117,13 +116,9 @@ def require_measured(module: nn.Module, matrix: SensitivityMatrix | None, /) -> 
     """Make sure that a network has the weights that a matrix was measured on.
 
     Raises:
-        InputError: It has others.
+        ArtifactError: It has others.
     """
-    from clado_core.networks.load import state_digest
+    from clado_core.networks.load import require_digest, state_digest
 
-    measured = None if matrix is None else matrix.provenance.weights_sha256
-    if matrix is not None and measured not in (None, found := state_digest(module)):
-        raise InputError(
-            f"'{matrix.name}' was measured on weights with the digest {str(measured)[:12]}…, and "
-            f"the network's is {found[:12]}…: give the network that was measured, or measure again."
-        )
+    if matrix is not None:
+        require_digest(state_digest(module), matrix, of="the network given")

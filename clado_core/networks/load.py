@@ -88,12 +88,26 @@ def require_weights(model: LoadedModel, matrix: SensitivityMatrix, /) -> None:
     Raises:
         ArtifactError: The field ``weights_sha256`` of the artifact differs from the network's.
     """
+    require_digest(model.weights_sha256, matrix, of=model.spec)
+
+
+def require_digest(digest: str, matrix: SensitivityMatrix, /, *, of: str) -> None:
+    """The same for weights whose digest is known.
+
+    Args:
+        digest: As ``state_digest`` gives it.
+        matrix: What was measured; one that names no weights fits all.
+        of: Whose weights, for the sentence.
+
+    Raises:
+        ArtifactError: The field ``weights_sha256`` of the artifact differs.
+    """
     measured = matrix.provenance.weights_sha256
-    if measured is not None and measured != model.weights_sha256:
+    if measured is not None and measured != digest:
         raise ArtifactError(
             f"The field 'weights_sha256' of '{matrix.name}' is {measured[:12]}…, but the weights "
-            f"of {model.spec} give {model.weights_sha256[:12]}…: give those it was measured with "
-            "as weights, or measure again."
+            f"of {of} give {digest[:12]}…: give those it was measured with as weights, or measure "
+            "again."
         )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from clado_core import AllocationProblem, LayerInfo, LayerTable, SensitivityMatrix, load
 from clado_core.records.scheme import input_bits, joint_menu, parse_bit_menu, weight_bits
+from clado_core.solvers import ScipSolver
 from tests.conftest import ROOT
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -190,3 +191,9 @@ def _error(bits: int) -> float:
     """Falls with the bit-width of the weight, and with that of the input where it has one."""
     act = input_bits(bits)
     return float(2.0 ** -weight_bits(bits) + (0.0 if act is None else 2.0**-act))
+
+
+def solver_name(solver: object) -> str:
+    """For the names of tests: the class, and SCIP's formulation."""
+    name = type(solver).__name__
+    return f"{name}-{solver.formulation}" if isinstance(solver, ScipSolver) else name

@@ -29,15 +29,10 @@ from clado_core.solvers import (
 from clado_core.solvers.daqp import branch_and_bound
 from clado_core.solvers.incumbent import PROOF_TOLERANCE, Incumbent
 from clado_core.solvers.scip import Formulation
-from tests.core.instances import average, measured, random_matrix
+from tests.core.instances import average, measured, random_matrix, solver_name
 
 FORMULATIONS: tuple[Formulation, ...] = ("convex", "products")
 LIMITED = [*map(ScipSolver, FORMULATIONS), DaqpSolver(), TieredSolver()]
-
-
-def _name(solver: object) -> str:
-    name = type(solver).__name__
-    return f"{name}-{solver.formulation}" if isinstance(solver, ScipSolver) else name
 
 
 def _dense(n_layers: int) -> AllocationProblem:
@@ -46,7 +41,7 @@ def _dense(n_layers: int) -> AllocationProblem:
     return average(matrix, 4.0)
 
 
-@pytest.mark.parametrize("solver", LIMITED, ids=_name)
+@pytest.mark.parametrize("solver", LIMITED, ids=solver_name)
 def test_without_time_the_answer_so_far_is_returned(solver: Solver) -> None:
     problem = _dense(30)
     solution = solver.solve(problem, time_limit_s=0.0)
@@ -78,7 +73,7 @@ def test_scip_stops_at_its_time_limit_with_a_gap(formulation: Formulation) -> No
     assert gap is not None and PROVEN_GAP < gap < math.inf
 
 
-@pytest.mark.parametrize("solver", LIMITED, ids=_name)
+@pytest.mark.parametrize("solver", LIMITED, ids=solver_name)
 def test_provers_stop_at_the_gap_that_was_asked_for(solver: Solver) -> None:
     """The root's gap is below it already, the proof would need a tree."""
     matrix = random_matrix(np.random.default_rng(5), n_layers=12, bits=(2, 4, 8))
@@ -127,7 +122,7 @@ def _medium() -> AllocationProblem:
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
-@pytest.mark.parametrize("solver", LIMITED, ids=_name)
+@pytest.mark.parametrize("solver", LIMITED, ids=solver_name)
 def test_the_unit_of_the_objective_changes_nothing(solver: Solver, unit: float) -> None:
     problem = _medium()
     scaled = dataclasses.replace(problem.matrix, G=unit * problem.matrix.G)
@@ -141,7 +136,7 @@ def test_the_unit_of_the_objective_changes_nothing(solver: Solver, unit: float) 
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1e-6, 1.0, 1e6])
-@pytest.mark.parametrize("solver", LIMITED, ids=_name)
+@pytest.mark.parametrize("solver", LIMITED, ids=solver_name)
 def test_nor_does_it_where_nothing_interacts(solver: Solver, unit: float) -> None:
     """As in what the baselines minimize, whose sensitivities come in units of their own."""
     matrix = random_matrix(np.random.default_rng(0), n_layers=8, bits=(2, 4, 8)).diagonal_only()

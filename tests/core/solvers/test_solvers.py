@@ -31,6 +31,7 @@ from tests.core.instances import (
     n_assignments,
     random_matrix,
     random_problem,
+    solver_name,
     table,
     worked_example,
 )
@@ -38,11 +39,6 @@ from tests.core.instances import (
 PROVERS = [ScipSolver(), ScipSolver("products"), DaqpSolver()]
 EXACT = [EnumerationSolver(), TieredSolver(), *PROVERS]
 SOLVERS = [LocalSearchSolver(), *EXACT]
-
-
-def _name(solver: object) -> str:
-    name = type(solver).__name__
-    return f"{name}-{solver.formulation}" if isinstance(solver, ScipSolver) else name
 
 
 def _check_exact(solver: Solver, problem: AllocationProblem) -> None:
@@ -57,7 +53,7 @@ def _check_exact(solver: Solver, problem: AllocationProblem) -> None:
     assert solution.objective == problem.matrix.objective(solution.assignment.bits)
 
 
-@pytest.mark.parametrize("solver", PROVERS, ids=_name)
+@pytest.mark.parametrize("solver", PROVERS, ids=solver_name)
 @pytest.mark.parametrize("seed", range(60))
 def test_provers_equal_enumeration(solver: Solver, seed: int) -> None:
     _check_exact(solver, random_problem(seed))
@@ -69,7 +65,7 @@ def test_the_solver_for_users_equals_enumeration(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("solver", PROVERS, ids=_name)
+@pytest.mark.parametrize("solver", PROVERS, ids=solver_name)
 @pytest.mark.parametrize("seed", range(1000, 1500))
 def test_provers_equal_enumeration_on_many(solver: Solver, seed: int) -> None:
     _check_exact(solver, random_problem(seed))
@@ -108,7 +104,7 @@ def test_local_search_is_feasible_and_says_it_proves_nothing(seed: int) -> None:
         assert solution.gap is None
 
 
-@pytest.mark.parametrize("solver", EXACT, ids=_name)
+@pytest.mark.parametrize("solver", EXACT, ids=solver_name)
 @pytest.mark.parametrize(
     ("cap", "bits", "objective"),
     [(24, (2, 2, 2), 5.80), (32, (2, 2, 4), 2.64), (40, (4, 2, 4), 2.18), (48, (4, 4, 4), 0.48)],
@@ -121,7 +117,7 @@ def test_worked_example(solver: Solver, cap: int, bits: tuple[int, ...], objecti
     assert solution.gap is not None and 0 <= solution.gap <= PROVEN_GAP
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=_name)
+@pytest.mark.parametrize("solver", SOLVERS, ids=solver_name)
 def test_everything_pinned_leaves_one_proven_answer(solver: Solver) -> None:
     problem = AllocationProblem(worked_example(), 40, pins={"l0": 2, "l1": 4, "l2": 4})
     solution = solver.solve(problem)
@@ -130,21 +126,21 @@ def test_everything_pinned_leaves_one_proven_answer(solver: Solver) -> None:
     assert solution.gap == 0.0
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=_name)
+@pytest.mark.parametrize("solver", SOLVERS, ids=solver_name)
 def test_without_a_budget_a_monotone_matrix_gets_the_most_bits(solver: Solver) -> None:
     matrix = random_matrix(np.random.default_rng(0), n_layers=5, bits=(2, 4, 8))
     monotone = dataclasses.replace(matrix, G=np.diag(matrix.G.diagonal()))
     assert solver.solve(AllocationProblem(monotone)).assignment.bits == (8,) * 5
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=_name)
+@pytest.mark.parametrize("solver", SOLVERS, ids=solver_name)
 def test_one_decision(solver: Solver) -> None:
     matrix = dataclasses.replace(worked_example(), layers=table([4, 4, 4]))
     problem = AllocationProblem(matrix, 32, pins={"l0": 2, "l1": 2})
     assert solver.solve(problem).assignment.bits == (2, 2, 4)
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=_name)
+@pytest.mark.parametrize("solver", SOLVERS, ids=solver_name)
 def test_answer_is_never_worse_than_the_warm_start(solver: Solver) -> None:
     problem = random_problem(3)
     optimum = EnumerationSolver().solve(problem)
@@ -152,14 +148,14 @@ def test_answer_is_never_worse_than_the_warm_start(solver: Solver) -> None:
     assert again.objective == pytest.approx(optimum.objective, rel=1e-12)
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=_name)
+@pytest.mark.parametrize("solver", SOLVERS, ids=solver_name)
 def test_infeasible_warm_start_is_refused(solver: Solver) -> None:
     problem = AllocationProblem(worked_example(), 24)
     with pytest.raises(InputError, match="warm start"):
         solver.solve(problem, warm_start=problem.assignment((4, 4, 4)))
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=_name)
+@pytest.mark.parametrize("solver", SOLVERS, ids=solver_name)
 def test_progress_only_improves_and_ends_at_the_solution(solver: Solver) -> None:
     seen: list[Progress] = []
     problem = random_problem(9)
@@ -186,7 +182,7 @@ def test_descents_reach_both_budgets_where_fewer_bits_cost_bit_operations(seed: 
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("solver", SOLVERS, ids=_name)
+@pytest.mark.parametrize("solver", SOLVERS, ids=solver_name)
 def test_budgets_that_no_assignment_keeps_together_are_one_sentence(solver: Solver) -> None:
     matrix = make_matrix(3, parse_bit_menu("3a8,4a4"))
     bits, macs = matrix.layers.total_weights, int(matrix.layers.macs.sum())
@@ -217,7 +213,7 @@ def test_local_search_finds_the_optimum_of_a_measured_network(avg_bits: float) -
     assert quick.objective <= proven.objective + 1e-3 * abs(proven.objective)
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=_name)
+@pytest.mark.parametrize("solver", SOLVERS, ids=solver_name)
 def test_solving_changes_no_input(solver: Solver) -> None:
     problem = random_problem(9)
     G, bits = problem.matrix.G.copy(), problem.extremes()[0].bits
