@@ -46,6 +46,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         text=True,
         check=False,
     )
+    if {"-h", "--help"} & set(arguments.options):
+        print(done.stdout, end="")
+        raise SystemExit(done.returncode)
     if done.returncode:
         raise InputError(f"The benchmark {arguments.benchmark} stopped; it says why above.")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
