@@ -259,6 +259,13 @@ def test_every_command_has_help_with_an_example(
     assert f"python -m clado_core {command}" in capsys.readouterr().out
 
 
+def test_a_benchmarks_own_help_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["bench", "dashboard", "--", "--help"])
+    assert left.value.code == 0
+    assert "--no-browser" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "kept"), [(["info", "a.clado"], False), (["measure", "digits-vit"], True)]
 )
