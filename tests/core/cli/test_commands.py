@@ -263,7 +263,7 @@ def test_a_benchmarks_own_help_is_passed_on(capfd: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit) as left:
         main(["bench", "dashboard", "--", "--help"])
     assert left.value.code == 0
-    assert "--no-browser" in capfd.readouterr().out
+    assert "--no-browser" in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize(
