@@ -14,7 +14,7 @@ from clado_core._html import table
 from clado_core._typing import Mask
 from clado_core.allocation.sharing import ProvenBound, shared_answers
 from clado_core.errors import InfeasibleBudgetError, InputError
-from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.problem.solution import Solution, SolveStatus, solution_of
 from clado_core.records.assignment import assignment_from_mapping
 from clado_core.records.matrix import SensitivityMatrix
 
@@ -180,15 +180,15 @@ def _unit(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def _solution_from_json(values: Mapping[str, Any], matrix: SensitivityMatrix) -> Solution:
-    assignment = assignment_from_mapping(matrix.layers, matrix.scheme, values["assignment"])
+    """One point; objective and status are recomputed, whatever was stored."""
     bound = values["bound"]
-    return Solution(
-        assignment=assignment,
-        status=SolveStatus[str(values["status"]).upper()],
-        objective=float(values["objective"]),
+    return solution_of(
+        matrix,
+        assignment_from_mapping(matrix.layers, matrix.scheme, values["assignment"]),
+        solver=str(values["solver"]),
+        method=str(values["method"]),
         bound=-math.inf if bound is None else float(bound),
-        method=values["method"],
-        solver=values["solver"],
+        otherwise=SolveStatus[str(values["status"]).upper()],
         runtime_s=float(values["runtime_s"]),
         first_answer_s=float(values["first_answer_s"]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import math
 import sys
 import time
@@ -13,16 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from clado_core._typing import Choices
-from clado_core.errors import InputError
+from clado_core.errors import InputError, SolverError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program
-from clado_core.problem.solution import Solution, SolveStatus, with_bound
+from clado_core.problem.solution import Solution, SolveStatus, solution_of
 from clado_core.solvers.daqp import INFEASIBLE, TIME_LIMIT, Tree
+from clado_core.solvers.elimination import least_objectives
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.neighbourhood import Neighbourhood
 from clado_core.solvers.protocol import Solver
 from clado_core.solvers.shifts import ConvexifyingShifts, convexify_for
 from clado_core.solvers.tiered import TieredSolver
+
+logger = logging.getLogger(__name__)
 
 
 def k_best(
@@ -142,6 +146,9 @@ def _followers(
     Every search forbids the choices found so far; the best allowed neighbour of one of them gives
     it a bound to beat.
     """
+    _rule_out(incumbent, k, limit)
+    if incumbent.is_settled:
+        return
     program, choice = incumbent.program, incumbent.choice
     tree = Tree(program, convexify_for(incumbent, shifts))
     known: dict[tuple[int, ...], float] = {}
@@ -156,6 +163,18 @@ def _followers(
             yield choice
 
 
+def _rule_out(incumbent: Incumbent, k: int, limit: float) -> None:
+    """Drop candidates of none of the k best: k feasible choices are known that cost less."""
+    program, choice = incumbent.program, incumbent.choice
+    assert choice is not None
+    known = sorted([incumbent.objective, *neighbours(program, choice, k).values()])
+    if len(known) >= k:
+        limit = min(limit, known[k - 1])
+    dropped = least_objectives(program) > limit
+    dropped[program.variables(choice)] = False
+    incumbent.rule_out(dropped)
+
+
 def _next_best(
     tree: Tree,
     program: Program,
@@ -168,7 +187,11 @@ def _next_best(
     target = limit if best_known is None else min(known[best_known], limit)
     while True:
         left_s = None if stops_at is None else max(stops_at - time.perf_counter(), 0.0)
-        flag, choice = tree.search(target, left_s)
+        try:
+            flag, choice = tree.search(target, left_s)
+        except SolverError as problem:
+            logger.warning("The search for runners-up ends early: %s", problem)
+            return None
         if flag in TIME_LIMIT:
             return None
         if flag != INFEASIBLE and program.is_feasible(choice):
@@ -195,13 +218,10 @@ def neighbours(program: Program, choice: Choices, k: int, /) -> dict[tuple[int, 
 def _as_solution(incumbent: Incumbent, choice: Choices, best: Solution) -> Solution:
     """A runner-up; the best one's bound holds for all, so its gap tells how far behind it is."""
     assignment = incumbent.problem.assignment(incumbent.program.layer_bits(choice))
-    objective = incumbent.problem.matrix.objective(assignment.bits)
-    runner_up = dataclasses.replace(
-        best,
-        assignment=assignment,
-        status=best.status if objective <= best.objective else SolveStatus.HEURISTIC,
-        objective=objective,
+    return solution_of(
+        incumbent.problem.matrix,
+        assignment,
+        solver=best.solver,
+        bound=best.bound,
         runtime_s=incumbent.elapsed_s,
-        first_answer_s=incumbent.elapsed_s,
     )
-    return with_bound(runner_up, best.bound, best.solver)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from typing import Unpack
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from clado_core.errors import InfeasibleBudgetError, InputError
 from clado_core.problem.allocation_problem import BUDGETS, AllocationProblem
-from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.problem.solution import Solution, solution_of
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import (
@@ -67,7 +66,7 @@ def allocate(
     solved = solver.solve(dataclasses.replace(problem, matrix=surrogate), **options)
     if np.array_equal(surrogate.G, problem.matrix.G):
         return dataclasses.replace(solved, method=method)
-    return _unproven(problem, solved, f"{method}-psd" if psd else method)
+    return unproven(problem.matrix, solved, f"{method}-psd" if psd else method)
 
 
 def surrogate_matrix(
@@ -147,14 +146,15 @@ def random(problem: AllocationProblem, rng: np.random.Generator, /) -> Assignmen
     return problem.assignment(tuple(bits.tolist()))
 
 
-def _unproven(problem: AllocationProblem, solved: Solution, method: str) -> Solution:
-    """A choice that minimizes something else, in terms of the measured G."""
-    return dataclasses.replace(
-        solved,
-        status=SolveStatus.HEURISTIC,
-        objective=problem.matrix.objective(solved.assignment.bits),
-        bound=-math.inf,
+def unproven(matrix: SensitivityMatrix, solved: Solution, method: str, /) -> Solution:
+    """A choice that minimizes something else, in terms of the measured matrix: proves nothing."""
+    return solution_of(
+        matrix,
+        solved.assignment,
+        solver=solved.solver,
         method=method,
+        runtime_s=solved.runtime_s,
+        first_answer_s=solved.first_answer_s,
     )
 
 
@@ -166,16 +166,7 @@ def _without_solver(problem: AllocationProblem, method: str, seed: int) -> Solut
     else:
         assignment = random(problem, np.random.default_rng(seed))
     elapsed = time.perf_counter() - started
-    return Solution(
-        assignment=assignment,
-        status=SolveStatus.HEURISTIC,
-        objective=problem.matrix.objective(assignment.bits),
-        bound=-math.inf,
-        method=method,
-        solver=method,
-        runtime_s=elapsed,
-        first_answer_s=elapsed,
-    )
+    return solution_of(problem.matrix, assignment, solver=method, method=method, runtime_s=elapsed)
 
 
 def _no_uniform(

@@ -11,7 +11,7 @@ from typing import Any
 from clado_core.exports.configuration import Configuration
 from clado_core.files.artifact import artifact_digest, load
 from clado_core.files.assignment_file import read_assignment
-from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.problem.solution import Solution, SolveStatus, solution_of
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import bits_to_json, parse_bits
@@ -65,19 +65,19 @@ def _solution(
     told: Mapping[str, Any] = nested if isinstance(nested, dict) else facts
     try:
         objective, bound = float(told["objective"]), told["bound"]
-        found = Solution(
-            assignment=assignment,
-            status=SolveStatus[str(told["status"]).upper()],
-            objective=objective,
-            bound=-math.inf if bound is None else float(bound),
-            method=str(told["method"]),
+        found = solution_of(
+            matrix,
+            assignment,
             solver=str(told["solver"]),
+            method=str(told["method"]),
+            bound=-math.inf if bound is None else float(bound),
+            otherwise=SolveStatus[str(told["status"]).upper()],
             runtime_s=float(told["runtime_s"]),
             first_answer_s=float(told.get("first_answer_s", told["runtime_s"])),
         )
     except (KeyError, TypeError, ValueError):
         return None
-    same = math.isclose(matrix.objective(assignment.bits), objective, rel_tol=1e-6, abs_tol=1e-9)
+    same = math.isclose(found.objective, objective, rel_tol=1e-6, abs_tol=1e-9)
     return found if same else None
 
 

@@ -104,6 +104,36 @@ class Program:
         )
 
 
+def without(program: Program, dropped: npt.NDArray[np.bool_], /) -> Program:
+    """The program with some variables ruled out; a decision that has one left is settled.
+
+    With S the settled variables, Q gains 2·Σ_{s∈S} Q_as on its diagonal, the constant Σ_{S×S} Q,
+    and the limits lose what S costs.
+
+    Args:
+        program: What to restrict.
+        dropped: Shape (v,); every decision keeps one variable at least.
+    """
+    left = np.add.reduceat(~dropped, program.offsets[:-1])
+    alone = np.repeat(left == 1, program.n_choices)
+    settled, free = np.flatnonzero(~dropped & alone), np.flatnonzero(~dropped & ~alone)
+    Q = program.Q[np.ix_(free, free)]
+    Q[np.diag_indices_from(Q)] += 2 * program.Q[np.ix_(free, settled)].sum(axis=1)
+    fixed = np.array(program.fixed_bits, dtype=np.int64)
+    for k, a in zip(np.flatnonzero(left == 1), settled, strict=True):
+        fixed[list(program.members[k])] = program.bits[a]
+    return Program(
+        Q=Q,
+        constant=program.constant + float(program.Q[np.ix_(settled, settled)].sum()),
+        offsets=np.concatenate([[0], np.cumsum(left[left > 1])]).astype(np.int64),
+        bits=program.bits[free],
+        costs=program.costs[:, free],
+        limits=program.limits - program.costs[:, settled].sum(axis=1),
+        members=tuple(program.members[k] for k in np.flatnonzero(left > 1)),
+        fixed_bits=tuple(fixed.tolist()),
+    )
+
+
 def compile_program(problem: AllocationProblem, /) -> Program:
     """Reduce a problem to the decisions that are left.
 

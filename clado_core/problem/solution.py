@@ -9,11 +9,15 @@ from typing import Any
 
 from clado_core._html import table
 from clado_core.records.assignment import Assignment
-from clado_core.records.matrix import LOSS_PER_OBJECTIVE
+from clado_core.records.matrix import LOSS_PER_OBJECTIVE, SensitivityMatrix
 from clado_core.records.scheme import bits_to_json
 
 PROVEN_GAP = 1e-6
-"""Relative gap under which an answer counts as proven optimal."""
+"""Gap under which an answer counts as proven optimal."""
+
+CANCELLED = 1e-3
+"""Smallest |x'Gx| that a gap is relative to, as a share of Σ|terms|: where the terms of x'Gx cancel
+to less, its own size says nothing, and a share of nothing could never be proven."""
 
 
 class SolveStatus(Enum):
@@ -43,6 +47,7 @@ class Solution:
         solver: Who found it and, where proven, who proved it, such as "scip".
         runtime_s: Wall time of the whole solve.
         first_answer_s: Wall time until the first feasible assignment.
+        terms: Σ|G_ab| over the assignment's candidates, of which x'Gx is the sum without bars.
     """
 
     assignment: Assignment
@@ -53,6 +58,7 @@ class Solution:
     solver: str
     runtime_s: float
     first_answer_s: float
+    terms: float = 0.0
 
     def __repr__(self) -> str:
         return f"Solution({self.summary})"
@@ -68,7 +74,8 @@ class Solution:
     @property
     def summary(self) -> str:
         """What it takes, what is predicted and how sure that is, in a line."""
-        gap = "no bound" if self.gap is None else f"gap {self.gap:.2%}"
+        bound = "no bound" if self.bound == -math.inf else f"bound {self.bound:.4g}"
+        gap = bound if self.gap is None else f"gap {self.gap:.2%}"
         return (
             f"{self.assignment.summary}, predicted loss {self.predicted_loss_increase:+.4g}, "
             f"{self.method}, {self.status.code} by {self.solver}, {gap}"
@@ -81,8 +88,8 @@ class Solution:
 
     @property
     def gap(self) -> float | None:
-        """Relative optimality gap (objective − bound)/|objective|; None without a bound."""
-        return relative_gap(self.objective, self.bound)
+        """How far the optimum can be, see ``relative_gap``; None without a bound."""
+        return relative_gap(self.objective, self.bound, self.terms)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; the keys are listed in the README."""
@@ -105,13 +112,66 @@ class Solution:
         }
 
 
-def relative_gap(objective: float, bound: float, /) -> float | None:
-    """(objective − bound)/|objective|, 0 where both are equal, None where it is not finite."""
+def relative_gap(objective: float, bound: float, terms: float = 0.0, /) -> float | None:
+    """(objective − bound) / max(|objective|, ``CANCELLED`` · terms).
+
+    Args:
+        objective: x'Gx of an assignment.
+        bound: No feasible assignment has a smaller one.
+        terms: Σ|G_ab| over the assignment's candidates.
+
+    Returns:
+        0 where objective and bound are equal, None where the gap is not finite.
+    """
     if objective == bound:
         return 0.0
-    if objective == 0 or not math.isfinite(bound):
+    unit = max(abs(objective), CANCELLED * terms)
+    if unit == 0 or not math.isfinite(bound):
         return None
-    return (objective - bound) / abs(objective)
+    gap = (objective - bound) / unit
+    return gap if math.isfinite(gap) else None
+
+
+def is_proven(gap: float | None, /) -> bool:
+    """Whether an answer with this gap counts as optimal: the one check behind that word."""
+    return gap is not None and gap <= PROVEN_GAP
+
+
+def solution_of(
+    matrix: SensitivityMatrix,
+    assignment: Assignment,
+    /,
+    *,
+    solver: str,
+    method: str = "clado",
+    bound: float = -math.inf,
+    otherwise: SolveStatus = SolveStatus.HEURISTIC,
+    runtime_s: float = 0.0,
+    first_answer_s: float | None = None,
+) -> Solution:
+    """An assignment with its x'Gx recomputed, and the status that this and the bound justify.
+
+    Args:
+        matrix: The measured one.
+        assignment: Of its layers.
+        solver: Who found and, where proven, who proved it.
+        method: What was minimized.
+        bound: No feasible assignment has a smaller x'Gx; cut off at the assignment's own.
+        otherwise: How the solve ended, which is the status where the bound proves no optimum.
+        runtime_s: Wall time of the whole solve.
+        first_answer_s: Wall time until the first answer; ``runtime_s`` where None.
+
+    Raises:
+        InputError: A bit-width that was not measured.
+    """
+    objective, terms = matrix.objective(assignment.bits), matrix.terms(assignment.bits)
+    bound = -math.inf if math.isnan(bound) else min(bound, objective)
+    if is_proven(relative_gap(objective, bound, terms)):
+        status = SolveStatus.OPTIMAL
+    else:
+        status = SolveStatus.HEURISTIC if otherwise is SolveStatus.OPTIMAL else otherwise
+    first = runtime_s if first_answer_s is None else first_answer_s
+    return Solution(assignment, status, objective, bound, method, solver, runtime_s, first, terms)
 
 
 def with_bound(solution: Solution, bound: float, prover: str, /) -> Solution:
@@ -123,12 +183,13 @@ def with_bound(solution: Solution, bound: float, prover: str, /) -> Solution:
         prover: Who proved the bound.
     """
     improved = replace(solution, bound=min(bound, solution.objective))
-    if improved.gap is not None and improved.gap <= PROVEN_GAP:
+    if is_proven(improved.gap):
         found = solution.solver
         named = prover if found in prover else f"found by {found}, proven by {prover}"
         return replace(improved, status=SolveStatus.OPTIMAL, solver=named)
     # What was proven beside a tighter bound need not hold beside this one.
-    proven = solution.status in (SolveStatus.OPTIMAL, SolveStatus.GAP_LIMIT)
-    if proven and improved.bound < solution.bound:
+    looser = improved.bound < solution.bound
+    claims = solution.status is SolveStatus.GAP_LIMIT and looser
+    if solution.status is SolveStatus.OPTIMAL or claims:
         return replace(improved, status=SolveStatus.HEURISTIC)
     return improved

@@ -26,6 +26,9 @@ from clado_core.records.scheme import (
 LOSS_PER_OBJECTIVE = 0.5
 """x'Gx is twice the predicted loss increase (CLADO, eq. 5–8); the factor lives here alone."""
 
+LARGEST_ENTRY = 1e100
+"""No loss comes near; above it sums of squares leave the range of double precision."""
+
 ASYMMETRY_TOLERANCE = 1e-9
 """Largest |G − G'| accepted, relative to the largest |G|; below it G is made symmetric."""
 
@@ -148,6 +151,11 @@ class SensitivityMatrix(Portable):
         rows = np.arange(self.n_layers) * self.n_bits + self.choice(bits)
         return float(self.G[np.ix_(rows, rows)].sum())
 
+    def terms(self, bits: tuple[int, ...], /) -> float:
+        """Σ|G_ab| over an assignment's candidates: x'Gx is their sum without the bars."""
+        rows = np.arange(self.n_layers) * self.n_bits + self.choice(bits)
+        return float(np.abs(self.G[np.ix_(rows, rows)]).sum())
+
     def predicted_loss_increase(self, bits: tuple[int, ...], /) -> float:
         """Half of x'Gx of an assignment: the quadratic prediction, not a measured loss."""
         return LOSS_PER_OBJECTIVE * self.objective(bits)
@@ -239,6 +247,12 @@ def _checked_matrix(
     if not np.isfinite(G).all():
         a, b = np.argwhere(~np.isfinite(G))[0]
         raise InputError(f"G[{a}, {b}] is {G[a, b]}; every entry must be a finite number.")
+    if np.abs(G).max() > LARGEST_ENTRY:
+        a, b = np.unravel_index(np.argmax(np.abs(G)), G.shape)
+        raise InputError(
+            f"G[{a}, {b}] is {G[a, b]:.3g}; entries above {LARGEST_ENTRY:g} are no losses: the "
+            "network diverged at that bit-width, so leave it out of the menu."
+        )
     asymmetry = np.abs(G - G.T).max()
     if asymmetry > ASYMMETRY_TOLERANCE * max(np.abs(G).max(), np.finfo(float).tiny):
         a, b = np.unravel_index(np.argmax(np.abs(G - G.T)), G.shape)

@@ -37,11 +37,14 @@ def dual_problem(program: SemidefiniteProgram, /) -> tuple[Any, Any]:
     return cvxpy.Problem(cvxpy.Maximize(program.rhs @ y), constraints), y
 
 
-def solve_dual_with_cvxpy(program: SemidefiniteProgram, /) -> Vector | None:
+def solve_dual_with_cvxpy(
+    program: SemidefiniteProgram, /, *, time_limit_s: float = TIME_LIMIT_S
+) -> Vector | None:
     """Nearly optimal multipliers, as of ``sdp.solve_dual``; None where this fails too.
 
     Args:
         program: Strictly feasible on both sides.
+        time_limit_s: Of the solve; writing the problem down comes before.
     """
     import cvxpy
 
@@ -50,7 +53,7 @@ def solve_dual_with_cvxpy(program: SemidefiniteProgram, /) -> Vector | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the status says what they say
             problem.solve(
-                solver=cvxpy.SCS, eps_abs=TOLERANCE, eps_rel=TOLERANCE, time_limit_secs=TIME_LIMIT_S
+                solver=cvxpy.SCS, eps_abs=TOLERANCE, eps_rel=TOLERANCE, time_limit_secs=time_limit_s
             )
     except cvxpy.SolverError:
         return None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from clado_core.problem.program import Program
-from clado_core.solvers.conic import solve_dual_with_cvxpy
+from clado_core.solvers.conic import TIME_LIMIT_S, solve_dual_with_cvxpy
 from clado_core.solvers.reference_form import ReferenceForm, reference_form
 from clado_core.solvers.sdp import SemidefiniteProgram, solve_dual
 
 RIDGE = 1e-7
 """Added to the convexified matrix, relative to max |Q|, so that it is definite in floating point
 (and taken off the linear part, so nothing changes on assignments)."""
+
+LEAST_TIME_S = 1.0
+"""CVXPY needs this long to write a program down."""
 
 ACCEPTED_ERROR = 1e-3
 """Of multipliers; a looser bound costs some nodes, no correctness. Rounding leaves up to 3e-5."""
@@ -50,22 +54,30 @@ def convex_form(form: ReferenceForm, shifts: npt.NDArray[np.float64], /) -> Conv
         shifts: Shape (w, w), symmetric, zero between different decisions.
     """
     H = form.quadratic - shifts
-    smallest = float(np.linalg.eigvalsh(H)[0])
+    # Without a decision that is left there is nothing to convexify.
+    smallest = float(np.linalg.eigvalsh(H)[0]) if len(H) else 0.0
     H[np.diag_indices_from(H)] += max(-smallest, 0.0) + RIDGE * form.scale
     return ConvexForm(form=form, H=H, linear=form.linear - H.diagonal())
 
 
-def best_shifts(program: Program, form: ReferenceForm, /) -> npt.NDArray[np.float64]:
+def best_shifts(
+    program: Program, form: ReferenceForm, /, *, time_limit_s: float | None = None
+) -> npt.NDArray[np.float64]:
     """The shifts with the largest continuous minimum over the budgets, from the duals of an SDP.
 
     With Y = (1, z)(1, z)', minimize ⟨C, Y⟩ subject to Y_aa = Y_0a, Y_ab = 0 inside a decision, and
     the budgets on row 0. The duals of these equations are the shifts, and the minimum of the
     convex form over the budgets is the SDP's.
 
+    Args:
+        program: The budgets.
+        form: Its reference form.
+        time_limit_s: At which the multipliers so far are taken: a looser form, exact all the same.
+
     Returns:
         Shape (w, w), symmetric, zero between different decisions.
     """
-    y = form.scale * _best_multipliers(relaxation(program, form))
+    y = form.scale * _best_multipliers(relaxation(program, form), time_limit_s)
     w = len(form.linear)
     shifts = np.diag(y[1 : 1 + w])
     a, b = same_decision_pairs(form)
@@ -73,19 +85,59 @@ def best_shifts(program: Program, form: ReferenceForm, /) -> npt.NDArray[np.floa
     return shifts
 
 
-def _best_multipliers(sdp: SemidefiniteProgram) -> npt.NDArray[np.float64]:
+def _best_multipliers(
+    sdp: SemidefiniteProgram, time_limit_s: float | None
+) -> npt.NDArray[np.float64]:
     """By our own method; where it stops far from the best, CVXPY's solver may come closer."""
-    found = solve_dual(sdp)
-    if found.error <= ACCEPTED_ERROR:
+    started = time.perf_counter()
+    found = solve_dual(sdp, time_limit_s=time_limit_s)
+    left_s = TIME_LIMIT_S
+    if time_limit_s is not None:
+        left_s = min(left_s, time_limit_s - (time.perf_counter() - started))
+    if found.error <= ACCEPTED_ERROR or left_s < LEAST_TIME_S:
         return found.y
-    other = solve_dual_with_cvxpy(sdp)
+    other = solve_dual_with_cvxpy(sdp, time_limit_s=left_s)
     return found.y if other is None else other
 
 
-def convexify(program: Program, /) -> ConvexForm:
-    """The tightest convex form of a program at its budgets."""
+def convexify(program: Program, /, *, time_limit_s: float | None = None) -> ConvexForm:
+    """The tightest convex form of a program at its budgets, as far as the time allows."""
     form = reference_form(program)
-    return convex_form(form, best_shifts(program, form))
+    return convex_form(form, best_shifts(program, form, time_limit_s=time_limit_s))
+
+
+def carried_over(convex: ConvexForm, wide: Program, program: Program, /) -> ConvexForm:
+    """A convex form of a program, from one of another program of the same matrix.
+
+    With z₀ = T·z + constant the wide program's binaries in terms of the program's, the wide form
+    H₀ becomes T'H₀T, and what this lacks of the program's own quadratic part are its shifts.
+
+    Args:
+        convex: Of ``wide``.
+        wide: Has every candidate of ``program``, perhaps in decisions of fewer layers.
+        program: With candidates ruled out, layers tied or pinned, or other budgets.
+    """
+    form = reference_form(program)
+    T = _binaries_of(wide, program, convex.form, form)
+    shifts = form.quadratic - T.T @ convex.H @ T
+    # Between decisions it is zero already, up to rounding.
+    inside = np.equal.outer(form.decision, form.decision)
+    return convex_form(form, np.where(inside, shifts, 0.0))
+
+
+def _binaries_of(
+    wide: Program, program: Program, wide_form: ReferenceForm, form: ReferenceForm
+) -> npt.NDArray[np.float64]:
+    """T, shape (w₀, w): how the wide program's kept candidates change with the program's z."""
+    decision_of = {layer: k for k, members in enumerate(wide.members) for layer in members}
+    candidates = np.zeros((wide.n_variables, program.n_variables))
+    for k, members in enumerate(program.members):
+        for a in range(program.offsets[k], program.offsets[k + 1]):
+            for m in {decision_of[layer] for layer in members}:
+                start, stop = wide.offsets[m : m + 2]
+                candidates[start:stop, a] = wide.bits[start:stop] == program.bits[a]
+    changes = candidates[:, form.kept] - candidates[:, form.reference[form.decision]]
+    return np.asarray(changes[wide_form.kept])
 
 
 def same_decision_pairs(

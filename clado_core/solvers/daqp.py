@@ -11,14 +11,15 @@ from clado_core._typing import Choices
 from clado_core.errors import SolverError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program
-from clado_core.problem.solution import PROVEN_GAP, Solution, SolveStatus
+from clado_core.problem.solution import Solution
 from clado_core.records.assignment import Assignment
 from clado_core.solvers.convexify import ConvexForm, budget_rows
 from clado_core.solvers.incumbent import PROOF_TOLERANCE, Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
-from clado_core.solvers.node_bound import UNBOUNDED, NodeRelaxation
+from clado_core.solvers.node_bound import UNBOUNDED
 from clado_core.solvers.protocol import OnProgress
-from clado_core.solvers.shifts import ConvexifyingShifts, convexify_for
+from clado_core.solvers.root import bound_root
+from clado_core.solvers.shifts import ConvexifyingShifts
 
 OPTIMAL, INFEASIBLE, CYCLING, TIME_LIMIT = 1, -1, -2, (-7, 5)
 """DAQP's exit flags; 5 also comes at a time limit (0.11). "Infeasible" under a bound on the
@@ -70,10 +71,10 @@ class DaqpSolver:
         """See Solver.solve."""
         incumbent = Incumbent(problem, on_progress=on_progress, warm_start=warm_start)
         if incumbent.is_settled:
-            return incumbent.solution(SolveStatus.OPTIMAL, "daqp")
+            return incumbent.solution("daqp")
         LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
-        status = branch_and_bound(incumbent, self.shifts, time_limit_s, gap_limit)
-        return incumbent.solution(status, "daqp")
+        in_time = branch_and_bound(incumbent, self.shifts, time_limit_s, gap_limit)
+        return incumbent.solution("daqp", gap_limit=gap_limit, in_time=in_time)
 
 
 def branch_and_bound(
@@ -82,27 +83,43 @@ def branch_and_bound(
     time_limit_s: float | None,
     gap_limit: float,
     /,
-) -> SolveStatus:
+) -> bool:
     """Improve the incumbent until it is proven, within the gap, or out of time.
 
     Args:
         incumbent: Has an answer.
         shifts: As for DaqpSolver.
         time_limit_s: Counted from the incumbent's start; at the limit the bound is the root's.
-        gap_limit: Relative gap that is enough.
+        gap_limit: Gap that is enough.
+
+    Returns:
+        Whether it ended before the time did.
 
     Raises:
         SolverError: DAQP failed numerically.
     """
-    convex = convexify_for(incumbent, shifts)
-    incumbent.prove(NodeRelaxation(incumbent.program, convex).root().value)
-    tree = Tree(incumbent.program, convex)
-    while incumbent.gap > max(gap_limit, PROVEN_GAP):
+    while True:
+        bound_root(incumbent, shifts, time_limit_s)
+        before = incumbent.objective
+        if incumbent.is_within(gap_limit):
+            return True
+        if not _search(incumbent, time_limit_s, gap_limit):
+            return False
+        # A better answer has smaller tolerances, and rules more out.
+        if incumbent.objective == before:
+            return True
+
+
+def _search(incumbent: Incumbent, time_limit_s: float | None, gap_limit: float) -> bool:
+    """One tree: proves the incumbent, up to DAQP's tolerance, or finds a better one."""
+    assert incumbent.convex is not None
+    tree = Tree(*incumbent.convex)
+    while not incumbent.is_within(gap_limit):
         tolerance = tree.tolerance(incumbent.objective)
         target = incumbent.objective - max(gap_limit * abs(incumbent.objective), tolerance)
         flag, choice = tree.search(target, incumbent.left_s(time_limit_s))
         if flag in TIME_LIMIT:
-            return SolveStatus.TIME_LIMIT
+            return False
         if flag == INFEASIBLE:
             incumbent.prove(target)
             break
@@ -114,8 +131,7 @@ def branch_and_bound(
             break
         incumbent.prove(min(value, target) - tolerance)
         tree.forbid(choice)
-    proven = gap_limit == 0 or incumbent.gap <= PROVEN_GAP
-    return SolveStatus.OPTIMAL if proven else SolveStatus.GAP_LIMIT
+    return True
 
 
 class Tree:

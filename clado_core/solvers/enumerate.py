@@ -12,7 +12,7 @@ from clado_core._typing import Choices
 from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program
-from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.problem.solution import Solution
 from clado_core.records.assignment import Assignment
 from clado_core.solvers.incumbent import NO_ASSIGNMENT, Incumbent
 from clado_core.solvers.protocol import OnProgress
@@ -48,7 +48,7 @@ class EnumerationSolver:
         choice, _ = best_choice(incumbent.program)
         incumbent.offer(choice)
         incumbent.prove(incumbent.objective)
-        return incumbent.solution(SolveStatus.OPTIMAL, "enumeration")
+        return incumbent.solution("enumeration")
 
 
 def best_choice(program: Program, /) -> tuple[Choices, float]:

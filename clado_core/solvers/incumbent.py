@@ -6,13 +6,22 @@ import math
 import time
 
 import numpy as np
+import numpy.typing as npt
 
 from clado_core._typing import Choices
 from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
-from clado_core.problem.program import Program, compile_program
-from clado_core.problem.solution import Solution, SolveStatus, relative_gap
+from clado_core.problem.program import Program, compile_program, without
+from clado_core.problem.solution import (
+    Solution,
+    SolveStatus,
+    is_proven,
+    relative_gap,
+    solution_of,
+)
 from clado_core.records.assignment import Assignment
+from clado_core.records.scheme import BitWidths
+from clado_core.solvers.convexify import ConvexForm
 from clado_core.solvers.protocol import OnProgress, Progress
 
 PROOF_TOLERANCE = 1e-7
@@ -25,7 +34,9 @@ NO_ASSIGNMENT = "No assignment was found that keeps all budgets at once: raise o
 class Incumbent:
     """Best choice and bound so far; improvements are reported as they come.
 
-    The clock starts at construction, so compiling the program counts.
+    The clock starts at construction, so compiling the program counts. ``program`` shrinks as
+    candidates are ruled out that no better answer uses. ``convex`` is a program that it
+    was, with a convex form of it, and ``first_convex`` the first of these.
 
     Args:
         problem: What is being solved.
@@ -50,6 +61,8 @@ class Incumbent:
         self._first_answer_s = math.nan
         self.program: Program = compile_program(problem)
         self.choice: Choices | None = None
+        self.convex: tuple[Program, ConvexForm] | None = None
+        self.first_convex: tuple[Program, ConvexForm] | None = None
         self.objective = math.inf
         self.bound = -math.inf
         if warm_start is not None:
@@ -75,10 +88,20 @@ class Incumbent:
         return None if time_limit_s is None else max(time_limit_s - self.elapsed_s, 0.0)
 
     @property
+    def terms(self) -> float:
+        """Σ|G_ab| of the answer, as ``Solution.terms``; 0 while there is none."""
+        return 0.0 if self.choice is None else self.problem.matrix.terms(self._bits)
+
+    @property
     def gap(self) -> float:
-        """Relative gap, +inf while it is unknown."""
-        gap = relative_gap(self.objective, self.bound)
+        """As ``Solution.gap``, +inf while it is unknown."""
+        gap = relative_gap(self.objective, self.bound, self.terms)
         return math.inf if gap is None else gap
+
+    def is_within(self, gap_limit: float, /) -> bool:
+        """Whether the answer is proven, or proven to be as close as is asked."""
+        gap = self.gap
+        return is_proven(gap) or gap <= gap_limit
 
     def offer(self, choice: Choices, /) -> bool:
         """Keep a feasible choice if it is better; says whether it was."""
@@ -98,19 +121,42 @@ class Incumbent:
             self.bound = bound
             self._report()
 
-    def solution(self, status: SolveStatus, solver: str, /) -> Solution:
-        """The result, its objective recomputed from the assignment on the measured matrix."""
-        assignment = self.assignment
-        objective = self.problem.matrix.objective(assignment.bits)
-        # Both sums are the same up to rounding; where they meet exactly, so shall the results.
-        bound = objective if self.bound == self.objective else min(self.bound, objective)
-        return Solution(
-            assignment=assignment,
-            status=status,
-            objective=objective,
-            bound=bound,
-            method="clado",
+    def rule_out(self, dropped: npt.NDArray[np.bool_], /) -> None:
+        """Forget candidates that no answer better than this one uses.
+
+        Args:
+            dropped: Shape (v,), of the program's variables; none of the answer's own.
+        """
+        self.replace_program(without(self.program, dropped))
+
+    def replace_program(self, program: Program, /) -> None:
+        """Go on with a program that has the same answers better than this one."""
+        bits, is_met = self._bits, self.bound == self.objective
+        self.program = program
+        self.choice = program.choice_of(bits)
+        # The same sum in another order.
+        self.objective = program.objective(self.choice)
+        self.bound = min(self.bound, self.objective)
+        if is_met or self.is_settled:
+            self.prove(self.objective)
+
+    def solution(self, solver: str, /, *, gap_limit: float = 0.0, in_time: bool = True) -> Solution:
+        """The result, objective and status recomputed from the assignment on the measured matrix.
+
+        Args:
+            solver: Who found it, and who proved it.
+            gap_limit: What was asked for.
+            in_time: Whether the solve ended by itself.
+        """
+        # The program's sum and the matrix's are the same up to rounding; where the first meets its
+        # bound exactly, so shall the second.
+        bound = math.inf if self.bound == self.objective else self.bound
+        return solution_of(
+            self.problem.matrix,
+            self.assignment,
             solver=solver,
+            bound=bound,
+            otherwise=self._ended(gap_limit, in_time),
             runtime_s=self.elapsed_s,
             first_answer_s=self._first_answer_s,
         )
@@ -118,9 +164,19 @@ class Incumbent:
     @property
     def assignment(self) -> Assignment:
         """The best assignment so far."""
+        return self.problem.assignment(self._bits)
+
+    def _ended(self, gap_limit: float, in_time: bool) -> SolveStatus:
+        gap = self.gap
+        if math.isfinite(gap) and gap <= gap_limit:
+            return SolveStatus.GAP_LIMIT
+        return SolveStatus.HEURISTIC if in_time else SolveStatus.TIME_LIMIT
+
+    @property
+    def _bits(self) -> BitWidths:
         if self.choice is None:
             raise RuntimeError("No answer has been offered yet.")
-        return self.problem.assignment(self.program.layer_bits(self.choice))
+        return self.program.layer_bits(self.choice)
 
     def _report(self) -> None:
         if self._on_progress is not None and self.choice is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from clado_core.problem.program import Program
 from clado_core.solvers.convexify import ConvexForm, budget_rows
 
-DAQP_SOLVED, DAQP_INFEASIBLE = 1, -1
+DAQP_SOLVED = 1
 EQUALITY = 5
 """DAQP's mark of a row that always holds with equality."""
 
@@ -21,6 +21,9 @@ UNBOUNDED = 1e30
 ROUNDING = 1e-12
 """Taken off every bound, relative to the sum of the gradient's magnitudes: what adding up some
 hundred terms in double precision can lose."""
+
+BUDGET_TOLERANCE = 1e-9
+"""Budgets are kept up to this share of their largest coefficient: too much is safe for a bound."""
 
 Vector = npt.NDArray[np.float64]
 
@@ -33,11 +36,13 @@ class NodeBound:
         value: None has a smaller objective; +inf: there are none; −inf: nothing is known.
         z: Shape (w,), the minimizer of the continuous relaxation, as far as DAQP solved it.
         excess: Shape (w,): those that switch z_a on are above ``value`` by this much at least.
+        reference_excess: Shape (d,): the same of those with a decision's reference choice.
     """
 
     value: float
     z: Vector
     excess: Vector
+    reference_excess: Vector
 
 
 class NodeRelaxation:
@@ -72,33 +77,53 @@ class NodeRelaxation:
         """
         H, linear, decision = self._convex.H, self._convex.linear, self._convex.form.decision
         on, free = low > 0.5, np.flatnonzero(high > low + 0.5)
-        z, excess = low.copy(), np.zeros_like(low)
+        unknown = NodeBound(
+            -math.inf, low.copy(), np.zeros_like(low), np.zeros_like(reference_high)
+        )
         base = self._convex.form.base + linear[on].sum() + H[np.ix_(on, on)].sum()
         room = self._room - self._rows[:, on].sum(axis=1)
         taken = np.bincount(decision[on], minlength=self._program.n_decisions).astype(np.float64)
-        open_decision = reference_high > 0.5
-        stuck = ~open_decision & (taken == 0)
+        vacant, may_stay = taken == 0, (reference_high > 0.5) | (taken > 0)
+        stuck = ~may_stay
         stuck[decision[free]] = False
-        if (taken > 1).any() or stuck.any():
-            return NodeBound(math.inf, z, excess)
+        usable = free[vacant[decision[free]]]
+        if (taken > 1).any() or stuck.any() or self._breaks_a_budget(usable, room, may_stay):
+            return replace(unknown, value=math.inf)
         if not len(free):
-            kept = bool((room >= -1e-9).all())
-            return NodeBound(float(base) if kept else math.inf, z, excess)
+            return replace(unknown, value=float(base))
 
         gradient = (linear[free] + 2 * H[np.ix_(free, on)].sum(axis=1)) / self._scale
         curvature = 2 * H[np.ix_(free, free)] / self._scale
-        must = ~open_decision & (taken == 0)
-        flag, part, price = self._minimize(curvature, gradient, free, room, 1 - taken, must)
+        flag, part, price = self._minimize(curvature, gradient, free, room, 1 - taken, ~may_stay)
         if flag != DAQP_SOLVED:
-            return NodeBound(math.inf if flag == DAQP_INFEASIBLE else -math.inf, z, excess)
-        z[free] = part
+            # Also where DAQP finds no feasible point: its word is no proof.
+            return unknown
         slope = curvature @ part + gradient + price @ self._rows[:, free]
-        least = np.where(open_decision | (taken > 0), 0.0, math.inf)
+        least = np.where(may_stay, 0.0, math.inf)
         np.minimum.at(least, decision[free], slope)
-        value = least[np.isfinite(least)].sum() - part @ curvature @ part / 2 - price @ room
+        value = least.sum() - part @ curvature @ part / 2 - price @ room
         value -= ROUNDING * (1 + np.abs(slope).sum() + np.abs(price @ self._rows).sum())
-        excess[free] = self._scale * (slope - least[decision[free]])
-        return NodeBound(float(base + self._scale * value), z, excess)
+        z, excess = unknown.z, unknown.excess
+        z[free], excess[free] = part, self._scale * (slope - least[decision[free]])
+        reference_excess = np.where(may_stay & vacant, -self._scale * least, 0.0)
+        return NodeBound(float(base + self._scale * value), z, excess, reference_excess)
+
+    def _breaks_a_budget(
+        self, free: npt.NDArray[np.int64], room: Vector, may_stay: npt.NDArray[np.bool_]
+    ) -> bool:
+        """Whether even the cheapest of what is left breaks one of the budgets.
+
+        Args:
+            free: The z that may still be switched on.
+            room: Shape (k,), what is left of the budgets.
+            may_stay: Shape (d,): decisions that need none of them.
+        """
+        for row, left in zip(self._rows, room, strict=True):
+            least = np.where(may_stay, 0.0, math.inf)
+            np.minimum.at(least, self._convex.form.decision[free], row[free])
+            if least.sum() > left + BUDGET_TOLERANCE:
+                return True
+        return False
 
     def _minimize(
         self,

@@ -10,10 +10,11 @@ import numpy as np
 from clado_core._typing import Choices
 from clado_core.errors import SolverError
 from clado_core.problem.allocation_problem import AllocationProblem
-from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.problem.solution import Solution
 from clado_core.records.assignment import Assignment
 from clado_core.solvers import scip_convex, scip_products
 from clado_core.solvers.blas import one_thread
+from clado_core.solvers.elimination import eliminate
 from clado_core.solvers.incumbent import PROOF_TOLERANCE, Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.protocol import OnProgress
@@ -58,14 +59,14 @@ class ScipSolver:
         """See Solver.solve."""
         incumbent = Incumbent(problem, on_progress=on_progress, warm_start=warm_start)
         if incumbent.is_settled:
-            return incumbent.solution(SolveStatus.OPTIMAL, "scip")
+            return incumbent.solution("scip")
         LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
-        status = self.prove(incumbent, time_limit_s, gap_limit, report=on_progress is not None)
-        return incumbent.solution(status, "scip")
+        in_time = self.prove(incumbent, time_limit_s, gap_limit, report=on_progress is not None)
+        return incumbent.solution("scip", gap_limit=gap_limit, in_time=in_time)
 
     def prove(
         self, incumbent: Incumbent, time_limit_s: float | None, gap_limit: float, /, *, report: bool
-    ) -> SolveStatus:
+    ) -> bool:
         """Improve the incumbent until it is proven, within the gap, or out of time.
 
         Args:
@@ -74,16 +75,30 @@ class ScipSolver:
             gap_limit: Relative gap that is enough.
             report: Hand every improvement on as it comes, not at the end alone.
 
+        Returns:
+            Whether it ended before the time did.
+
         Raises:
             SolverError: SCIP failed; the incumbent keeps what was found.
         """
-        return _Run(self, incumbent, report).optimize(time_limit_s, gap_limit)
+        while True:
+            eliminate(incumbent)
+            before = incumbent.objective
+            if incumbent.is_settled or incumbent.is_within(gap_limit):
+                return True
+            if not _Run(self, incumbent, report, time_limit_s).optimize(time_limit_s, gap_limit):
+                return False
+            # SCIP's tolerances refer to the first answer: where that was far worse, once more.
+            if incumbent.is_within(gap_limit) or incumbent.objective == before:
+                return True
 
 
 class _Run:
     """One SCIP model of one program, its objective in units of ``scale``."""
 
-    def __init__(self, solver: ScipSolver, incumbent: Incumbent, report: bool) -> None:
+    def __init__(
+        self, solver: ScipSolver, incumbent: Incumbent, report: bool, time_limit_s: float | None
+    ) -> None:
         from pyscipopt import Model
 
         self._incumbent, self._program = incumbent, incumbent.program
@@ -96,7 +111,7 @@ class _Run:
             self._objective = scip_convex.ConvexObjective(
                 self._model,
                 self._program,
-                convexify_for(incumbent, solver.shifts),
+                convexify_for(incumbent, solver.shifts, time_limit_s=time_limit_s),
                 self._scale,
                 self._guard,
             )
@@ -111,8 +126,8 @@ class _Run:
         if report:
             listen(self._model, self._guard, self.report)
 
-    def optimize(self, time_limit_s: float | None, gap_limit: float) -> SolveStatus:
-        """Solve, and leave answer and bound with the incumbent."""
+    def optimize(self, time_limit_s: float | None, gap_limit: float) -> bool:
+        """Solve, leave answer and bound with the incumbent; says whether it ended in time."""
         assert self._incumbent.choice is not None
         self._start_from(self._incumbent.choice)
         left_s = self._incumbent.left_s(time_limit_s)
@@ -126,12 +141,11 @@ class _Run:
         self.report()
         if status == "optimal":
             self._incumbent.prove(self._incumbent.objective - PROOF_TOLERANCE * self._scale)
-            return SolveStatus.OPTIMAL
-        if status == "gaplimit" or self._incumbent.gap <= gap_limit:
-            return SolveStatus.GAP_LIMIT
-        if status in ("timelimit", "userinterrupt"):
-            return SolveStatus.TIME_LIMIT
-        raise SolverError(f"SCIP stopped with the status '{status}', which should not happen.")
+        elif status in ("timelimit", "userinterrupt"):
+            return False
+        elif status != "gaplimit":
+            raise SolverError(f"SCIP stopped with the status '{status}', which should not happen.")
+        return True
 
     def report(self) -> None:
         """Offer SCIP's best answer and its bound to the incumbent."""

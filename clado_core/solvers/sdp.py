@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,6 +20,9 @@ MAX_ITERATIONS = 60
 
 STEP_TO_BOUNDARY = 0.95
 """Share of the way to the boundary of the cone that a step may take."""
+
+SECONDS_PER_TERM_PAIR = 7e-8
+"""Measured on one core: 0.02 s for 650 terms, 0.7 s for 3,500."""
 
 SHORTEST_STEP = 1e-4
 """Below it rounding has won, and the last dual point is as good as it gets."""
@@ -80,7 +84,9 @@ class DualPoint:
     error: float
 
 
-def solve_dual(program: SemidefiniteProgram, /, *, tolerance: float = 1e-7) -> DualPoint:
+def solve_dual(
+    program: SemidefiniteProgram, /, *, tolerance: float = 1e-7, time_limit_s: float | None = None
+) -> DualPoint:
     """Nearly optimal dual multipliers.
 
     max b'y with C − Σ y_i·A_i ⪰ 0. The slack may be indefinite by rounding, and by more where the
@@ -89,15 +95,18 @@ def solve_dual(program: SemidefiniteProgram, /, *, tolerance: float = 1e-7) -> D
     Args:
         program: Strictly feasible on both sides.
         tolerance: Relative gap at which to stop.
+        time_limit_s: No step is begun that would end later, as long as the one before took.
 
     Source: Helmberg, Rendl, Vanderbei, Wolkowicz, An interior-point method for semidefinite
     programming (1996), with Mehrotra's predictor and corrector.
     """
-    point = _start(program)
+    point, started, step_s = _start(program), time.perf_counter(), _expected_step_s(program)
     with one_thread():
         residual = _residual(program, point)
         for _ in range(MAX_ITERATIONS):
-            if residual.largest <= tolerance:
+            begins = time.perf_counter()
+            too_late = time_limit_s is not None and begins - started + step_s > time_limit_s
+            if residual.largest <= tolerance or too_late:
                 break
             step = _newton_step(program, point, residual)
             if step is None:
@@ -107,6 +116,7 @@ def solve_dual(program: SemidefiniteProgram, /, *, tolerance: float = 1e-7) -> D
                 break
             point = point.moved(direction, primal, dual)
             residual = _residual(program, point)
+            step_s = time.perf_counter() - begins
     y = np.where(program.is_limit, np.minimum(point.y, 0.0), point.y)
     return DualPoint(y, residual.largest)
 
@@ -150,6 +160,11 @@ def _start(program: SemidefiniteProgram) -> _Point:
     n, k = len(program.C), len(program.rhs)
     radius = max(1.0, float(np.abs(program.C).sum(axis=1).max()))
     return _Point(np.eye(n), radius * np.eye(n), np.zeros(k), np.ones(k), np.ones(k))
+
+
+def _expected_step_s(program: SemidefiniteProgram) -> float:
+    """Of the first step, before one has been timed: filling the Schur complement leads."""
+    return SECONDS_PER_TERM_PAIR * len(program.rows) ** 2
 
 
 def _residual(program: SemidefiniteProgram, point: _Point) -> _Residual:

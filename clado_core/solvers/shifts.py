@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,9 +14,15 @@ from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program, compile_program
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.solvers.convexify import ConvexForm, best_shifts, convex_form, convexify
+from clado_core.solvers.convexify import ConvexForm, best_shifts, carried_over, convexify
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.reference_form import ReferenceForm, reference_form
+
+SMALLEST_SHARE = 1e-4
+"""Of a wide program's unit; with a smaller one its form is made anew: RIDGE and rounding, which are
+relative to the wide one, would make it loose."""
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_SIZES = 9
 """Solved sizes; between two of them shifts are interpolated, which costs little tightness."""
@@ -34,7 +41,7 @@ class ConvexifyingShifts:
             kept candidate a and all kept candidates of its layer.
 
     Raises:
-        InputError: Shapes that do not agree, or sizes that do not ascend.
+        InputError: Shapes that do not agree, sizes that do not ascend, or numbers that are none.
     """
 
     sizes_bits: npt.NDArray[np.int64]
@@ -48,6 +55,8 @@ class ConvexifyingShifts:
                 f"There must be shifts for every size; given {sizes.shape} sizes and shifts "
                 f"of shape {shifts.shape}."
             )
+        if not np.isfinite(shifts).all():
+            raise InputError("Shifts must be finite numbers.")
         if (np.diff(sizes) <= 0).any():
             raise InputError("The sizes that shifts are tight at must ascend.")
         for name, array in (("sizes_bits", sizes), ("shifts", shifts)):
@@ -59,15 +68,16 @@ class ConvexifyingShifts:
     ) -> ConvexForm:
         """A convex form of a program of this matrix, tight near a size.
 
-        With z₀ = T·z + constant the whole matrix's binaries in terms of the program's, the convex
-        form H₀ of the whole matrix becomes T'H₀T. Shifts are affine in H₀, and mixtures of
-        positive semidefinite matrices are positive semidefinite, so interpolating them is safe.
+        Shifts are affine in the whole matrix's convex form, and mixtures of positive semidefinite
+        matrices are positive semidefinite, so interpolating them is safe.
+
+        Raises:
+            InputError: They are for another number of candidates.
         """
         whole = compile_program(AllocationProblem(problem.matrix))
-        whole_form, form = reference_form(whole), reference_form(program)
-        H = whole_form.quadratic - _spread(whole_form, self._at(size_bits))
-        T = _binaries_of(problem, program, whole, whole_form, form)
-        return convex_form(form, _inside_decisions(form, form.quadratic - T.T @ H @ T))
+        form = reference_form(whole)
+        H = form.quadratic - _spread(form, self._at(size_bits))
+        return carried_over(ConvexForm(form, H, form.linear - H.diagonal()), whole, program)
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """As arrays for an ``.npz`` file or an artifact."""
@@ -94,13 +104,50 @@ class ConvexifyingShifts:
         return np.asarray((1 - share) * self.shifts[right - 1] + share * self.shifts[right])
 
 
-def convexify_for(incumbent: Incumbent, shifts: ConvexifyingShifts | None, /) -> ConvexForm:
-    """The convex form that the shifts give; without any, the tightest, from an SDP."""
+def convexify_for(
+    incumbent: Incumbent, shifts: ConvexifyingShifts | None, /, *, time_limit_s: float | None = None
+) -> ConvexForm:
+    """The incumbent's convex form, made once: from the shifts, else the tightest, from an SDP.
+
+    After candidates were ruled out the form is carried over, unless the unit shrank so much that
+    nothing of its accuracy is left.
+
+    Args:
+        incumbent: Keeps the form.
+        shifts: Those that do not fit are ignored: they cost tightness, no correctness.
+        time_limit_s: Of the whole solve; what is left of it limits the SDP.
+    """
+    program = incumbent.program
+    if incumbent.convex is None or incumbent.convex[0] is not program:
+        form = _carried(incumbent) or _from_shifts(incumbent, shifts)
+        if form is None:
+            form = convexify(program, time_limit_s=incumbent.left_s(time_limit_s))
+        incumbent.convex = program, form
+        incumbent.first_convex = incumbent.first_convex or incumbent.convex
+    return incumbent.convex[1]
+
+
+def _carried(incumbent: Incumbent) -> ConvexForm | None:
+    if incumbent.convex is None:
+        return None
+    wide, convex = incumbent.convex
+    form = carried_over(convex, wide, incumbent.program)
+    return form if form.form.scale >= SMALLEST_SHARE * convex.form.scale else None
+
+
+def _from_shifts(incumbent: Incumbent, shifts: ConvexifyingShifts | None) -> ConvexForm | None:
     if shifts is None:
-        return convexify(incumbent.program)
+        return None
     # The size of a good answer tells where on the grid a problem lies, whatever limits it.
     size = incumbent.assignment.size_bits
-    return shifts.convex_form(incumbent.problem, incumbent.program, size)
+    try:
+        found = shifts.convex_form(incumbent.problem, incumbent.program, size)
+    except (InputError, np.linalg.LinAlgError) as problem:
+        logger.warning("The shifts cannot be used (%s).", problem)
+        return None
+    largest = float(np.abs(incumbent.problem.matrix.G).max(initial=0.0))
+    is_accurate = found.form.scale >= SMALLEST_SHARE * largest and np.isfinite(found.H).all()
+    return found if is_accurate else None
 
 
 OnShifts: TypeAlias = Callable[[ConvexifyingShifts, int], None]
@@ -163,25 +210,3 @@ def _spread(form: ReferenceForm, gathered: npt.NDArray[np.float64]) -> npt.NDArr
     columns = first[:, None] + np.arange(gathered.shape[1])
     np.put_along_axis(shifts, columns, gathered, axis=1)
     return shifts
-
-
-def _inside_decisions(form: ReferenceForm, A: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """A without its entries between decisions (there, up to rounding, it is zero already)."""
-    return np.where(np.equal.outer(form.decision, form.decision), A, 0.0)
-
-
-def _binaries_of(
-    problem: AllocationProblem,
-    program: Program,
-    whole: Program,
-    whole_form: ReferenceForm,
-    form: ReferenceForm,
-) -> npt.NDArray[np.float64]:
-    """T, shape (w₀, w): how the whole matrix's kept candidates change with the program's z."""
-    candidates = np.zeros((whole.n_variables, program.n_variables))
-    for k, members in enumerate(program.members):
-        for a in range(program.offsets[k], program.offsets[k + 1]):
-            level = problem.matrix.bit_widths.index(int(program.bits[a]))
-            candidates[whole.offsets[list(members)] + level, a] = 1.0
-    changes = candidates[:, form.kept] - candidates[:, form.reference[form.decision]]
-    return np.asarray(changes[whole_form.kept])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clado_core.errors import SolverError
 from clado_core.problem.allocation_problem import AllocationProblem
-from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.problem.solution import Solution
 from clado_core.records.assignment import Assignment
 from clado_core.solvers import daqp
 from clado_core.solvers.incumbent import Incumbent
@@ -25,12 +25,18 @@ DAQP_SHARE = 0.5
 """Share of a time limit after which SCIP, which improves its bound all along, takes over."""
 
 
+DAQP, SCIP, BOTH = "daqp", "scip", "daqp+scip"
+
+
 @dataclass(frozen=True, slots=True)
 class TieredSolver:
     """Local search answers, DAQP proves, SCIP confirms or takes over.
 
-    ``Solution.solver`` names who proved: "daqp", "scip" (DAQP ran out of its share of the time, or
-    failed), or "daqp+scip" (both, independently).
+    ``Solution.solver`` names who proved: "daqp", "scip" (DAQP ran out of its share of the time,
+    failed, or could not close the gap), or "daqp+scip": DAQP's tree, whose word is taken, and
+    after it SCIP's, whose every bound is recomputed by duality and holds whatever DAQP, which
+    minimizes its relaxations too, returns. Both trees search one convex form; any shifts make that
+    exact.
 
     Args:
         shifts: The matrix's convexification, computed before.
@@ -53,26 +59,44 @@ class TieredSolver:
         """See Solver.solve."""
         incumbent = Incumbent(problem, on_progress=on_progress, warm_start=warm_start)
         if incumbent.is_settled:
-            return incumbent.solution(SolveStatus.OPTIMAL, "daqp")
+            return incumbent.solution(DAQP)
         LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
         share = None if time_limit_s is None else DAQP_SHARE * time_limit_s
         try:
-            status = daqp.branch_and_bound(incumbent, self.shifts, share, gap_limit)
-        except SolverError as problem:
-            logger.warning("DAQP failed, SCIP goes on: %s", problem)
-            status = SolveStatus.TIME_LIMIT
-        proven = status is not SolveStatus.TIME_LIMIT
-        if proven and not self.confirm:
-            return incumbent.solution(status, "daqp")
-        if not proven:
-            SECOND_SEARCH.improve(incumbent, time_limit_s=time_limit_s)
+            daqp.branch_and_bound(incumbent, self.shifts, share, gap_limit)
+        except SolverError as problem_found:
+            logger.warning("DAQP failed, SCIP goes on: %s", problem_found)
+        if incumbent.is_within(gap_limit):
+            found = incumbent.solution(DAQP, gap_limit=gap_limit)
+            if not self.confirm:
+                return found
+            return self._confirmed(found, incumbent, gap_limit, time_limit_s)
+        SECOND_SEARCH.improve(incumbent, time_limit_s=time_limit_s)
         scip = ScipSolver(shifts=self.shifts)
+        in_time = True
         try:
-            second = scip.prove(incumbent, time_limit_s, gap_limit, report=on_progress is not None)
-        except SolverError as problem:
-            logger.warning("SCIP failed, what was found before stands: %s", problem)
-            second = SolveStatus.HEURISTIC
-        if not proven:
-            return incumbent.solution(second, "scip")
-        confirmed = second in (SolveStatus.OPTIMAL, SolveStatus.GAP_LIMIT)
-        return incumbent.solution(status, "daqp+scip" if confirmed else "daqp")
+            in_time = scip.prove(incumbent, time_limit_s, gap_limit, report=on_progress is not None)
+        except SolverError as problem_found:
+            logger.warning("SCIP failed, what was found before stands: %s", problem_found)
+        return incumbent.solution(SCIP, gap_limit=gap_limit, in_time=in_time)
+
+    def _confirmed(
+        self, found: Solution, incumbent: Incumbent, gap_limit: float, time_limit_s: float | None
+    ) -> Solution:
+        """The solution, and SCIP's name on it where it comes to the same from the answer alone."""
+        again = Incumbent(incumbent.problem, warm_start=found.assignment)
+        if incumbent.first_convex is not None:
+            again.replace_program(incumbent.first_convex[0])
+            again.convex = incumbent.first_convex
+        left_s = incumbent.left_s(time_limit_s)
+        try:
+            ScipSolver(shifts=self.shifts).prove(again, left_s, gap_limit, report=False)
+        except SolverError as problem_found:
+            logger.warning("SCIP failed, DAQP's proof stands: %s", problem_found)
+            return found
+        second = again.solution(SCIP, gap_limit=gap_limit)
+        if second.objective < found.bound:
+            logger.error("SCIP found a better answer than DAQP's bound allows: DAQP is wrong.")
+            return replace(second, runtime_s=incumbent.elapsed_s)
+        solver = BOTH if second.status is found.status else DAQP
+        return replace(found, solver=solver, runtime_s=incumbent.elapsed_s)

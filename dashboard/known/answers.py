@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
 from clado_core.allocation.frontier import Frontier
 from clado_core.allocation.sweep import budget_grid
+from clado_core.problem.solution import solution_of
 from clado_core.solvers.local_search import LocalSearchSolver
 from dashboard.known.found import Found
 from dashboard.known.recent import Recent
@@ -144,17 +145,14 @@ class Answers:
 
 
 def solution_from_message(matrix: SensitivityMatrix, message: Mapping[str, Any], /) -> Solution:
-    """The solution that a worker's answer describes, its objective recomputed here."""
-    problem = AllocationProblem(matrix)
+    """The solution that a worker's answer describes, its objective and status recomputed here."""
     bits = tuple(int(b) for b in message["bits"])
-    objective = matrix.objective(bits)
-    return Solution(
-        assignment=problem.assignment(bits),
-        status=SolveStatus[message["status"]],
-        objective=objective,
-        bound=min(float(message["bound"]), objective),
-        method="clado",
+    return solution_of(
+        matrix,
+        AllocationProblem(matrix).assignment(bits),
         solver=message["solver"],
+        bound=float(message["bound"]),
+        otherwise=SolveStatus[message["status"]],
         runtime_s=float(message["runtime_s"]),
         first_answer_s=float(message["first_answer_s"]),
     )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import streamlit as st
 
-from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
+from clado_core import AllocationProblem, SensitivityMatrix, Solution
 from clado_core.allocation.frontier import Frontier
-from clado_core.allocation.methods import allocate, surrogate_matrix
+from clado_core.allocation.methods import allocate, surrogate_matrix, unproven
 from clado_core.allocation.sweep import budget_grid
 from clado_core.errors import CladoError
 from clado_core.records.names import MEASURED_ALONG
@@ -68,14 +66,7 @@ def choice_of(
 
 
 def _scored(matrix: SensitivityMatrix, solved: Solution, method: str) -> Solution:
-    """About the measured matrix such a choice proves nothing."""
-    return replace(
-        solved,
-        status=SolveStatus.HEURISTIC,
-        objective=matrix.objective(solved.assignment.bits),
-        bound=-math.inf,
-        method="clado-psd" if method == PSD else method,
-    )
+    return unproven(matrix, solved, "clado-psd" if method == PSD else method)
 
 
 def uniform(matrix: SensitivityMatrix, /) -> list[Solution]:

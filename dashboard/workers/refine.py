@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from clado_core import AllocationProblem, SensitivityMatrix, Solution, SolveStatus
+from clado_core import AllocationProblem, SensitivityMatrix, Solution
+from clado_core.problem.solution import solution_of
 from clado_core.records import names
 from clado_core.records.scheme import BitWidths, bits_to_json, parse_bits
 from dashboard.rules import NO_RULES, Rules
@@ -113,16 +114,12 @@ def refined_choice(
     Raises:
         InputError: They are not of this matrix.
     """
-    objective = matrix.objective(bits)
-    return Solution(
-        assignment=AllocationProblem(matrix).assignment(bits),
-        status=SolveStatus.HEURISTIC,
-        objective=objective,
-        bound=min(bound, objective),
-        method=names.REFINED,
+    return solution_of(
+        matrix,
+        AllocationProblem(matrix).assignment(bits),
         solver="measured loss",
-        runtime_s=0.0,
-        first_answer_s=0.0,
+        method=names.REFINED,
+        bound=bound,
     )
 
 

@@ -77,6 +77,8 @@ def test_one_pass_is_the_definition(
 
 @pytest.mark.parametrize("status", [cc.SolveStatus.OPTIMAL, cc.SolveStatus.GAP_LIMIT])
 def test_a_proof_does_not_outlive_its_bound(status: cc.SolveStatus) -> None:
-    proven = replace(solution((2, 2), 5.0, bound=4.9), status=status)
+    bound = 5.0 if status is cc.SolveStatus.OPTIMAL else 4.9
+    proven = replace(solution((2, 2), 5.0, bound=bound), status=status)
     assert with_bound(proven, 1.0, "daqp").status is cc.SolveStatus.HEURISTIC
-    assert with_bound(proven, 4.95, "daqp").status is status
+    assert with_bound(proven, bound, "daqp").status is status
+    assert with_bound(proven, 4.95, "daqp").status is not cc.SolveStatus.OPTIMAL

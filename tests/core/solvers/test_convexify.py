@@ -14,6 +14,7 @@ from clado_core.solvers import (
     ConvexifyingShifts,
     DaqpSolver,
     EnumerationSolver,
+    LocalSearchSolver,
     ScipSolver,
     TieredSolver,
     compute_shifts,
@@ -126,7 +127,7 @@ def test_where_our_method_stops_short_cvxpy_comes_closer(monkeypatch: pytest.Mon
     best = NodeRelaxation(program, convexify(program)).root().value
     monkeypatch.setattr("clado_core.solvers.sdp.MAX_ITERATIONS", 2)
     rescued = NodeRelaxation(program, convexify(program)).root().value
-    monkeypatch.setattr("clado_core.solvers.conic.TIME_LIMIT_S", 1e-9)
+    monkeypatch.setattr("clado_core.solvers.convexify.TIME_LIMIT_S", 0.0)
     alone = NodeRelaxation(program, convexify(program)).root().value
     assert rescued == pytest.approx(best, rel=1e-4)
     assert alone < best - 1e-2 * abs(best), "two steps alone give a looser bound, and no error"
@@ -230,15 +231,33 @@ def test_shifts_want_two_sizes_and_two_bit_widths() -> None:
 def test_shifts_refuse_what_does_not_fit() -> None:
     small = compute_shifts(worked_example(), n_sizes=2)
     matrix = random_matrix(np.random.default_rng(6), n_layers=6, bits=(2, 4, 8))
+    problem = AllocationProblem(matrix, 4 * matrix.layers.total_weights)
     with pytest.raises(InputError, match="for 3 binaries; the matrix needs 12"):
-        DaqpSolver(small).solve(AllocationProblem(matrix, 4 * matrix.layers.total_weights))
+        small.convex_form(problem, compile_program(problem), 1)
     with pytest.raises(InputError, match="must ascend"):
         ConvexifyingShifts(np.array([2, 1]), np.zeros((2, 3, 1)))
     for sizes, shape in (((2,), (1, 3, 1)), ((2,), (2, 3)), ((2,), (1, 3, 1)), ((0,), (0, 3, 1))):
         with pytest.raises(InputError, match="shifts for every size"):
             ConvexifyingShifts(np.zeros(sizes, dtype=np.int64), np.zeros(shape))
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(InputError, match="finite"):
+            ConvexifyingShifts(np.array([1]), np.full((1, 3, 1), wrong))
     with pytest.raises(InputError, match="'shifts'"):
         ConvexifyingShifts.from_arrays({"sizes_bits": np.array([1])})
+
+
+@pytest.mark.parametrize("wrong", ["of another network", "beyond all range"])
+def test_a_proof_does_without_shifts_that_cannot_be_used(
+    wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    matrix = random_matrix(np.random.default_rng(6), n_layers=9, bits=(2, 4, 8))
+    problem = average(matrix, 3.0)
+    shifts = compute_shifts(worked_example(), n_sizes=2)
+    if wrong == "beyond all range":
+        shifts = ConvexifyingShifts(np.array([1]), np.full((1, 18, 2), 1e308))
+    solution = DaqpSolver(shifts).solve(problem)
+    assert solution.status is SolveStatus.OPTIMAL
+    assert solution.objective == EnumerationSolver().solve(problem).objective
 
 
 def test_two_provers_agree_and_the_solution_says_so() -> None:
@@ -259,11 +278,34 @@ def test_where_daqp_fails_scip_takes_over(monkeypatch: pytest.MonkeyPatch) -> No
         return np.zeros(n), 0.0, -2, {"lam": np.zeros(n)}
 
     monkeypatch.setattr(daqp, "solve", cycles)
-    problem = random_problem(2)
+    problem = average(random_matrix(np.random.default_rng(0), n_layers=6, bits=(2, 4, 8)), 4.0)
     optimum = EnumerationSolver().solve(problem).objective
     solution = TieredSolver().solve(problem)
     assert solution.solver == "scip"
     assert solution.objective == pytest.approx(optimum, rel=1e-9)
+
+
+def test_scip_takes_nobodys_word_for_its_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DAQP that finds everything infeasible must not make SCIP call a wrong answer proven."""
+    import daqp
+
+    def finds_nothing(
+        *args: object, **options: object
+    ) -> tuple[np.ndarray, float, int, dict[str, object]]:
+        n = len(args[1])  # type: ignore[arg-type]
+        return np.zeros(n), 0.0, -1, {"lam": np.zeros(9 * n)}
+
+    monkeypatch.setattr(daqp, "solve", finds_nothing)
+    monkeypatch.setattr(LocalSearchSolver, "improve", lambda *args, **options: None)
+    matrix = random_matrix(np.random.default_rng(0), n_layers=6, bits=(2, 4, 8))
+    problem = average(matrix, 4.0)
+    optimum = EnumerationSolver().solve(problem).objective
+    start = problem.extremes()[0]
+    assert problem.matrix.objective(start.bits) > optimum
+    for solver in (TieredSolver(confirm=True), ScipSolver()):
+        solution = solver.solve(problem, warm_start=start)
+        assert solution.objective == pytest.approx(optimum, rel=1e-9)
+        assert solution.solver == "scip" and solution.status is SolveStatus.OPTIMAL
 
 
 def test_where_daqp_cycles_a_looser_tolerance_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,16 +45,17 @@ def test_only_a_tighter_bound_is_kept_and_none_is_above_the_answer() -> None:
         incumbent.prove(bound)
     assert [p.bound for p in seen] == [1.0, 2.0, incumbent.objective]
     assert incumbent.gap == 0.0
-    assert incumbent.solution(SolveStatus.OPTIMAL, "daqp").gap == 0.0
+    assert incumbent.solution("daqp").gap == 0.0
+    assert incumbent.solution("daqp").status is SolveStatus.OPTIMAL
 
 
 def test_without_a_bound_the_solution_has_no_gap() -> None:
     incumbent = Incumbent(AllocationProblem(worked_example(), 32))
     with pytest.raises(RuntimeError, match="No answer"):
-        incumbent.solution(SolveStatus.HEURISTIC, "local-search")
+        incumbent.solution("local-search")
     incumbent.offer(WORST)
     incumbent.offer(BEST)
-    solution = incumbent.solution(SolveStatus.HEURISTIC, "local-search")
+    solution = incumbent.solution("local-search")
     assert (solution.bound, solution.gap) == (-math.inf, None)
     assert (solution.method, solution.solver) == ("clado", "local-search")
     assert 0 <= solution.first_answer_s <= solution.runtime_s
@@ -63,9 +64,9 @@ def test_without_a_bound_the_solution_has_no_gap() -> None:
 def test_the_first_answer_stays_the_first() -> None:
     incumbent = Incumbent(AllocationProblem(worked_example(), 32))
     incumbent.offer(WORST)
-    first = incumbent.solution(SolveStatus.HEURISTIC, "x").first_answer_s
+    first = incumbent.solution("x").first_answer_s
     incumbent.offer(BEST)
-    assert incumbent.solution(SolveStatus.HEURISTIC, "x").first_answer_s == first
+    assert incumbent.solution("x").first_answer_s == first
 
 
 def test_what_is_left_of_a_limit_is_never_below_zero() -> None:

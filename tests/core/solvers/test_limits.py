@@ -168,11 +168,11 @@ def test_provers_find_the_optimum_from_a_bad_start(prover: str, unit: float) -> 
         problem = dataclasses.replace(problem, matrix=scaled)
         incumbent = Incumbent(problem, warm_start=problem.extremes()[0])
         if prover == "daqp":
-            status = branch_and_bound(incumbent, None, None, 0.0)
+            in_time = branch_and_bound(incumbent, None, None, 0.0)
         else:
             formulation: Formulation = "convex" if prover == "convex" else "products"
-            status = ScipSolver(formulation).prove(incumbent, None, 0.0, report=False)
-        assert status is SolveStatus.OPTIMAL
+            in_time = ScipSolver(formulation).prove(incumbent, None, 0.0, report=False)
+        assert in_time and incumbent.solution(prover).status is SolveStatus.OPTIMAL
         optimum = EnumerationSolver().solve(problem).objective
         assert incumbent.objective == pytest.approx(optimum, rel=1e-6, abs=0.0)
         assert incumbent.bound <= optimum + 1e-9 * abs(optimum)
@@ -216,7 +216,7 @@ def test_scip_that_takes_over_reports_and_has_time(monkeypatch: pytest.MonkeyPat
     """DAQP gets a share of the limit alone."""
     given: list[float] = []
 
-    def fails(incumbent: Incumbent, shifts: None, limit_s: float, gap_limit: float) -> SolveStatus:
+    def fails(incumbent: Incumbent, shifts: None, limit_s: float, gap_limit: float) -> bool:
         given.append(limit_s)
         raise SolverError("on purpose")
 
