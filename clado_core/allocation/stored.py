@@ -7,9 +7,12 @@ another measurement is not used, since it can always be made again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -23,6 +26,9 @@ from clado_core.solvers.shifts import ConvexifyingShifts
 SHIFTS_SUFFIX = ".certificate"
 FRONTIER_SUFFIX = ".frontier.json"
 DIGEST = "artifact_sha256"
+CHECKSUM = "points_sha256"
+"""Objectives and statuses of a stored frontier are recomputed; its bounds cannot be without solving
+again, so a file that is not as it was written proves nothing."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +69,15 @@ def load_shifts(artifact: str | Path, /) -> ConvexifyingShifts | None:
     return None
 
 
+def _checksum(contents: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+
+
 def save_frontier(frontier: Frontier, artifact: str | Path, path: str | Path | None = None) -> Path:
     """Write a frontier as JSON, atomically; beside its artifact where no path is given."""
     path = frontier_path(artifact) if path is None else Path(path)
-    contents = {DIGEST: artifact_digest(artifact), **frontier.to_json()}
+    points = frontier.to_json()
+    contents = {DIGEST: artifact_digest(artifact), CHECKSUM: _checksum(points), **points}
     write_atomically(path, (json.dumps(contents) + "\n").encode())
     return path
 
@@ -78,7 +89,9 @@ def load_frontier(artifact: str | Path, matrix: SensitivityMatrix, /) -> Frontie
         return None
     try:
         contents = json.loads(path.read_text())
-        if contents[DIGEST] == artifact_digest(artifact):
+        if contents.pop(DIGEST) == artifact_digest(artifact):
+            if contents.pop(CHECKSUM, None) != _checksum(contents):
+                raise InputError("it was changed since it was solved, so its bounds prove nothing")
             return Frontier.from_json(contents, matrix)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as problem:
         logger.warning("%s cannot be used (%s).", path, problem)

@@ -126,6 +126,21 @@ def test_json_and_back() -> None:
     assert json.loads(text)["points"][0]["budget_bits"] == front.budgets_bits[0]
 
 
+def test_status_and_objective_of_stored_points_are_recomputed() -> None:
+    """A file says how a solve ended; what its numbers prove is seen when it is read."""
+    frontier = sweep(random_matrix(np.random.default_rng(0), n_layers=6, bits=(2, 4, 8)), points=5)
+    values = frontier.to_json()
+    for point in values["points"]:
+        point["objective"] /= 2
+        point["bound"] /= 2
+    matrix = random_matrix(np.random.default_rng(0), n_layers=6, bits=(2, 4, 8))
+    read = Frontier.from_json(values, matrix)
+    assert [p.objective for p in read.points] == [p.objective for p in frontier.points]
+    proven = [p.status is SolveStatus.OPTIMAL for p in read.points]
+    assert proven == [p.objective < 0 for p in read.points]
+    assert [p.status for p in frontier.points] == [SolveStatus.OPTIMAL] * 5
+
+
 def test_a_damaged_file_is_named() -> None:
     matrix = worked_example()
     values = sweep(matrix, points=2).to_json()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import clado_core as cc
-from clado_core.allocation.stored import load_frontier, load_shifts, shifts_path
+from clado_core.allocation.stored import (
+    frontier_path,
+    load_frontier,
+    load_shifts,
+    save_frontier,
+    shifts_path,
+)
 from clado_core.cli import COMMANDS, main
 from tests.conftest import make_matrix
 
@@ -225,6 +232,15 @@ def test_a_certificate_is_kept_beside_its_artifact_and_used_by_it_alone(
     assert load_shifts(artifact) is None
 
 
+def _halve_first(path: Path, field: str) -> None:
+    """A file that another program, or a hand, changed."""
+    text = path.read_text()
+    start = text.index(field) + len(field) + 2
+    end = start + re.search("[,}]", text[start:]).start()  # type: ignore[union-attr]
+    number = json.loads(text[start:end])
+    path.write_text(text[:start] + json.dumps(type(number)(number / 2)) + text[end:])
+
+
 def test_a_stored_frontier_is_found_again(
     artifact: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,6 +249,11 @@ def test_a_stored_frontier_is_found_again(
     stored = load_frontier(artifact, cc.load(artifact))
     assert stored is not None
     assert stored.to_json() == printed
+    for change in ('"objective"', '"bound"', '"budget_bits"'):
+        _halve_first(frontier_path(artifact), change)
+        assert load_frontier(artifact, cc.load(artifact)) is None
+        save_frontier(stored, artifact)
+    assert load_frontier(artifact, cc.load(artifact)) is not None
     assert main(["frontier", artifact, "--store", "--pin", "block0.conv0=8"]) == 2
     _sentence(capsys)
 

@@ -14,6 +14,7 @@ import pytest
 
 from clado_core import AllocationProblem, SolveStatus
 from clado_core.errors import SolverError
+from clado_core.problem.program import Program, compile_program
 from clado_core.problem.solution import PROVEN_GAP
 from clado_core.solvers import (
     DaqpSolver,
@@ -24,10 +25,13 @@ from clado_core.solvers import (
     Solver,
     TieredSolver,
     scip,
+    shifts,
     tiered,
 )
+from clado_core.solvers.convexify import ConvexForm, convexify
 from clado_core.solvers.daqp import branch_and_bound
 from clado_core.solvers.incumbent import PROOF_TOLERANCE, Incumbent
+from clado_core.solvers.node_bound import NodeRelaxation
 from clado_core.solvers.scip import Formulation
 from tests.core.instances import average, measured, random_matrix, solver_name
 
@@ -228,3 +232,29 @@ def test_scip_that_takes_over_reports_and_has_time(monkeypatch: pytest.MonkeyPat
     assert 0 < given[0] < 100.0
     assert solution.solver == "scip" and solution.status is SolveStatus.OPTIMAL
     assert len({p.bound for p in seen if math.isfinite(p.bound)}) > 3
+
+
+@pytest.mark.parametrize("path", ["confirmed", "taken over"])
+def test_one_solve_solves_one_sdp(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DAQP and SCIP search the same convex form, made within the limit of the whole solve."""
+    limits: list[float | None] = []
+
+    def counted(program: Program, *, time_limit_s: float | None) -> ConvexForm:
+        limits.append(time_limit_s)
+        return convexify(program, time_limit_s=time_limit_s)
+
+    monkeypatch.setattr(shifts, "convexify", counted)
+    if path == "taken over":
+        monkeypatch.setattr(tiered.daqp, "branch_and_bound", lambda *arguments: False)
+    solution = TieredSolver(confirm=True).solve(_medium(), time_limit_s=1000.0)
+    assert solution.solver == ("daqp+scip" if path == "confirmed" else "scip")
+    assert len(limits) == 1 and limits[0] is not None and 0 < limits[0] < 1000
+
+
+def test_a_form_cut_short_is_exact_all_the_same() -> None:
+    problem = _medium()
+    program = compile_program(problem)
+    cut = NodeRelaxation(program, convexify(program, time_limit_s=0.0)).root().value
+    whole = NodeRelaxation(program, convexify(program)).root().value
+    optimum = EnumerationSolver().solve(problem).objective
+    assert cut < whole <= optimum

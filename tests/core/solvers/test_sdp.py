@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from clado_core.solvers import sdp
 from clado_core.solvers.sdp import SemidefiniteProgram, solve_dual
 
 
@@ -71,3 +74,27 @@ def test_diagonal_programs_are_linear_programs(seed: int) -> None:
     ]
     optimum = min([ci for wi, ci in points if wi <= b] + mixed)
     _check(_program(np.diag(c), [np.eye(5), np.diag(w)], [1.0, b], [False, True]), optimum)
+
+
+@pytest.mark.parametrize(("limit_s", "steps"), [(0.5, 0), (3.5, 3), (100.0, None)])
+def test_no_step_begins_that_the_limit_would_cut(
+    limit_s: float, steps: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock of one second a step; what is left is a dual point, only a worse one."""
+    now = [0.0]
+    taken = []
+    step = sdp._newton_step
+
+    def slow_step(*arguments: Any) -> Any:
+        now[0] += 1.0
+        taken.append(now[0])
+        return step(*arguments)
+
+    monkeypatch.setattr(sdp, "_newton_step", slow_step)
+    monkeypatch.setattr(sdp, "_expected_step_s", lambda program: 1.0)
+    monkeypatch.setattr(sdp.time, "perf_counter", lambda: now[0])
+    A = np.random.default_rng(0).normal(size=(6, 6))
+    program = _program(A + A.T, [np.eye(6)], [1.0], [False])
+    found = solve_dual(program, time_limit_s=limit_s)
+    assert len(taken) == steps or steps is None
+    assert (found.error < 1e-6) == (steps is None)
