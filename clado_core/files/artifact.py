@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from clado_core.errors import ArtifactCorruptError, ArtifactError, ArtifactVersionError, CladoError
+from clado_core.files.atomic import write_atomically
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.provenance import Provenance
@@ -117,32 +116,6 @@ def partial_path(path: str | Path, /) -> Path:
     """Where a stopped command keeps what it has done for the file that it will write."""
     path = Path(path)
     return path.with_name(path.name + PARTIAL)
-
-
-def write_atomically(path: str | Path, data: bytes, /) -> None:
-    """Write bytes under a temporary name beside ``path``, then rename.
-
-    Raises:
-        ArtifactError: The folder is missing or read-only, or the disk is full.
-    """
-    path = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
-        )
-    except OSError as problem:
-        raise ArtifactError(f"Cannot write {path}: {problem.strerror}.") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as problem:
-        raise ArtifactError(f"Cannot write {path}: {problem.strerror}.") from None
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _read_container(
