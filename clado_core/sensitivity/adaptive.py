@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.scheme import input_bits
 from clado_core.sensitivity.calibrate import Calibration, calibrate, pairs_to_fit
 from clado_core.sensitivity.estimators import Estimate, from_losses, gram_sums
 from clado_core.sensitivity.pairwise import sensitivities
@@ -57,10 +58,26 @@ def estimate_adaptive(bench: Workbench, /) -> Estimate:
 
 
 def budgets(matrix: SensitivityMatrix, /) -> list[AllocationProblem]:
-    """Problems at evenly spaced sizes strictly between the smallest and the largest."""
-    ends = [int(matrix.layers.n_weights.sum()) * b for b in matrix.bit_widths]
-    inner = np.linspace(ends[0], ends[-1], N_BUDGETS + 2)[1:-1]
-    return [AllocationProblem(matrix, budget_bits=int(bits)) for bits in inner]
+    """Problems at evenly spaced sizes strictly between the smallest and the largest.
+
+    Of joint choices sizes see the weights alone, so as many budgets of bit operations follow.
+    """
+    free = AllocationProblem(matrix)
+    small, large = free.extremes("size_bits")
+    found = [
+        AllocationProblem(matrix, budget_bits=limit)
+        for limit in _between(small.size_bits, large.size_bits)
+    ]
+    if input_bits(matrix.bit_widths[0]) is None or not matrix.layers.macs.all():
+        return found
+    few, many = free.extremes("bops")
+    return found + [
+        AllocationProblem(matrix, budget_bops=limit) for limit in _between(few.bops, many.bops)
+    ]
+
+
+def _between(smallest: int, largest: int) -> list[int]:
+    return [int(limit) for limit in np.linspace(smallest, largest, N_BUDGETS + 2)[1:-1]]
 
 
 def _start(bench: Workbench) -> tuple[npt.NDArray[np.float64], dict[Unit, Sums]]:
@@ -81,8 +98,9 @@ def _calibrated(
 def _uncertain_pairs(bench: Workbench, found: Calibration, /) -> list[Unit]:
     """Pairs to measure next, the most important first.
 
-    A pair counts by its uncertainty relative to the objective of a solution that it is in; the
-    pairs that together leave less than the tolerance are not asked for.
+    A pair counts by its uncertainty relative to the objective of a solution that it is in, where
+    it stands twice: x'Gx holds G_ab and G_ba. The pairs that together leave less than the
+    tolerance are not asked for.
     """
     optimistic = found.G - found.uncertainty
     score: dict[Unit, float] = {}
@@ -90,10 +108,10 @@ def _uncertain_pairs(bench: Workbench, found: Calibration, /) -> list[Unit]:
         objective = max(abs(found.G[np.ix_(chosen, chosen)].sum()), np.finfo(float).tiny)
         pairs = {pair for x in (chosen, other) for pair in _pairs(x) if found.uncertainty[pair]}
         ordered = sorted(pairs, key=lambda pair: (-found.uncertainty[pair], pair))
-        sigma = np.array([found.uncertainty[pair] for pair in ordered])
+        sigma = np.array([2 * found.uncertainty[pair] for pair in ordered])
         left = np.sqrt(np.append(np.cumsum(sigma[::-1] ** 2)[::-1], 0.0))
         for pair in ordered[: int(np.argmax(left <= TOLERANCE * objective))]:
-            relative = found.uncertainty[pair] / objective
+            relative = 2 * found.uncertainty[pair] / objective
             score[pair] = max(score.get(pair, 0.0), relative)
     return sorted(score, key=lambda pair: (-score[pair], pair))
 
