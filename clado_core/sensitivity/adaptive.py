@@ -18,7 +18,7 @@ from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import input_bits
 from clado_core.sensitivity.calibrate import Calibration, calibrate, pairs_to_fit
-from clado_core.sensitivity.estimators import Estimate, from_losses, gram_sums
+from clado_core.sensitivity.estimators import Estimate, from_losses, gram_sums, per_part
 from clado_core.sensitivity.pairwise import sensitivities
 from clado_core.sensitivity.plan import Unit, forward_count, single_plan
 from clado_core.sensitivity.workbench import Sums, Workbench
@@ -81,10 +81,16 @@ def _between(smallest: int, largest: int) -> list[int]:
 
 
 def _start(bench: Workbench) -> tuple[npt.NDArray[np.float64], dict[Unit, Sums]]:
-    """The Gram matrix, and the losses of single candidates and of the pairs that calibrate."""
+    """The Gram matrix of each batch, summed over its samples, shape (batches, n, n), and the
+    losses of single candidates and of the pairs that calibrate."""
     losses = bench.losses(single_plan(len(bench.layers), len(bench.menu)))
-    gram = gram_sums(bench).sum(axis=0) / bench.n_samples
-    return gram, losses | bench.losses(pairs_to_fit(gram, len(bench.menu)))
+    gram = gram_sums(bench)
+    return gram, losses | bench.losses(pairs_to_fit(_mean(bench, gram), len(bench.menu)))
+
+
+def _mean(bench: Workbench, gram: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    mean: npt.NDArray[np.float64] = gram.sum(axis=0) / bench.n_samples
+    return mean
 
 
 def _calibrated(
@@ -92,7 +98,8 @@ def _calibrated(
 ) -> Calibration:
     mean = {unit: float(sums.sum()) / bench.n_samples for unit, sums in losses.items()}
     pairs = [unit for unit in losses if len(unit) == 2]
-    return calibrate(gram, sensitivities(mean, bench.n), pairs, len(bench.menu))
+    measured = sensitivities(mean, bench.n)
+    return calibrate(_mean(bench, gram), measured, pairs, len(bench.menu))
 
 
 def _uncertain_pairs(bench: Workbench, found: Calibration, /) -> list[Unit]:
@@ -134,14 +141,20 @@ def _pairs(chosen: npt.NDArray[np.int64]) -> Iterable[tuple[int, int]]:
 def _put_together(
     bench: Workbench, gram: npt.NDArray[np.float64], losses: Mapping[Unit, Sums]
 ) -> Estimate:
-    """Measured entries, fitted ones elsewhere; parts differ in the measured ones alone."""
-    measured = from_losses(bench, losses)
-    G = _calibrated(bench, gram, losses).G
-    part_G = measured.part_G + np.where(measured.G == 0.0, G, 0.0)
+    """Measured entries, fitted ones elsewhere: in each part the part's Gram entry, scaled by the
+    factor of the whole, so that they average to the fit; how well it fits stands beside them."""
+    known = from_losses(bench, losses)
+    found = _calibrated(bench, gram, losses)
+    fitted = found.factor * per_part(bench, gram)
     n_measured = sum(len(unit) == 2 for unit in losses)
     share = n_measured / max(_n_pairs(bench), 1)
-    details = {"pairs_measured": n_measured, "share_of_pairs": share}
-    return replace(measured, G=G, part_G=part_G, details=details)
+    return replace(
+        known,
+        G=found.G,
+        part_G=np.where(known.measured, known.part_G, fitted),
+        fit_error=found.uncertainty,
+        details={"pairs_measured": n_measured, "share_of_pairs": share},
+    )
 
 
 def _n_pairs(bench: Workbench) -> int:

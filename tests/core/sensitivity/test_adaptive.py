@@ -178,7 +178,7 @@ def test_calibrated_is_fitted_to_the_first_pairs_alone(rough):
     assert estimate.details == {"pairs_measured": 24, "share_of_pairs": 24 / N_PAIRS}
 
 
-def test_parts_differ_in_what_was_measured_alone(rough):
+def test_parts_hold_what_was_measured_and_what_the_fit_makes_of_the_rest(rough):
     estimate, pairwise = rough.estimate, rough.pairwise
     known = [unit for asked in rough.bench.asked[1:] for unit in asked]
     assert np.array_equal(estimate.G, calibrate(rough.gram, pairwise.G, known, 3).G)
@@ -190,7 +190,14 @@ def test_parts_differ_in_what_was_measured_alone(rough):
         estimate.part_G[:, measured], pairwise.part_G[:, measured], rtol=1e-6, atol=1e-9
     )
     assert len(estimate.part_G) == 3 and (estimate.part_G[0] != estimate.part_G[1])[measured].all()
-    assert (estimate.part_G == estimate.G)[:, ~measured].all()
+    fit = calibrate(rough.gram, pairwise.G, known, 3)
+    assert np.array_equal(estimate.measured, measured)
+    assert np.array_equal(estimate.fit_error, fit.uncertainty)
+    mean = np.tensordot(estimate.part_weights, estimate.part_G, 1)
+    assert np.allclose(mean, estimate.G, rtol=1e-9, atol=1e-12)
+    fitted = ~measured & (estimate.G != 0)
+    assert fitted.sum() == 2 * (N_PAIRS - len(known)), "all other pairs of layers"
+    assert (np.ptp(estimate.part_G, axis=0) > 0)[fitted].all(), "samples move fits too"
 
 
 def test_budgets_are_evenly_spaced_strictly_between_the_ends(rough):
