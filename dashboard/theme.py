@@ -176,6 +176,11 @@ def signed(value: float, /) -> str:
     return number(value) if value < 0 else f"+{number(value)}"
 
 
+def plus_minus(error: float | None, /) -> str:
+    """A standard error behind its value, " ± 0.012"; "" where it is not known."""
+    return "" if error is None or math.isnan(error) else f" ± {number(error, 2)}"
+
+
 def megabytes(size_bytes: float, /) -> str:
     """A size such as "0.142 MB", where MB is 10⁶ bytes."""
     return f"{number(size_bytes / MEGABYTE)} MB"

@@ -92,7 +92,7 @@ def _additive(matrix: SensitivityMatrix, method: str) -> SensitivityMatrix:
             f"'{matrix.name}' has no {method} sensitivities: measure {method} along with it."
         )
     G = np.diag(matrix.diagonals[method].ravel())
-    return dataclasses.replace(matrix, G=G, part_G=None, part_weights=None)
+    return matrix.with_G(G)
 
 
 def uniform(problem: AllocationProblem, /) -> Assignment:

@@ -19,7 +19,8 @@ from safetensors.numpy import save
 
 from clado_core.allocation.frontier import Frontier
 from clado_core.errors import InputError
-from clado_core.files.artifact import artifact_digest, write_atomically
+from clado_core.files.artifact import artifact_digest
+from clado_core.files.atomic import write_atomically
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.solvers.shifts import ConvexifyingShifts
 

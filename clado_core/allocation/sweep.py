@@ -142,6 +142,6 @@ def _smallest_size(problem: AllocationProblem) -> int:
         matrix = problem.matrix
         bits = [weight_bits(b) for b in matrix.bit_widths]
         sizes = np.multiply.outer(matrix.layers.n_weights, bits).ravel().astype(np.float64)
-        by_size = dataclasses.replace(matrix, G=np.diag(sizes), part_G=None, part_weights=None)
-        smallest = TieredSolver().solve(dataclasses.replace(problem, matrix=by_size)).assignment
+        by_size = dataclasses.replace(problem, matrix=matrix.with_G(np.diag(sizes)))
+        smallest = TieredSolver().solve(by_size).assignment
     return smallest.size_bits

@@ -26,7 +26,7 @@ from clado_core.exports import (
 from clado_core.exports.capability import Handling
 from clado_core.exports.check import check_file
 from clado_core.exports.choice_file import read_configuration
-from clado_core.files.artifact import write_atomically
+from clado_core.files.atomic import write_atomically
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ import argparse
 from typing import Any
 
 from clado_core.files.artifact import artifact_digest, load
+from clado_core.records.coverage import coverage
 from clado_core.records.diagnostics import diagnose
 from clado_core.records.scheme import bits_to_json
 
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "act_bits": matrix.scheme.act_bits,
         },
         "provenance": matrix.provenance.to_json(),
+        "coverage": coverage(matrix).to_json(),
         "checks": diagnose(matrix).to_json(),
         "layers": [
             {
@@ -59,6 +61,7 @@ def show(result: dict[str, Any]) -> str:
         "quantizer": f"{result['quantizer']['granularity']}, {result['quantizer']['range_rule']}",
         **{key: value for key, value in result["provenance"].items() if value is not None},
         "versions": ", ".join(f"{k} {v}" for k, v in result["provenance"]["versions"].items()),
+        "measured": result["coverage"]["sentence"],
         "eigenvalues": f"{checks['smallest_eigenvalue']:.4g} to "
         f"{checks['largest_eigenvalue']:.4g}, {checks['negative_eigenvalues']} negative",
         "cross terms": f"{checks['cross_layer_share']:.1%} of the absolute sum of G",

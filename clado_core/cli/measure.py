@@ -28,6 +28,7 @@ from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import artifact_digest
 from clado_core.records.assignment import Assignment
+from clado_core.records.coverage import coverage
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import CHANNELS_LAST
@@ -252,6 +253,7 @@ def _measured(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> dict[
         "estimator": matrix.provenance.estimator,
         "forwards": int(details["losses"]),
         "details": details,
+        "coverage": coverage(matrix).to_json(),
         "not_traced": details.get("not_traced", ""),
         "base_loss": matrix.base_loss,
     }

@@ -18,8 +18,8 @@ def show(result: dict[str, Any]) -> str:
         return (
             f"{result['name']}: {result['n_layers']} layers, {result['forwards']:,} losses"
             f"{_resumed(result['resumed'])} in {clock(result['runtime_s'])}; "
-            f"reference loss {result['base_loss']:.4f}. Stored in {result['out']}"
-            + "".join(f"\n{line}" for line in _not_traced(result))
+            f"reference loss {result['base_loss']:.4f}. {result['coverage']['sentence']} "
+            f"Stored in {result['out']}" + "".join(f"\n{line}" for line in _not_traced(result))
         )
     width = max(len(layer["name"]) for layer in result["layers"])
     lines = [f"{'layer':<{width}}  {'kind':<9}  {'weights':>12}  {'MACs':>14}"]

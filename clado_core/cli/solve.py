@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         )
         result["k_best"] = [each.to_json() for each in ranked]
     if arguments.bootstrap:
-        result["kept"] = _kept(problem, arguments.bootstrap)
+        result |= _kept(problem, arguments.bootstrap)
     if arguments.refine:
         result["refined"] = _refined(arguments, problem, shifts)
     return result
@@ -158,6 +158,8 @@ def show(result: dict[str, Any]) -> str:
         f"  {name:<{width}}  {bits}{kept.get(name, '')}"
         for name, bits in result["assignment"].items()
     ]
+    if result.get("kept_caveat"):
+        lines.append(result["kept_caveat"])
     for rank, other in enumerate(result.get("k_best", ()), start=1):
         bits = " ".join(map(str, other["assignment"].values()))
         lines.append(f"{rank:>3}. predicted {other['predicted_loss_increase']:+.6g}  {bits}")
@@ -166,10 +168,12 @@ def show(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _kept(problem: AllocationProblem, draws: int) -> dict[str, float]:
-    """Layer name → share of the draws in which local search gives it the same bits."""
+def _kept(problem: AllocationProblem, draws: int) -> dict[str, Any]:
+    """Of each layer, the share of the draws in which local search gives it the same bits; and what
+    the draws do not vary."""
     found = bootstrap_choices(problem, np.random.default_rng(0), n_resamples=draws)
-    return dict(zip(problem.matrix.layers.names, found.kept.tolist(), strict=True))
+    kept = dict(zip(problem.matrix.layers.names, found.kept.tolist(), strict=True))
+    return {"kept": kept, "kept_caveat": found.caveat}
 
 
 def _refined(

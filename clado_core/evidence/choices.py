@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -134,7 +134,7 @@ def _shrunk(matrix: SensitivityMatrix, error: npt.NDArray[np.float64]) -> Sensit
         kept = np.nan_to_num(1 - (error / matrix.G) ** 2, nan=0.0, neginf=0.0)
     factor = np.maximum(kept, 0.0)
     np.fill_diagonal(factor, 1.0)
-    return replace(matrix, G=matrix.G * factor, part_G=None, part_weights=None)
+    return matrix.with_G(matrix.G * factor)
 
 
 def _uniform(matrix: SensitivityMatrix) -> Iterator[Choice]:

@@ -11,7 +11,7 @@ from typing import Any
 from clado_core.errors import ArtifactCorruptError, ArtifactError, ArtifactVersionError
 from clado_core.evidence.choices import Choice
 from clado_core.evidence.significance import PairedComparison, rank_correlation
-from clado_core.files.artifact import write_atomically
+from clado_core.files.atomic import write_atomically
 from clado_core.records.names import CLADO
 
 SCHEMA, SCHEMA_VERSION = "clado-evidence", 3

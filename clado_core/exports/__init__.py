@@ -19,7 +19,7 @@ from clado_core.exports.network import load_network as load_network
 from clado_core.exports.packed_load import load_packed as load_packed
 from clado_core.exports.packed_load import read_packed as read_packed
 from clado_core.exports.receipt import Receipt as Receipt
-from clado_core.files.artifact import write_atomically
+from clado_core.files.atomic import write_atomically
 
 _TARGETS = (
     "as_json",

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,14 +19,21 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from clado_core.errors import ArtifactCorruptError, ArtifactError, ArtifactVersionError, CladoError
+from clado_core.errors import (
+    ArtifactCorruptError,
+    ArtifactError,
+    ArtifactVersionError,
+    CladoError,
+    InputError,
+)
+from clado_core.files.atomic import write_atomically
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.provenance import Provenance
 from clado_core.records.scheme import QuantizationScheme
 
 SCHEMA = "clado-sensitivity"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SUFFIX = ".clado"
 PARTIAL = ".partial"
 """After a file's name: what is kept of work on it that is not finished."""
@@ -36,6 +41,10 @@ DIAGONAL = "diagonal."
 """Prefix of the optional arrays of other methods' sensitivities."""
 PARTS = "part_G_upper"
 """Upper triangles of the parts' matrices, float32: most of a file's bytes."""
+MEASURED = "measured"
+"""Upper triangle of the mask of measured entries, eight to a byte; since schema version 3."""
+FIT_ERROR = "fit_error_upper"
+"""Upper triangle of what a fit left open, float32; since schema version 3."""
 
 
 def save_matrix(matrix: SensitivityMatrix, path: str | Path, /) -> str:
@@ -62,19 +71,29 @@ def save_matrix(matrix: SensitivityMatrix, path: str | Path, /) -> str:
         "layers": [asdict(layer) for layer in matrix.layers.layers],
         "other_bytes": matrix.layers.other_bytes,
     }
-    arrays: dict[str, npt.NDArray[Any]] = {"G": matrix.G} | {
-        DIAGONAL + k: v for k, v in matrix.diagonals.items()
-    }
-    if matrix.part_G is not None and matrix.part_weights is not None:
-        rows, columns = np.triu_indices(len(matrix.G))
-        arrays[PARTS] = np.ascontiguousarray(matrix.part_G[:, rows, columns], dtype=np.float32)
-        arrays["part_weights"] = matrix.part_weights
-    if matrix.input_ranges is not None:
-        arrays["input_ranges"] = matrix.input_ranges
+    arrays = _arrays(matrix)
     text = json.dumps(header, sort_keys=True)
     digest = _digest(text, arrays)
     write_atomically(path, save(arrays, metadata={"header": text, "sha256": digest}))
     return digest
+
+
+def _arrays(matrix: SensitivityMatrix) -> dict[str, npt.NDArray[Any]]:
+    arrays: dict[str, npt.NDArray[Any]] = {"G": matrix.G} | {
+        DIAGONAL + k: v for k, v in matrix.diagonals.items()
+    }
+    upper = np.triu_indices(len(matrix.G))
+    if matrix.part_G is not None and matrix.part_weights is not None:
+        parts = matrix.part_G[:, upper[0], upper[1]]
+        arrays[PARTS] = np.ascontiguousarray(parts, dtype=np.float32)
+        arrays["part_weights"] = matrix.part_weights
+    if matrix.input_ranges is not None:
+        arrays["input_ranges"] = matrix.input_ranges
+    if matrix.measured is not None:
+        arrays[MEASURED] = np.packbits(matrix.measured[upper])
+    if matrix.fit_error is not None:
+        arrays[FIT_ERROR] = matrix.fit_error[upper].astype(np.float32)
+    return arrays
 
 
 def load(path: str | Path, /) -> SensitivityMatrix:
@@ -117,32 +136,6 @@ def partial_path(path: str | Path, /) -> Path:
     """Where a stopped command keeps what it has done for the file that it will write."""
     path = Path(path)
     return path.with_name(path.name + PARTIAL)
-
-
-def write_atomically(path: str | Path, data: bytes, /) -> None:
-    """Write bytes under a temporary name beside ``path``, then rename.
-
-    Raises:
-        ArtifactError: The folder is missing or read-only, or the disk is full.
-    """
-    path = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
-        )
-    except OSError as problem:
-        raise ArtifactError(f"Cannot write {path}: {problem.strerror}.") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as problem:
-        raise ArtifactError(f"Cannot write {path}: {problem.strerror}.") from None
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _read_container(
@@ -205,6 +198,8 @@ def _matrix(
         part_G=_parts(arrays),
         part_weights=arrays.get("part_weights"),
         input_ranges=arrays.get("input_ranges"),
+        measured=_measured(arrays),
+        fit_error=_fit_error(arrays),
     )
 
 
@@ -216,6 +211,34 @@ def _parts(arrays: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.floa
     parts = np.zeros((len(upper), n, n))
     parts[:, rows, columns] = parts[:, columns, rows] = upper
     return parts
+
+
+def _measured(arrays: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_] | None:
+    if MEASURED not in arrays:
+        return None
+    n, packed = len(arrays["G"]), arrays[MEASURED]
+    count = n * (n + 1) // 2
+    if packed.shape != (-(-count // 8),) or packed.dtype != np.uint8:
+        raise InputError(
+            f"'{MEASURED}' has shape {packed.shape} and type {packed.dtype}; expected "
+            f"({-(-count // 8)},) and uint8."
+        )
+    return _whole(MEASURED, np.unpackbits(packed, count=count).astype(np.bool_), n)
+
+
+def _fit_error(arrays: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64] | None:
+    upper = arrays.get(FIT_ERROR)
+    return None if upper is None else _whole(FIT_ERROR, upper.astype(np.float64), len(arrays["G"]))
+
+
+def _whole(name: str, upper: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
+    """A symmetric matrix of its upper triangle, shape (n, n)."""
+    if upper.shape != (n * (n + 1) // 2,):
+        raise InputError(f"'{name}' has shape {upper.shape}; expected ({n * (n + 1) // 2},).")
+    whole = np.zeros((n, n), dtype=upper.dtype)
+    rows, columns = np.triu_indices(n)
+    whole[rows, columns] = whole[columns, rows] = upper
+    return whole
 
 
 def _digest(header: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,15 @@ import numpy.typing as npt
 from clado_core._html import table
 from clado_core._typing import SquareMatrix
 from clado_core.errors import InputError
+from clado_core.records.array_checks import (
+    checked_array,
+    checked_errors,
+    checked_mask,
+    checked_matrix,
+    checked_parts,
+)
 from clado_core.records.layers import LayerTable
+from clado_core.records.names import ESTIMATED, FITTED
 from clado_core.records.portable import Portable
 from clado_core.records.provenance import Provenance
 from clado_core.records.scheme import (
@@ -23,19 +32,15 @@ from clado_core.records.scheme import (
     input_bits,
 )
 
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
 LOSS_PER_OBJECTIVE = 0.5
 """x'Gx is twice the predicted loss increase (CLADO, eq. 5–8); the factor lives here alone."""
-
-LARGEST_ENTRY = 1e100
-"""No loss comes near; above it sums of squares leave the range of double precision."""
-
-ASYMMETRY_TOLERANCE = 1e-9
-"""Largest |G − G'| accepted, relative to the largest |G|; below it G is made symmetric."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SensitivityMatrix(Portable):
-    """Measured sensitivities of every layer and every pair of layers.
+    """Sensitivities of every layer and every pair of layers, measured or estimated.
 
     Rows are candidates (layer, bit-width), layer-major and bit-minor. With D the measured loss
     increases, ``G[a, a] = 2·D_a`` and ``G[a, b] = D_ab − D_a − D_b`` for candidates of different
@@ -57,6 +62,11 @@ class SensitivityMatrix(Portable):
         part_weights: Share of the samples in each part, shape (K,); sums to 1.
         input_ranges: Lowest and highest value of each layer's quantized input at each bit-width
             of ``act_widths``, shape (L, A, 2); None where inputs stay float.
+        measured: Which entries follow from losses that were run with just these candidates, shape
+            (n, n), False between candidates of one layer; None in files of before it was kept, and
+            where nobody said. ``measured_entries`` is what is known.
+        fit_error: Standard deviation of what a fit left open in each entry, shape (n, n), 0 where
+            nothing was fitted; None where nobody said. Rounded to float32.
 
     Raises:
         InputError: Wrong shape, NaN or infinite entries, or not symmetric.
@@ -75,22 +85,30 @@ class SensitivityMatrix(Portable):
     part_G: npt.NDArray[np.float64] | None = None
     part_weights: npt.NDArray[np.float64] | None = None
     input_ranges: npt.NDArray[np.float64] | None = None
+    measured: Mask | None = None
+    fit_error: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bit_widths", bit_menu(self.bit_widths))
-        object.__setattr__(self, "G", _checked_matrix(self.G, len(self.layers), self.bit_widths))
+        object.__setattr__(self, "G", checked_matrix(self.G, len(self.layers), self.bit_widths))
         shape = (self.n_layers, self.n_bits)
-        checked = {k: _checked_array(k, v, shape) for k, v in self.diagonals.items()}
+        checked = {k: checked_array(k, v, shape) for k, v in self.diagonals.items()}
         object.__setattr__(self, "diagonals", MappingProxyType(checked))
         if self.part_G is not None and self.part_weights is not None:
             parts = (len(self.part_weights), *self.G.shape)
-            object.__setattr__(self, "part_G", _checked_parts(self.part_G, parts))
-            weights = _checked_array("part_weights", self.part_weights, parts[:1])
+            object.__setattr__(self, "part_G", checked_parts(self.part_G, parts))
+            weights = checked_array("part_weights", self.part_weights, parts[:1])
             object.__setattr__(self, "part_weights", weights)
         if self.input_ranges is not None:
             ends = (self.n_layers, len(self.act_widths), 2)
-            ranges = _checked_array("input_ranges", self.input_ranges, ends)
+            ranges = checked_array("input_ranges", self.input_ranges, ends)
             object.__setattr__(self, "input_ranges", ranges)
+        if self.measured is not None:
+            mask = checked_mask("measured", self.measured, self.G.shape, within=self._used())
+            object.__setattr__(self, "measured", mask)
+        if self.fit_error is not None:
+            errors = checked_errors("fit_error", self.fit_error, self.G.shape)
+            object.__setattr__(self, "fit_error", errors)
 
     def __repr__(self) -> str:
         return f"SensitivityMatrix({self.summary})"
@@ -98,8 +116,9 @@ class SensitivityMatrix(Portable):
     def _repr_html_(self) -> str:
         rows = zip(self.layers.names, self.layers.n_weights.tolist(), strict=True)
         losses = self.single_loss_increase.tolist()
+        how = "Estimated loss" if self.provenance.estimator in ESTIMATED else "Loss"
         return table(
-            f"{self.summary}. Loss increase of each layer alone, by bits:",
+            f"{self.summary}. {how} increase of each layer alone, by bits:",
             ["layer", "weights", *map(str, self.bit_widths)],
             [(*row, *loss) for row, loss in zip(rows, losses, strict=True)],
         )
@@ -130,14 +149,15 @@ class SensitivityMatrix(Portable):
 
     @property
     def single_loss_increase(self) -> npt.NDArray[np.float64]:
-        """Measured loss increase of each layer alone, shape (L, B)."""
+        """Loss increase of each layer alone, shape (L, B); measured where ``measured_entries``
+        has the diagonal."""
         return LOSS_PER_OBJECTIVE * self.G.diagonal().reshape(self.n_layers, self.n_bits)
 
     def blocks(self) -> npt.NDArray[np.float64]:
         """G as shape (L, B, L, B): ``blocks()[i, m, j, n]`` couples (i, m) and (j, n)."""
         return self.G.reshape(self.n_layers, self.n_bits, self.n_layers, self.n_bits)
 
-    def same_layer(self) -> npt.NDArray[np.bool_]:
+    def same_layer(self) -> Mask:
         """Mask, shape (n, n), of entries whose two candidates belong to one layer."""
         layer = np.repeat(np.arange(self.n_layers), self.n_bits)
         return np.equal.outer(layer, layer)
@@ -174,27 +194,65 @@ class SensitivityMatrix(Portable):
                 )
         return np.array([self.bit_widths.index(b) for b in bits], dtype=np.int64)
 
+    def measured_entries(self) -> Mask | None:
+        """Which entries of G were measured, shape (n, n); None where nobody knows.
+
+        In files of before it was kept the estimator tells. Those of fitted matrices kept what they
+        measured in parts, and what they fitted alike in every part.
+        """
+        if self.measured is not None:
+            return self.measured
+        estimator, used = self.provenance.estimator, self._used()
+        if estimator == "pairwise":
+            return used
+        if estimator == "block":
+            return used & self._same_block()
+        if estimator in FITTED and self.part_G is not None and len(self.part_G) > 1:
+            varies: Mask = np.ptp(self.part_G, axis=0) > 0.0
+            return used & (varies | self._diagonal())
+        return np.zeros_like(used) if estimator in ESTIMATED else None
+
+    def fits_without_error(self) -> Mask:
+        """Entries that were fitted by a program that did not keep how well, shape (n, n)."""
+        measured = self.measured_entries()
+        if (
+            measured is None
+            or self.fit_error is not None
+            or self.provenance.estimator not in FITTED
+        ):
+            return np.zeros(self.G.shape, dtype=np.bool_)
+        found: Mask = self._used() & ~measured & (self.G != 0.0)
+        return found
+
     def standard_error(self) -> npt.NDArray[np.float64] | None:
         """Standard error of each entry of G, shape (n, n); None with fewer than two parts.
 
-        With parts k of weight w_k: √(K/(K−1) · Σ w_k²·(G_k − Σ w_k·G_k)²).
+        With parts k of weight w_k: √(K/(K−1) · Σ w_k²·(G_k − Σ w_k·G_k)² + e²), where e is what a
+        fit left open. NaN where an entry was fitted and that is not known.
         """
         if self.part_G is None or self.part_weights is None or len(self.part_weights) < 2:
             return None
         k, w = len(self.part_weights), self.part_weights[:, None, None]
         spread = w * (self.part_G - (w * self.part_G).sum(axis=0))
-        error: npt.NDArray[np.float64] = np.sqrt(k / (k - 1) * (spread**2).sum(axis=0))
+        left = 0.0 if self.fit_error is None else self.fit_error**2
+        error: npt.NDArray[np.float64] = np.sqrt(k / (k - 1) * (spread**2).sum(axis=0) + left)
+        error[self.fits_without_error()] = np.nan
         return error
+
+    def with_G(self, G: npt.NDArray[np.float64], /) -> SensitivityMatrix:
+        """The same network with another matrix: nothing is known of its spread, and measured are
+        the entries that are still those that were."""
+        measured = self.measured_entries()
+        kept = None if measured is None else measured & (self.G == G)
+        return replace(self, G=G, part_G=None, part_weights=None, measured=kept, fit_error=None)
 
     def diagonal_only(self) -> SensitivityMatrix:
         """The additive model: every cross-layer term dropped (CLADO* in the paper)."""
-        return replace(self, G=np.diag(self.G.diagonal()), part_G=None, part_weights=None)
+        return self.with_G(np.diag(self.G.diagonal()))
 
     def within_blocks(self) -> SensitivityMatrix:
         """Only interactions inside one residual or transformer block kept (as in BRECQ)."""
-        block = np.repeat([layer.block or layer.name for layer in self.layers.layers], self.n_bits)
-        G = np.where(np.equal.outer(block, block), self.G, 0.0)
-        return replace(self, G=G, part_G=None, part_weights=None)
+        return self.with_G(np.where(self._same_block(), self.G, 0.0))
 
     def project_psd(self) -> SensitivityMatrix:
         """The nearest positive semidefinite matrix, negative eigenvalues set to zero.
@@ -203,7 +261,7 @@ class SensitivityMatrix(Portable):
         """
         eigenvalues, vectors = np.linalg.eigh(self.G)
         clipped = (vectors * np.maximum(eigenvalues, 0.0)) @ vectors.T
-        return replace(self, G=(clipped + clipped.T) / 2, part_G=None, part_weights=None)
+        return self.with_G((clipped + clipped.T) / 2)
 
     def non_monotone(self) -> list[tuple[str, int, int]]:
         """Layers measured worse at a higher bit-width: (name, lower bits, higher bits)."""
@@ -215,50 +273,14 @@ class SensitivityMatrix(Portable):
             if (input_bits(menu[m]) or 0) <= (input_bits(menu[m + 1]) or 0)
         ]
 
+    def _used(self) -> Mask:
+        """Entries that x'Gx can hold: all but those between candidates of one layer."""
+        return ~self.same_layer() | self._diagonal()
 
-def _checked_array(
-    name: str, values: npt.NDArray[np.float64], shape: tuple[int, ...]
-) -> npt.NDArray[np.float64]:
-    values = np.array(values, dtype=np.float64)
-    if values.shape != shape or not np.isfinite(values).all():
-        raise InputError(f"'{name}' has shape {values.shape}; expected {shape} and finite numbers.")
-    values.flags.writeable = False
-    return values
+    def _diagonal(self) -> Mask:
+        return np.eye(len(self.G), dtype=np.bool_)
 
-
-def _checked_parts(
-    values: npt.NDArray[np.float64], shape: tuple[int, ...]
-) -> npt.NDArray[np.float64]:
-    values = _checked_array("part_G", values, shape)
-    symmetric = (values + values.transpose(0, 2, 1)) / 2
-    return _checked_array("part_G", symmetric.astype(np.float32).astype(np.float64), shape)
-
-
-def _checked_matrix(
-    G: npt.NDArray[np.float64], n_layers: int, bit_widths: BitWidths
-) -> npt.NDArray[np.float64]:
-    n = n_layers * len(bit_widths)
-    G = np.array(G, dtype=np.float64)
-    if G.shape != (n, n):
-        raise InputError(
-            f"G has shape {G.shape}; {n_layers} layers × {len(bit_widths)} bit-widths need "
-            f"({n}, {n})."
-        )
-    if not np.isfinite(G).all():
-        a, b = np.argwhere(~np.isfinite(G))[0]
-        raise InputError(f"G[{a}, {b}] is {G[a, b]}; every entry must be a finite number.")
-    if np.abs(G).max() > LARGEST_ENTRY:
-        a, b = np.unravel_index(np.argmax(np.abs(G)), G.shape)
-        raise InputError(
-            f"G[{a}, {b}] is {G[a, b]:.3g}; entries above {LARGEST_ENTRY:g} are no losses: the "
-            "network diverged at that bit-width, so leave it out of the menu."
-        )
-    asymmetry = np.abs(G - G.T).max()
-    if asymmetry > ASYMMETRY_TOLERANCE * max(np.abs(G).max(), np.finfo(float).tiny):
-        a, b = np.unravel_index(np.argmax(np.abs(G - G.T)), G.shape)
-        raise InputError(
-            f"G is not symmetric: G[{a}, {b}] = {G[a, b]:.6g} but G[{b}, {a}] = {G[b, a]:.6g}."
-        )
-    G = (G + G.T) / 2
-    G.flags.writeable = False
-    return G
+    def _same_block(self) -> Mask:
+        block = np.repeat([layer.block or layer.name for layer in self.layers.layers], self.n_bits)
+        same: Mask = np.equal.outer(block, block)
+        return same

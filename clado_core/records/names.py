@@ -14,6 +14,11 @@ ESTIMATORS = {
 }
 """Name → what it measures."""
 
+FITTED = ("adaptive", "calibrated")
+"""Estimators that fit the entries that they do not measure to those that they do."""
+ESTIMATED = ("logit-gram", "hvp")
+"""Estimators none of whose entries is a difference of measured losses."""
+
 LOSS_NAMES = ("ce", "kl")
 """Cross-entropy, and the divergence from the float network's outputs, which needs no labels."""
 

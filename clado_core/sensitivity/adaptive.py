@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.scheme import input_bits
 from clado_core.sensitivity.calibrate import Calibration, calibrate, pairs_to_fit
-from clado_core.sensitivity.estimators import Estimate, from_losses, gram_sums
+from clado_core.sensitivity.estimators import Estimate, from_losses, gram_sums, per_part
 from clado_core.sensitivity.pairwise import sensitivities
 from clado_core.sensitivity.plan import Unit, forward_count, single_plan
 from clado_core.sensitivity.workbench import Sums, Workbench
@@ -57,17 +58,39 @@ def estimate_adaptive(bench: Workbench, /) -> Estimate:
 
 
 def budgets(matrix: SensitivityMatrix, /) -> list[AllocationProblem]:
-    """Problems at evenly spaced sizes strictly between the smallest and the largest."""
-    ends = [int(matrix.layers.n_weights.sum()) * b for b in matrix.bit_widths]
-    inner = np.linspace(ends[0], ends[-1], N_BUDGETS + 2)[1:-1]
-    return [AllocationProblem(matrix, budget_bits=int(bits)) for bits in inner]
+    """Problems at evenly spaced sizes strictly between the smallest and the largest.
+
+    Of joint choices sizes see the weights alone, so as many budgets of bit operations follow.
+    """
+    free = AllocationProblem(matrix)
+    small, large = free.extremes("size_bits")
+    found = [
+        AllocationProblem(matrix, budget_bits=limit)
+        for limit in _between(small.size_bits, large.size_bits)
+    ]
+    if input_bits(matrix.bit_widths[0]) is None or not matrix.layers.macs.all():
+        return found
+    few, many = free.extremes("bops")
+    return found + [
+        AllocationProblem(matrix, budget_bops=limit) for limit in _between(few.bops, many.bops)
+    ]
+
+
+def _between(smallest: int, largest: int) -> list[int]:
+    return [int(limit) for limit in np.linspace(smallest, largest, N_BUDGETS + 2)[1:-1]]
 
 
 def _start(bench: Workbench) -> tuple[npt.NDArray[np.float64], dict[Unit, Sums]]:
-    """The Gram matrix, and the losses of single candidates and of the pairs that calibrate."""
+    """The Gram matrix of each batch, summed over its samples, shape (batches, n, n), and the
+    losses of single candidates and of the pairs that calibrate."""
     losses = bench.losses(single_plan(len(bench.layers), len(bench.menu)))
-    gram = gram_sums(bench).sum(axis=0) / bench.n_samples
-    return gram, losses | bench.losses(pairs_to_fit(gram, len(bench.menu)))
+    gram = gram_sums(bench)
+    return gram, losses | bench.losses(pairs_to_fit(_mean(bench, gram), len(bench.menu)))
+
+
+def _mean(bench: Workbench, gram: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    mean: npt.NDArray[np.float64] = gram.sum(axis=0) / bench.n_samples
+    return mean
 
 
 def _calibrated(
@@ -75,14 +98,16 @@ def _calibrated(
 ) -> Calibration:
     mean = {unit: float(sums.sum()) / bench.n_samples for unit, sums in losses.items()}
     pairs = [unit for unit in losses if len(unit) == 2]
-    return calibrate(gram, sensitivities(mean, bench.n), pairs, len(bench.menu))
+    measured = sensitivities(mean, bench.n)
+    return calibrate(_mean(bench, gram), measured, pairs, len(bench.menu))
 
 
 def _uncertain_pairs(bench: Workbench, found: Calibration, /) -> list[Unit]:
     """Pairs to measure next, the most important first.
 
-    A pair counts by its uncertainty relative to the objective of a solution that it is in; the
-    pairs that together leave less than the tolerance are not asked for.
+    A pair counts by its uncertainty relative to the objective of a solution that it is in, where
+    it stands twice: x'Gx holds G_ab and G_ba. The pairs that together leave less than the
+    tolerance are not asked for.
     """
     optimistic = found.G - found.uncertainty
     score: dict[Unit, float] = {}
@@ -90,10 +115,10 @@ def _uncertain_pairs(bench: Workbench, found: Calibration, /) -> list[Unit]:
         objective = max(abs(found.G[np.ix_(chosen, chosen)].sum()), np.finfo(float).tiny)
         pairs = {pair for x in (chosen, other) for pair in _pairs(x) if found.uncertainty[pair]}
         ordered = sorted(pairs, key=lambda pair: (-found.uncertainty[pair], pair))
-        sigma = np.array([found.uncertainty[pair] for pair in ordered])
+        sigma = np.array([2 * found.uncertainty[pair] for pair in ordered])
         left = np.sqrt(np.append(np.cumsum(sigma[::-1] ** 2)[::-1], 0.0))
         for pair in ordered[: int(np.argmax(left <= TOLERANCE * objective))]:
-            relative = found.uncertainty[pair] / objective
+            relative = 2 * found.uncertainty[pair] / objective
             score[pair] = max(score.get(pair, 0.0), relative)
     return sorted(score, key=lambda pair: (-score[pair], pair))
 
@@ -116,14 +141,20 @@ def _pairs(chosen: npt.NDArray[np.int64]) -> Iterable[tuple[int, int]]:
 def _put_together(
     bench: Workbench, gram: npt.NDArray[np.float64], losses: Mapping[Unit, Sums]
 ) -> Estimate:
-    """Measured entries, fitted ones elsewhere; parts differ in the measured ones alone."""
-    measured = from_losses(bench, losses)
-    G = _calibrated(bench, gram, losses).G
-    part_G = measured.part_G + np.where(measured.G == 0.0, G, 0.0)
+    """Measured entries, fitted ones elsewhere: in each part the part's Gram entry, scaled by the
+    factor of the whole, so that they average to the fit; how well it fits stands beside them."""
+    known = from_losses(bench, losses)
+    found = _calibrated(bench, gram, losses)
+    fitted = found.factor * per_part(bench, gram)
     n_measured = sum(len(unit) == 2 for unit in losses)
     share = n_measured / max(_n_pairs(bench), 1)
-    details = {"pairs_measured": n_measured, "share_of_pairs": share}
-    return replace(measured, G=G, part_G=part_G, details=details)
+    return replace(
+        known,
+        G=found.G,
+        part_G=np.where(known.measured, known.part_G, fitted),
+        fit_error=found.uncertainty,
+        details={"pairs_measured": n_measured, "share_of_pairs": share},
+    )
 
 
 def _n_pairs(bench: Workbench) -> int:

@@ -32,10 +32,12 @@ class Calibration:
     Args:
         G: Measured entries where there are any, fitted ones elsewhere, shape (n, n).
         uncertainty: Standard deviation of each entry; 0 where it was measured.
+        factor: What Gram entries between layers were scaled by, shape (n, n); 0 elsewhere.
     """
 
     G: Array
     uncertainty: Array
+    factor: Array
 
 
 def pairs_to_fit(gram: Array, n_bits: int, /) -> list[Unit]:
@@ -64,15 +66,15 @@ def calibrate(gram: Array, measured: Array, pairs: Collection[Unit], n_bits: int
     known = np.zeros((n, n), dtype=bool)
     for a, b in pairs:
         known[a, b] = True
-    G, uncertainty = np.zeros((n, n)), np.zeros((n, n))
+    G, uncertainty, factor = np.zeros((3, n, n))
     for mask in _classes(n, n_bits):
-        factor, spread = _fit(gram[mask & known], measured[mask & known])
-        G[mask] = factor * gram[mask]
+        factor[mask], spread = _fit(gram[mask & known], measured[mask & known])
+        G[mask] = factor[mask] * gram[mask]
         uncertainty[mask] = spread * np.abs(G[mask])
     G[known], uncertainty[known] = measured[known], 0.0
-    G, uncertainty = G + G.T, uncertainty + uncertainty.T
+    G, uncertainty, factor = G + G.T, uncertainty + uncertainty.T, factor + factor.T
     G[np.diag_indices(n)] = measured.diagonal()
-    return Calibration(G, uncertainty)
+    return Calibration(G, uncertainty, factor)
 
 
 def _fit(gram: Array, measured: Array) -> tuple[float, float]:

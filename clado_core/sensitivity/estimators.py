@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,12 +27,16 @@ class Estimate:
         G: Shape (n, n).
         part_G: G of each part of the sensitivity set, shape (K, n, n).
         part_weights: Share of the samples in each part, shape (K,).
+        measured: Which entries follow from losses that were run, shape (n, n).
+        fit_error: Standard deviation of what a fit left open, shape (n, n); None without a fit.
         details: What the estimator reports of itself.
     """
 
     G: Array
     part_G: Array
     part_weights: Array
+    measured: npt.NDArray[np.bool_]
+    fit_error: Array | None = None
     details: Mapping[str, float | str] = field(default_factory=dict)
 
 
@@ -69,9 +73,7 @@ def gram_sums(bench: Workbench, /) -> Array:
     )
 
 
-def from_losses(
-    bench: Workbench, losses: Mapping[Unit, Sums], details: Mapping[str, float | str] | None = None
-) -> Estimate:
+def from_losses(bench: Workbench, losses: Mapping[Unit, Sums], /) -> Estimate:
     """G of measured losses, over all samples and per part."""
     mean = {u: float(sum(sums.tolist())) / bench.n_samples for u, sums in losses.items()}
     groups, weights = _parts(bench)
@@ -83,15 +85,38 @@ def from_losses(
             for g, w in zip(groups, weights, strict=True)
         ]
     )
-    return Estimate(sensitivities(mean, bench.n), part_G, weights, details or {})
+    return Estimate(sensitivities(mean, bench.n), part_G, weights, measured_by(losses, bench.n))
+
+
+def measured_by(units: Iterable[Unit], n: int, /) -> npt.NDArray[np.bool_]:
+    """Which entries of G the losses of these units give, shape (n, n)."""
+    measured = np.zeros((n, n), dtype=np.bool_)
+    for unit in units:
+        if unit:
+            measured[unit[0], unit[-1]] = measured[unit[-1], unit[0]] = True
+    return measured
+
+
+def per_part(bench: Workbench, sums: Array, /) -> Array:
+    """Means over the samples of each part, of sums over the samples of each batch.
+
+    Args:
+        bench: Knows the batches.
+        sums: Shape (batches, n, n).
+
+    Returns:
+        Shape (K, n, n).
+    """
+    groups, weights = _parts(bench)
+    return np.stack(
+        [sums[g].sum(axis=0) / (w * bench.n_samples) for g, w in zip(groups, weights, strict=True)]
+    )
 
 
 def _from_sums(bench: Workbench, sums: Array) -> Estimate:
-    groups, weights = _parts(bench)
-    parts = [
-        sums[g].sum(axis=0) / (w * bench.n_samples) for g, w in zip(groups, weights, strict=True)
-    ]
-    return Estimate(sums.sum(axis=0) / bench.n_samples, np.stack(parts), weights)
+    """Estimates that are no differences of losses: nothing of them counts as measured."""
+    G, (_, weights) = sums.sum(axis=0) / bench.n_samples, _parts(bench)
+    return Estimate(G, per_part(bench, sums), weights, measured_by((), bench.n))
 
 
 def _parts(bench: Workbench) -> tuple[list[npt.NDArray[np.int64]], Array]:

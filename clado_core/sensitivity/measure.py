@@ -202,6 +202,8 @@ def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityM
         estimate.part_G,
         estimate.part_weights,
         None if bench.swap.inputs is None else bench.swap.inputs.ranges,
+        estimate.measured,
+        estimate.fit_error,
     )
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from clado_core.data.sources import Samples, load_data
 from clado_core.errors import InputError
-from clado_core.files.artifact import write_atomically
+from clado_core.files.atomic import write_atomically
 from clado_core.networks.builtin import BuiltinNetwork
 from clado_core.training.precision import bfloat16_steps
 from clado_core.training.recipes import RECIPES, Recipe, augment, learning_rate_schedule

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from clado_core.errors import InputError
-from clado_core.files.artifact import write_atomically
+from clado_core.files.atomic import write_atomically
 
 Schedule: TypeAlias = tuple[tuple[int, int], ...]
 """Legs of a training: (passes done at its end, passes its learning rates were planned for)."""

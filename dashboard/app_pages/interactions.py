@@ -31,16 +31,12 @@ def headline() -> str:
 
 
 def banner() -> None:
-    """Pairs that were not measured, if any."""
+    """What was not measured, if anything."""
     found = uncertainty.coverage(state.matrix)
-    if found.complete or not found.measured:
+    if found.complete:
         return
-    rest = "were fitted to them" if found.fitted else "count as zero"
-    st.info(
-        f"{found.measured:,} of {found.total:,} pairs were measured "
-        f"({percent(found.measured / found.total)}); the others, hatched, {rest}.",
-        icon=":material/texture:",
-    )
+    hatched = "" if found.pairs is None else " Those are hatched."
+    st.info(found.sentence + hatched, icon=":material/texture:")
 
 
 st.markdown(headline())

@@ -5,6 +5,7 @@ import math
 import streamlit as st
 
 from clado_core.evidence.significance import rank_correlation
+from clado_core.records.coverage import coverage
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.figures.trust import TrustInfo, trust_alt, trust_figure, trust_rows
 from dashboard.known import caches
@@ -35,6 +36,7 @@ def provenance_rows() -> list[dict[str, str]]:
         "Samples": source.n_samples,
         "Seed": source.seed,
         "Estimator": source.estimator,
+        "Entries": coverage(matrix).sentence,
         "Loss": source.loss,
         "Loss of the float network": None if matrix.base_loss is None else number(matrix.base_loss),
         "Quantizer": f"symmetric, {scheme.granularity}, {scheme.range_rule} range",
@@ -66,7 +68,7 @@ def checks() -> None:
         f"{cause if found.non_monotone else ''}"
     )
     if found.non_monotone:
-        with st.expander("The layers where more bits measured a larger loss"):
+        with st.expander("The layers where more bits gave a larger loss"):
             st.dataframe(
                 [
                     {"Layer": name, "Fewer bits": low, "More bits": high}
@@ -113,8 +115,8 @@ with left:
         st.markdown("**What is computed**")
         st.markdown(
             "Each layer is quantized alone and each pair of layers together; the loss on a fixed "
-            "set of samples is measured each time. With one bit-width chosen per layer, *x*, the "
-            "predicted loss increase is"
+            "set of samples is measured each time, or estimated where the estimator leaves it out. "
+            "With one bit-width chosen per layer, *x*, the predicted loss increase is"
         )
         st.latex(r"\Delta L(x) \approx \tfrac12\,x^\top G\,x")
         st.latex(

@@ -35,17 +35,18 @@ def alone_card(state: ViewState, answer: Solution, /) -> None:
         figure=lambda: sensitivity_figure(info, state.mode),
         alt=sensitivity_alt(info),
         rows=lambda: sensitivity_rows(info),
-        help="Measured loss increase with this layer alone quantized; a ring marks the bit-width "
-        "of the current choice. Bars reach two standard errors either way.",
+        help=f"{info.how.capitalize()} loss increase with this layer alone quantized; a ring marks "
+        "the bit-width of the current choice. Bars reach two standard errors either way.",
     )
     draw_chart(chart, height=HEIGHT)
     if found is None:
-        st.caption("This network was not measured in parts, so nothing is known of the spread.")
+        st.caption(uncertainty.lacks_spread(state.matrix))
         return
     firm = int((found.kept >= 0.9).sum())
     loose = sorted(range(len(info.names)), key=lambda i: (found.kept[i], i))[:3]
     named = ", ".join(f"{info.names[i]} ({found.kept[i]:.0%})" for i in loose)
     st.caption(
         f"With the samples drawn again {found.n_resamples} times, {firm} of {len(info.names)} "
-        f"layers keep their bit-width in at least 9 of 10 draws; least firm: {named}."
+        f"layers keep their bit-width in at least 9 of 10 draws; least firm: {named}. "
+        f"{found.caveat}"
     )

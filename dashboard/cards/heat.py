@@ -41,7 +41,9 @@ def known_cells(artifact: Artifact, /) -> Known:
 def cells_of(artifact: Artifact, view: View, /, *, psd: bool = False) -> InteractionInfo:
     """The heatmap's record; it does not follow the budget."""
     if psd:
-        return interaction_info(caches.clipped(artifact), view)
+        return interaction_info(
+            caches.clipped(artifact), view, Known(known_cells(artifact).measured)
+        )
     return interaction_info(caches.matrix(artifact), view, known_cells(artifact))
 
 

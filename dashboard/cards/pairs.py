@@ -10,7 +10,7 @@ import streamlit as st
 
 from clado_core import Assignment, SensitivityMatrix
 from dashboard.known import pairs
-from dashboard.theme import number, percent, signed
+from dashboard.theme import number, percent, plus_minus, signed
 
 SELECTED, TABLE = "clado_pair", "clado_pairs_table"
 DIRECTIONS = {"All": 0, "Hurt each other": 1, "Compensate": -1}
@@ -44,8 +44,10 @@ def pair_card(
     (i, b), (j, c) = found.first, found.second
     st.markdown(f"**{names[i]}** at {b} bits × **{names[j]}** at {c} bits")
     columns = st.columns(3)
-    columns[0].metric("Alone, sum", signed(sum(found.alone)), help="Measured loss increases added.")
-    columns[1].metric("Together", signed(found.together), help="Both quantized at once.")
+    how = "Measured" if found.alone_measured else "Estimated"
+    columns[0].metric("Alone, sum", signed(sum(found.alone)), help=f"{how} loss increases added.")
+    both = "Both quantized at once" + ("." if found.measured else "; not run, but estimated.")
+    columns[1].metric("Together", signed(found.together), help=both)
     columns[2].metric(
         "Cross term",
         signed(found.cross) + _plus_minus(matrix, found, errors),
@@ -56,7 +58,8 @@ def pair_card(
     rank = f"{percent(found.stronger)} of all cross terms are stronger"
     if found.stronger == 0:
         rank = "no cross term is stronger"
-    st.caption(f"They {effect}; {rank}. The current choice {paid}.")
+    known = "" if found.measured else " This pair was not measured."
+    st.caption(f"They {effect}; {rank}. The current choice {paid}.{known}")
     block = matrix.blocks()[i, :, j, :]
     rows = [
         {f"{names[i]} ↓ {names[j]} →": f"{b} bits"}
@@ -73,8 +76,7 @@ def _plus_minus(
         return ""
     (i, b), (j, c) = found.first, found.second
     B, widths = matrix.n_bits, matrix.bit_widths
-    error = errors[i * B + widths.index(b), j * B + widths.index(c)]
-    return f" ± {number(float(error), 2)}"
+    return plus_minus(float(errors[i * B + widths.index(b), j * B + widths.index(c)]))
 
 
 def top_table(matrix: SensitivityMatrix, chosen: Assignment, selected: pairs.Pair, /) -> None:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import streamlit as st
 
 from clado_core import Solution
+from clado_core.records.coverage import coverage
 from dashboard.known import other_methods
 from dashboard.state.view_state import ViewState
 from dashboard.theme import megabytes, number, percent, signed
@@ -53,7 +54,7 @@ def tiles(state: ViewState, answer: Solution, /) -> list[Tile]:
             "Predicted loss increase",
             signed(loss),
             f"{signed(change)} {against}" if pin else _base(state),
-            "Half of x'Gx: a quadratic prediction from measured single and pair losses; the "
+            f"Half of x'Gx, a quadratic prediction. {coverage(state.matrix).sentence} The "
             "quantized network itself was not run.",
             direction(change),
         ),

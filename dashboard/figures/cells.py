@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from clado_core import SensitivityMatrix
+from clado_core.records.coverage import measured_cells
 from dashboard.figures.bits import stages
 from dashboard.figures.terms import (
     FOLDS,
@@ -91,9 +92,10 @@ def interaction_info(
     Args:
         matrix: The measured sensitivities.
         view: How they are shown.
-        known: What was measured and how well; all of it, nobody knows how well, where None.
+        known: What was measured and how well; where None as the matrix says, and nobody knows how
+            well.
     """
-    known = known or Known(np.ones_like(matrix.G, dtype=np.bool_))
+    known = known or Known(measured_cells(matrix))
     layers, B = layer_order(matrix, view.order), matrix.n_bits
     values, hatched, errors = _cells(matrix, view, known)
     size = B if view.candidates else 1
@@ -126,11 +128,12 @@ def _cells(
     """Values, cells not measured, and standard errors, in network order."""
     if view.candidates:
         return loss_terms(matrix), ~known.measured, known.errors
-    hatched = ~any_of_pair(matrix, known.measured)
     values = FOLDS[view.fold](matrix)
-    if known.errors is None or view.fold is not Fold.STRONGEST:
-        return values, hatched, None
-    return values, hatched, strongest_cells(matrix, known.errors)
+    if view.fold is not Fold.STRONGEST:
+        return values, any_of_pair(matrix, ~known.measured), None
+    hatched = strongest_cells(matrix, ~known.measured)
+    errors = None if known.errors is None else strongest_cells(matrix, known.errors)
+    return values, hatched, errors
 
 
 def _labels(matrix: SensitivityMatrix, layers: tuple[int, ...], *, candidates: bool) -> list[str]:

@@ -8,7 +8,7 @@ from dashboard.figures.axes import signed_log
 from dashboard.figures.cells import InteractionInfo
 from dashboard.figures.spec import Spec
 from dashboard.figures.terms import Mask
-from dashboard.theme import Mode, number, palette, signed, template
+from dashboard.theme import Mode, palette, plus_minus, signed, template
 
 NAMED_LAYERS, LONGEST_NAME = 24, 16
 """With few rows and short names every layer is named at the axis; else the stages are."""
@@ -100,7 +100,7 @@ def _texts(info: InteractionInfo) -> list[list[str]]:
 
     def text(i: int, j: int) -> str:
         value = float(info.values[i, j])
-        error = "" if info.errors is None else f" ± {number(float(info.errors[i, j]), 2)}"
+        error = plus_minus(None if info.errors is None else float(info.errors[i, j]))
         fitted = "<br>not measured" if info.hatched[i, j] else ""
         names = f"<b>{info.labels[i]}</b><br>× <b>{info.labels[j]}</b>"
         return f"{names}<br>{signed(value)}{error}{fitted}"

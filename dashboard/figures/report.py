@@ -10,6 +10,7 @@ from pathlib import Path
 import plotly
 
 from clado_core import SensitivityMatrix, Solution
+from clado_core.records.coverage import coverage
 from dashboard.figures.bits import bits_alt, bits_figure, bits_info
 from dashboard.figures.cells import interaction_alt, interaction_info
 from dashboard.figures.interaction import interaction_figure
@@ -76,9 +77,8 @@ def report_html(info: ReportInfo, /) -> bytes:
         _layers(info),
         "<h2>Where the numbers come from</h2>",
         _provenance(info),
-        '<p class="note">Predicted: half of x\'Gx, a quadratic model of measured single and pair '
-        "losses; the quantized network itself was not run for these numbers. MB means 10⁶ bytes. "
-        "Smaller, not automatically faster.</p>",
+        '<p class="note">Predicted: half of x\'Gx, a quadratic model; the quantized network itself '
+        "was not run for these numbers. MB means 10⁶ bytes. Smaller, not automatically faster.</p>",
         f"<script>{_in_script(script)}</script><script>",
         "function draw(id, f) { Plotly.newPlot(id, f.data, {...f.layout, autosize: true}, "
         "{displaylogo: false, responsive: true, "
@@ -135,6 +135,7 @@ def _provenance(info: ReportInfo) -> str:
         "Samples": source.n_samples,
         "Seed": source.seed,
         "Estimator": source.estimator,
+        "Entries": coverage(info.matrix).sentence,
         "Loss": source.loss,
         "Measured": source.created,
         "Artifact (SHA-256)": info.digest,

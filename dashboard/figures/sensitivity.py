@@ -1,4 +1,4 @@
-"""Each layer alone: its measured loss increase at every bit-width, and how sure that is."""
+"""Each layer alone: its loss increase at every bit-width, and how sure that is."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from clado_core import Assignment, SensitivityMatrix
+from clado_core.records.coverage import measured_cells
 from dashboard.figures.axes import SignedLog, signed_log
 from dashboard.figures.bits import MAX_UPRIGHT, stages
 from dashboard.figures.spec import Spec
-from dashboard.theme import Mode, bit_colours, palette, percent, signed, template
+from dashboard.theme import Mode, bit_colours, palette, percent, plus_minus, signed, template
 
 Array = npt.NDArray[np.float64]
 
@@ -29,12 +30,13 @@ class SensitivityInfo:
     Args:
         names: Layers in network order.
         bit_widths: The menu.
-        alone: Measured loss increase of each layer alone, shape (L, B).
+        alone: Loss increase of each layer alone, shape (L, B).
         errors: Standard errors of it, shape (L, B), or None.
         kept: How often each layer keeps its bit-width when samples are drawn again, shape (L,),
             or None.
         chosen: Bit-width of each layer in the current choice.
         groups: (label, first layer, last layer) of stages.
+        measured: Whether ``alone`` was measured; else it is an estimate.
     """
 
     names: tuple[str, ...]
@@ -44,6 +46,12 @@ class SensitivityInfo:
     kept: Array | None
     chosen: tuple[int, ...]
     groups: tuple[tuple[str, int, int], ...]
+    measured: bool = True
+
+    @property
+    def how(self) -> str:
+        """How the losses are known, as an adjective."""
+        return "measured" if self.measured else "estimated"
 
 
 def sensitivity_info(
@@ -71,6 +79,7 @@ def sensitivity_info(
         kept=kept,
         chosen=chosen.bits,
         groups=stages(matrix.layers),
+        measured=bool(measured_cells(matrix).diagonal().all()),
     )
 
 
@@ -83,7 +92,7 @@ def sensitivity_alt(info: SensitivityInfo, /) -> str:
         sure = f" {firm} of {len(info.names)} layers keep their bit-width in 9 of 10 redraws."
     return (
         f"Alone at {info.bit_widths[0]} bits {info.names[worst]} costs most, "
-        f"{signed(float(info.alone[worst, 0]))} measured loss.{sure}"
+        f"{signed(float(info.alone[worst, 0]))} {info.how} loss.{sure}"
     )
 
 
@@ -195,7 +204,7 @@ def _layout(info: SensitivityInfo, axis: SignedLog, span: tuple[float, float], m
             "showgrid": False,
         },
         "yaxis": {
-            "title": {"text": "Measured loss increase (signed log)"},
+            "title": {"text": f"{info.how.capitalize()} loss increase (signed log)"},
             "range": list(span),
             "tickmode": "array",
             "tickvals": values,
@@ -205,7 +214,7 @@ def _layout(info: SensitivityInfo, axis: SignedLog, span: tuple[float, float], m
 
 
 def _hover(info: SensitivityInfo, i: int, m: int) -> str:
-    error = "" if info.errors is None else f" ± {signed(float(info.errors[i, m]))[1:]}"
+    error = plus_minus(None if info.errors is None else float(info.errors[i, m]))
     kept = "" if info.kept is None else f"<br>keeps its bits in {percent(float(info.kept[i]))}"
     return (
         f"<b>{info.names[i]}</b><br>alone at {info.bit_widths[m]} bits "

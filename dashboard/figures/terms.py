@@ -43,7 +43,7 @@ def loss_terms(matrix: SensitivityMatrix, /) -> Matrix:
     return terms
 
 
-def strongest_cells(matrix: SensitivityMatrix, values: Matrix, /) -> Matrix:
+def strongest_cells(matrix: SensitivityMatrix, values: npt.NDArray[S], /) -> npt.NDArray[S]:
     """Per pair of layers the value where their cross term is strongest, shape (L, L).
 
     Args:
@@ -51,7 +51,9 @@ def strongest_cells(matrix: SensitivityMatrix, values: Matrix, /) -> Matrix:
         values: Shape (n, n).
     """
     at = np.abs(np.nan_to_num(_blocks(matrix, loss_terms(matrix)))).argmax(axis=2)
-    picked: Matrix = np.take_along_axis(_blocks(matrix, values), at[..., None], axis=2)[..., 0]
+    picked: npt.NDArray[S] = np.take_along_axis(_blocks(matrix, values), at[..., None], axis=2)[
+        ..., 0
+    ]
     return picked
 
 

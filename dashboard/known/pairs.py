@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clado_core import Assignment, SensitivityMatrix
+from clado_core.records.coverage import measured_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +17,13 @@ class Pair:
     Args:
         first: (layer position, bits).
         second: (layer position, bits).
-        alone: Loss increase of each alone, measured.
-        together: Loss increase of both together, measured.
+        alone: Loss increase of each alone.
+        together: Loss increase of both together.
         cross: together − the sum of both alone.
         stronger: Share of all cross terms with a larger magnitude.
         paid: Whether the current choice has both.
+        measured: Whether the two were run together; so are those of which nobody knows.
+        alone_measured: Likewise, each of them alone.
     """
 
     first: tuple[int, int]
@@ -30,6 +33,8 @@ class Pair:
     cross: float
     stronger: float
     paid: bool
+    measured: bool = True
+    alone_measured: bool = True
 
 
 def pair(
@@ -53,6 +58,7 @@ def pair(
     alone = matrix.single_loss_increase
     terms = np.abs(matrix.G[~matrix.same_layer()])
     bits = chosen.bits if chosen is not None else ()
+    known, (a, z) = measured_cells(matrix), (i * matrix.n_bits + m, j * matrix.n_bits + n)
     return Pair(
         first=first,
         second=second,
@@ -61,6 +67,8 @@ def pair(
         cross=cross,
         stronger=float((terms > abs(cross)).mean()),
         paid=bool(bits) and bits[i] == b and bits[j] == c,
+        measured=bool(known[a, z]),
+        alone_measured=bool(known[a, a] and known[z, z]),
     )
 
 

@@ -59,12 +59,12 @@ def rich_matrix(n_layers: int = 6, *, measured: float = 1.0) -> cc.SensitivityMa
 
     Args:
         n_layers: Layers.
-        measured: Share of the cross terms that were; the others are the same in every part.
+        measured: Share of the cross terms that were; the others were fitted.
     """
     base, rng = make_matrix(n_layers, seed=1), np.random.default_rng(3)
     noise = rng.normal(scale=0.05, size=(4, *base.G.shape)) * (base.G != 0)
     left_out = np.triu(rng.random(base.G.shape) >= measured, 1) & ~base.same_layer()
-    noise[:, left_out] = 0.0
+    left_out |= left_out.T
     noise = np.triu(noise) + np.triu(noise, 1).transpose(0, 2, 1)
     noise -= noise.mean(axis=0)
     falling = base.single_loss_increase * rng.uniform(0.5, 2.0, size=(n_layers, 1))
@@ -72,5 +72,8 @@ def rich_matrix(n_layers: int = 6, *, measured: float = 1.0) -> cc.SensitivityMa
         base,
         part_G=base.G + noise,
         part_weights=np.full(4, 0.25),
+        measured=~left_out,
+        fit_error=np.where(left_out, 0.05, 0.0),
+        provenance=cc.Provenance(estimator="adaptive"),
         diagonals={"hawq": falling, "mpqco": falling**2},
     )

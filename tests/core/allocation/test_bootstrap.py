@@ -14,6 +14,7 @@ from clado_core.cli import main
 from clado_core.errors import InputError
 from clado_core.files import artifact
 from clado_core.files.artifact import load, save_matrix
+from clado_core.solvers import LocalSearchSolver
 from tests.conftest import make_matrix
 
 
@@ -57,6 +58,85 @@ def test_one_part_is_refused():
         bootstrap_choices(problem, np.random.default_rng(1))
 
 
+def fitted(spread: float, fit_error: float, *, estimator: str = "adaptive") -> cc.SensitivityMatrix:
+    """Interactions of which every second was fitted, with what the fit left open."""
+    matrix = in_parts(spread)
+    G = matrix.G + 0.1 * ~matrix.same_layer()
+    measured = np.add.outer(np.arange(12), np.arange(12)) % 2 == 0
+    error = np.where(measured | matrix.same_layer(), 0.0, fit_error)
+    return dataclasses.replace(
+        matrix,
+        G=G,
+        part_G=matrix.part_G + 0.1 * ~matrix.same_layer(),
+        measured=measured,
+        fit_error=error,
+        provenance=cc.Provenance(estimator=estimator),
+    )
+
+
+class Recording:
+    """Solves by descent, and remembers the matrices that it solved with."""
+
+    def __init__(self):
+        self.seen = []
+
+    def solve(self, problem, /, **options):
+        self.seen.append(problem.matrix.G)
+        return LocalSearchSolver(n_walks=0).solve(problem, **options)
+
+
+def test_fitted_entries_move_by_what_their_fit_left_open():
+    matrix, solver = fitted(0.0, 0.3), Recording()
+    problem = cc.AllocationProblem(matrix, budget_bits=2_500)
+    found = bootstrap_choices(problem, np.random.default_rng(1), n_resamples=400, solver=solver)
+    drawn = np.array(solver.seen[1:])
+    assert np.array_equal(drawn, drawn.transpose(0, 2, 1))
+    np.testing.assert_allclose(drawn.mean(axis=0), matrix.G, atol=5 * 0.3 / 20)
+    np.testing.assert_allclose(drawn.std(axis=0), matrix.fit_error, rtol=0.2, atol=1e-6)
+    assert found.kept.min() < 1
+    n_fitted = int(np.triu(matrix.fit_error > 0).sum())
+    assert found.caveat.startswith(f"{n_fitted} pairs were fitted; draws move them")
+    certain = cc.AllocationProblem(fitted(0.0, 0.0), budget_bits=2_500)
+    assert bootstrap_choices(certain, np.random.default_rng(1), n_resamples=20).kept.min() == 1
+
+
+def test_standard_errors_hold_what_the_fit_left_open():
+    matrix = fitted(1.0, 0.3)
+    samples_alone = dataclasses.replace(matrix, fit_error=np.zeros((12, 12)))
+    expected = np.hypot(samples_alone.standard_error(), matrix.fit_error)
+    assert matrix.standard_error() == pytest.approx(expected)
+
+
+def test_fits_of_unknown_quality_are_not_taken_for_certain():
+    """As programs before kept them: alike in every part."""
+    matrix = fitted(0.5, 0.3)
+    parts = np.where(matrix.measured, matrix.part_G, matrix.G)
+    old = dataclasses.replace(matrix, part_G=parts, measured=None, fit_error=None)
+    problem = cc.AllocationProblem(old, budget_bits=2_500)
+    with pytest.raises(InputError, match="interactions of 'toy' were fitted, by a program that"):
+        bootstrap_choices(problem, np.random.default_rng(1))
+    used = ~matrix.same_layer()
+    assert np.array_equal(np.isnan(old.standard_error())[used], ~matrix.measured[used])
+
+
+@pytest.mark.parametrize(
+    ("estimator", "caveat"),
+    [
+        ("pairwise", ""),
+        ("logit-gram", "entries are estimates from output changes, and no draw says how far"),
+        ("hvp", "entries are estimates from derivatives, and no draw says how far"),
+        ("block", "pairs were not measured: zero in every draw."),
+    ],
+)
+def test_what_no_draw_varies_is_said(estimator, caveat):
+    matrix = dataclasses.replace(in_parts(0.5), provenance=cc.Provenance(estimator=estimator))
+    if estimator == "pairwise":
+        matrix = dataclasses.replace(matrix, G=matrix.G + 0.1 * ~matrix.same_layer())
+    problem = cc.AllocationProblem(matrix, budget_bits=2_500)
+    found = bootstrap_choices(problem, np.random.default_rng(1), n_resamples=2)
+    assert caveat in found.caveat and bool(caveat) == bool(found.caveat)
+
+
 def test_parts_and_diagonals_survive_the_file_and_old_files_have_none(tmp_path):
     matrix = dataclasses.replace(in_parts(1.0), diagonals={"hawq": np.ones((4, 3))})
     save_matrix(matrix, tmp_path / "a.clado")
@@ -93,3 +173,9 @@ def test_solve_says_how_often_layers_keep_their_bits(tmp_path, capsys):
     assert len(kept) == 4 and min(kept.values()) < 1 and max(kept.values()) <= 1
     assert main(words) == 0
     assert capsys.readouterr().out.count("kept in") == 4
+    save_matrix(fitted(0.5, 0.3), tmp_path / "a.clado")
+    assert main([*words, "--json"]) == 0
+    caveat = json.loads(capsys.readouterr().out)["kept_caveat"]
+    assert "pairs were fitted; draws move them" in caveat
+    assert main(words) == 0
+    assert caveat in capsys.readouterr().out

@@ -26,7 +26,8 @@ def kept(self, key, payload):
     append(self, key, payload)
 
 def seen(event, arguments):
-    if event in ("os.rename", "os.remove") and ".clado" in str(arguments[0]):
+    removed = event == "os.remove" and not str(arguments[0]).endswith(".tmp")
+    if (removed or event == "os.rename") and ".clado" in str(arguments[0]):
         passing()
 
 Journal.append = kept
@@ -40,7 +41,7 @@ def run_until(moments: int, *words: str) -> int:
 
     Args:
         moments: How many it may pass: before each record that is kept, and before each renaming or
-            removing of a .clado file or of one beside it.
+            removing of a .clado file or of one beside it, temporary files apart.
         words: The command and its flags.
     """
     done = subprocess.run(

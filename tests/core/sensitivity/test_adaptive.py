@@ -4,7 +4,7 @@ The network is quadratic and small, so that all its 3⁸ assignments can be scor
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from clado_core.data.sources import Samples
 from clado_core.networks.inference import LOSSES, make_batches, measuring
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.scheme import joint_menu
 from clado_core.sensitivity import MeasurementSettings, measure
 from clado_core.sensitivity.adaptive import (
     MAX_SHARE,
@@ -28,6 +29,8 @@ from clado_core.sensitivity.calibrate import calibrate, pairs_to_fit
 from clado_core.sensitivity.estimators import Estimate
 from clado_core.sensitivity.plan import pairwise_plan
 from clado_core.sensitivity.workbench import Workbench
+from clado_core.solvers import LocalSearchSolver
+from tests.core.instances import random_matrix, table
 from tests.core.small_networks import fitted_quadratic, quadratic, squared_error
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -115,10 +118,10 @@ def uncertain(G, sigma):
         pairs = {pair for x in (chosen, other) for pair in itertools.combinations(x.tolist(), 2)}
         pairs = sorted((pair for pair in pairs if sigma[pair] > 0), key=lambda pair: -sigma[pair])
         while pairs:
-            left = np.sqrt(sum(sigma[pair] ** 2 for pair in pairs))
+            left = np.sqrt(sum((2 * sigma[pair]) ** 2 for pair in pairs))  # G_ab and G_ba
             if left <= TOLERANCE * objective:
                 break
-            score[pairs[0]] = max(score.get(pairs[0], 0), sigma[pairs[0]] / objective)
+            score[pairs[0]] = max(score.get(pairs[0], 0), 2 * sigma[pairs[0]] / objective)
             del pairs[0]
     return sorted(score, key=lambda pair: -score[pair])
 
@@ -153,6 +156,20 @@ def test_it_ends_with_the_share_or_with_nothing_uncertain(rough, smooth):
     assert 24 < smooth.estimate.details["pairs_measured"] < 0.6 * MAX_SHARE * N_PAIRS
 
 
+def test_what_it_leaves_uncertain_moves_no_objective_by_more_than_the_tolerance(smooth):
+    """Each fitted entry drawn anew within its uncertainty, G_ab and G_ba alike."""
+    known = [unit for asked in smooth.bench.asked[1:] for unit in asked]
+    found = calibrate(smooth.gram, smooth.pairwise.G, known, 3)
+    drawn = np.triu(np.random.default_rng(0).normal(size=(4000, N, N)), 1) * found.uncertainty
+    drawn += drawn.transpose(0, 2, 1)
+    spreads = []
+    for k in range(1, N_BUDGETS + 1):
+        x = best(found.G, N_LAYERS * (2 + (8 - 2) * k / (N_BUDGETS + 1)))
+        objective = found.G[np.ix_(x, x)].sum()
+        spreads.append(drawn[:, x[:, None], x].sum(axis=(1, 2)).std() / objective)
+    assert 0.3 * TOLERANCE < max(spreads) < 1.05 * TOLERANCE
+
+
 def test_calibrated_is_fitted_to_the_first_pairs_alone(rough):
     estimate, bench = on_bench(estimate_calibrated, fitted_quadratic(N_LAYERS))
     pairs = pairs_to_fit(rough.gram, 3)
@@ -161,7 +178,7 @@ def test_calibrated_is_fitted_to_the_first_pairs_alone(rough):
     assert estimate.details == {"pairs_measured": 24, "share_of_pairs": 24 / N_PAIRS}
 
 
-def test_parts_differ_in_what_was_measured_alone(rough):
+def test_parts_hold_what_was_measured_and_what_the_fit_makes_of_the_rest(rough):
     estimate, pairwise = rough.estimate, rough.pairwise
     known = [unit for asked in rough.bench.asked[1:] for unit in asked]
     assert np.array_equal(estimate.G, calibrate(rough.gram, pairwise.G, known, 3).G)
@@ -173,13 +190,48 @@ def test_parts_differ_in_what_was_measured_alone(rough):
         estimate.part_G[:, measured], pairwise.part_G[:, measured], rtol=1e-6, atol=1e-9
     )
     assert len(estimate.part_G) == 3 and (estimate.part_G[0] != estimate.part_G[1])[measured].all()
-    assert (estimate.part_G == estimate.G)[:, ~measured].all()
+    fit = calibrate(rough.gram, pairwise.G, known, 3)
+    assert np.array_equal(estimate.measured, measured)
+    assert np.array_equal(estimate.fit_error, fit.uncertainty)
+    mean = np.tensordot(estimate.part_weights, estimate.part_G, 1)
+    assert np.allclose(mean, estimate.G, rtol=1e-9, atol=1e-12)
+    fitted = ~measured & (estimate.G != 0)
+    assert fitted.sum() == 2 * (N_PAIRS - len(known)), "all other pairs of layers"
+    assert (np.ptp(estimate.part_G, axis=0) > 0)[fitted].all(), "samples move fits too"
 
 
 def test_budgets_are_evenly_spaced_strictly_between_the_ends(rough):
     """18 weights a layer at 2 to 8 bits: 288 to 1152, in 21 steps."""
     limits = [problem.budget_bits for problem in budgets(rough.pairwise)]
     assert limits == [int(288 + k * 864 / 21) for k in range(1, 21)]
+
+
+def decided_by_budgets(menu):
+    """Every bit taken away costs."""
+    return random_matrix(np.random.default_rng(1), n_layers=8, bits=menu, kind="psd")
+
+
+def test_budgets_of_joint_choices_count_bits_of_weights_and_bit_operations():
+    """Not the numbers that joint choices are packed into: each budget decides something else."""
+    matrix = decided_by_budgets(joint_menu((2, 4, 8), (4, 8)))
+    problems = budgets(matrix)
+    weights, macs = matrix.layers.total_weights, int(matrix.layers.macs.sum())
+    sizes = [problem.budget_bits for problem in problems[:N_BUDGETS]]
+    assert sizes == [int(2 * weights + k * 6 * weights / 21) for k in range(1, 21)]
+    bops = [problem.budget_bops for problem in problems[N_BUDGETS:]]
+    assert bops == [int(8 * macs + k * 56 * macs / 21) for k in range(1, 21)]
+    solver = LocalSearchSolver()
+    found = {solver.solve(problem).assignment.bits for problem in problems[:N_BUDGETS]}
+    assert len(found) > N_BUDGETS / 2
+    without_macs = replace(matrix, layers=table(matrix.layers.n_weights.tolist()))
+    assert [problem.budget_bits for problem in budgets(without_macs)] == sizes
+
+
+def test_where_only_inputs_are_chosen_budgets_of_bit_operations_decide():
+    matrix = decided_by_budgets(joint_menu((4,), (4, 8)))
+    solver = LocalSearchSolver()
+    found = {solver.solve(problem).assignment.bits for problem in budgets(matrix)}
+    assert len(found) > 5
 
 
 @pytest.mark.parametrize(

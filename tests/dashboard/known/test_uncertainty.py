@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from dashboard.figures.sensitivity import (
     sensitivity_info,
     sensitivity_rows,
 )
+from dashboard.figures.terms import Fold
 from dashboard.known import caches, catalogue, other_methods, uncertainty
 from dashboard.rules import NO_RULES
 from dashboard.theme import Mode
@@ -33,17 +35,17 @@ def known(matrix: cc.SensitivityMatrix) -> Known:
 def test_fitted_entries_are_told_from_measured_ones() -> None:
     matrix = rich_matrix(measured=0.6)
     found = uncertainty.coverage(matrix)
-    assert 0 < found.measured < found.total == 15 * 9
-    assert found.fitted and not found.complete
+    assert found.pairs is not None and 0 < found.pairs < found.n_pairs == 15 * 9
+    assert found.rest == "were fitted to them" and not found.complete
     whole = uncertainty.coverage(rich_matrix())
-    assert whole.complete and whole.measured == whole.total
+    assert whole.complete and whole.pairs == whole.n_pairs
 
 
 def test_entries_left_out_count_as_zero() -> None:
-    matrix = make_matrix(4)
-    G = np.where(matrix.same_layer() | np.eye(12, k=3, dtype=bool), matrix.G, 0.0)
-    found = uncertainty.coverage(make_matrix(4, G=(G + G.T) / 2))
-    assert not found.complete and not found.fitted
+    by_block = replace(make_matrix(4), provenance=cc.Provenance(estimator="block"))
+    by_block = replace(by_block.within_blocks(), measured=None)
+    found = uncertainty.coverage(by_block)
+    assert not found.complete and found.rest == "count as zero"
 
 
 def test_errors_of_single_losses_have_their_unit() -> None:
@@ -68,12 +70,11 @@ def test_firmness_is_a_share(own_artifacts: Path) -> None:
 
 @pytest.mark.parametrize("candidates", [False, True])
 def test_cells_not_measured_are_hatched_and_not_zero(candidates: bool) -> None:
-    matrix = rich_matrix(measured=0.3)
-    left_out = ~uncertainty.measured_cells(matrix)
-    G = np.where(left_out, 0.0, matrix.G)
-    matrix = make_matrix(6, G=G)
+    matrix = replace(make_matrix(6), provenance=cc.Provenance(estimator="block"))
+    matrix = replace(matrix.within_blocks(), measured=None)
     info = interaction_info(matrix, View(candidates=candidates), known(matrix))
-    assert info.hatched.any() == bool(candidates or info.hatched.sum())
+    size = matrix.n_bits if candidates else 1
+    assert info.hatched.sum() == 12 * 2 * size**2, "three blocks of two layers each"
     assert np.isnan(info.values[info.hatched]).all()
     figure = go.Figure(interaction_figure(info, "light"))
     names = [trace.name for trace in figure.data]
@@ -92,6 +93,61 @@ def test_fitted_cells_keep_their_colour_under_the_hatching() -> None:
     info = interaction_info(matrix, View(candidates=True), known(matrix))
     assert info.hatched.any()
     assert np.isfinite(info.values[info.hatched]).all()
+
+
+def test_a_pair_of_layers_is_marked_as_what_it_shows_is_known() -> None:
+    """The strongest of its cells where that is shown, and every cell where their sum is."""
+    matrix = make_matrix(2, (2, 4))
+    G = np.diag([4.0, 1.0, 3.0, 1.0])
+    G[0, 2] = G[2, 0] = 0.5
+    G[1, 3] = G[3, 1] = -0.1
+    measured = np.ones((4, 4), dtype=bool)
+    measured[1, 3] = measured[3, 1] = False
+    matrix = replace(matrix, G=G, measured=measured)
+    assert not interaction_info(matrix).hatched.any()
+    assert interaction_info(matrix, View(fold=Fold.SUM)).hatched.tolist() == [
+        [False, True],
+        [True, False],
+    ]
+    turned = replace(matrix, measured=~measured | np.eye(4, dtype=bool))
+    assert interaction_info(turned).hatched[0, 1]
+
+
+def test_estimates_are_not_called_measured(open_page: OpenPage, own_artifacts: Path) -> None:
+    matrix = replace(rich_matrix(), measured=None, fit_error=None)
+    matrix = replace(matrix, provenance=cc.Provenance(estimator="logit-gram"))
+    cc.save_matrix(matrix, own_artifacts / "gram.clado")
+    app = open_page("interactions", model="gram")
+    assert not app.exception
+    said = "None of the 18 entries of single candidates and 135 of pairs is a difference of"
+    assert said in app.info[0].value and "estimates from output changes" in app.info[0].value
+    assert "This pair was not measured." in texts(app) and "no draw says" in texts(app)
+    assert "Measured" not in {m.label: m.help for m in app.metric}["Alone, sum"]
+    assert interaction_info(matrix, View(candidates=True)).hatched.sum() == 18 + 2 * 135
+    chosen = cc.AllocationProblem(matrix).assignment((4,) * 6)
+    assert "estimated loss" in sensitivity_alt(sensitivity_info(matrix, chosen))
+    app = open_page("method", model="gram")
+    entries = {row["What"]: row["Value"] for row in app.table[0].value.to_dict("records")}
+    assert said in entries["Entries"]
+
+
+def test_of_fits_of_unknown_quality_no_spread_is_shown(
+    open_page: OpenPage, own_artifacts: Path
+) -> None:
+    """As files of before how well they fit was kept: alike in every part."""
+    matrix = rich_matrix(measured=0.6)
+    assert matrix.part_G is not None and matrix.measured is not None
+    parts = np.where(matrix.measured, matrix.part_G, matrix.G)
+    old = replace(matrix, part_G=parts, measured=None, fit_error=None)
+    assert np.array_equal(uncertainty.coverage(old), uncertainty.coverage(matrix))
+    cc.save_matrix(old, own_artifacts / "old.clado")
+    app = open_page("interactions", model="old")
+    assert not app.exception
+    assert "did not keep how well they fit" in texts(app) and "draws; least firm" not in texts(app)
+    errors = uncertainty.term_errors(old)
+    assert errors is not None
+    used = ~old.same_layer()
+    assert np.array_equal(np.isnan(errors)[used], ~matrix.measured[used])
 
 
 def test_noise_can_be_left_out() -> None:
