@@ -58,8 +58,7 @@ def bootstrap_choices(
         on_progress: Called with (draws solved, n_resamples).
 
     Raises:
-        InputError: The matrix has fewer than two parts, or entries that were fitted by a program
-            that did not keep how well.
+        InputError: ``lacks_spread`` says why nothing is known.
 
     Source: Efron, Bootstrap methods, 1979.
     """
@@ -67,7 +66,7 @@ def bootstrap_choices(
     if lacking := lacks_spread(matrix):
         raise InputError(lacking)
     solver = LocalSearchSolver() if solver is None else solver
-    layers, counts = np.arange(matrix.n_layers), np.zeros((matrix.n_layers, matrix.n_bits))
+    layers, counts = np.arange(matrix.n_layers), np.zeros_like(matrix.single_loss_increase)
     chosen = matrix.choice(solver.solve(problem).assignment.bits)
     for done in range(1, n_resamples + 1):
         drawn = matrix.with_G(_drawn(matrix, rng))

@@ -20,6 +20,7 @@ from clado_core.cli.problem_options import (
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import load
+from clado_core.records.trust import doubt, kind_of_doubt
 from clado_core.solvers import TieredSolver
 
 
@@ -63,7 +64,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         save_frontier(frontier, arguments.artifact, arguments.out)
     if arguments.store:
         save_frontier(frontier, arguments.artifact)
-    return frontier.to_json()
+    result = frontier.to_json()
+    for values, point in zip(result["points"], frontier.points, strict=True):
+        if against := doubt(problem.matrix, point.assignment.bits):
+            values["doubt"] = against
+    return result
 
 
 def show(result: dict[str, Any]) -> str:
@@ -74,5 +79,6 @@ def show(result: dict[str, Any]) -> str:
         lines.append(
             f"{point['avg_bits']:8.3f}   {point['size_bytes'] / 1e6:8.4g}   "
             f"{point['predicted_loss_increase']:+23.4g}   {gap:<8}  {point['status']}"
+            f"{'  ' + kind_of_doubt(point['doubt']) if 'doubt' in point else ''}"
         )
     return "\n".join(lines)

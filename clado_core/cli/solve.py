@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from clado_core.allocation.bootstrap import bootstrap_choices
+from clado_core.allocation.bootstrap import bootstrap_choices, lacks_spread
 from clado_core.allocation.k_best import k_best, price_of_pin
 from clado_core.allocation.methods import allocate
 from clado_core.allocation.stored import load_shifts
@@ -27,8 +27,10 @@ from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import load
 from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.problem.solution import Solution, SolveStatus
 from clado_core.records.names import METHODS
 from clado_core.records.scheme import bits_to_json
+from clado_core.records.trust import doubt, prediction_error
 from clado_core.solvers import (
     ConvexifyingShifts,
     DaqpSolver,
@@ -37,6 +39,9 @@ from clado_core.solvers import (
     Solver,
     TieredSolver,
 )
+
+QUICK_CANDIDATES, QUICK_DRAWS = 300, 40
+"""Up to this many candidates (layers × bit-widths) so many draws take about a second."""
 
 SOLVERS = ("tiered", "scip", "daqp", "local-search")
 
@@ -119,6 +124,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "budgets": problem.budgets,
         "rules": problem.rules,
         "pins": {name: bits_to_json(bits) for name, bits in problem.pins.items()},
+        **_trust(problem, solution),
     }
     if arguments.prices:
         result["prices"] = _prices(problem, solver)
@@ -132,6 +138,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         result["k_best"] = [each.to_json() for each in ranked]
     if arguments.bootstrap:
         result |= _kept(problem, arguments.bootstrap)
+    elif solution.status is SolveStatus.OPTIMAL and len(problem.matrix.G) <= QUICK_CANDIDATES:
+        result["layers_kept"] = _layers_kept(problem)
     if arguments.refine:
         result["refined"] = _refined(arguments, problem, shifts)
     return result
@@ -142,7 +150,7 @@ def show(result: dict[str, Any]) -> str:
     gap = "no bound" if result["gap"] is None else f"gap {result['gap']:.2%}"
     lines = [
         f"{result['status_sentence']} ({gap}, {result['solver']}, {result['runtime_s']:.2f} s)",
-        f"predicted loss increase {result['predicted_loss_increase']:+.4g}",
+        _prediction(result),
         f"{result['avg_bits']:.3f} bits on average, {result['size_bytes'] / 1e6:.4g} MB "
         "(10⁶ bytes) for the whole file",
     ]
@@ -166,6 +174,38 @@ def show(result: dict[str, Any]) -> str:
     if "refined" in result:
         lines += _refined_lines(result["refined"])
     return "\n".join(lines)
+
+
+def _prediction(result: dict[str, Any]) -> str:
+    """What is predicted, how far the samples let it be trusted, and whether it can be true."""
+    error, kept = result["standard_error"], result.get("layers_kept")
+    said = f"predicted loss increase {result['predicted_loss_increase']:+.4g}"
+    if error is not None:
+        said += f" ± {error:.2g} (standard error)"
+    if kept is not None:
+        said += (
+            f"\noptimal for this measurement: {kept:.0%} of the layers keep their bits when the "
+            "samples are drawn again"
+        )
+    return said + (f"\n{result['doubt']}" if result["doubt"] else "")
+
+
+def _trust(problem: AllocationProblem, solution: Solution) -> dict[str, Any]:
+    bits = solution.assignment.bits
+    return {
+        "standard_error": prediction_error(problem.matrix, bits),
+        "doubt": doubt(problem.matrix, bits),
+    }
+
+
+def _layers_kept(problem: AllocationProblem) -> float | None:
+    """Mean share of draws in which a layer keeps its bits, by descents alone; None where nothing
+    is known of the spread."""
+    if lacks_spread(problem.matrix):
+        return None
+    draw, descents = np.random.default_rng(0), LocalSearchSolver(n_walks=0)
+    found = bootstrap_choices(problem, draw, n_resamples=QUICK_DRAWS, solver=descents)
+    return float(found.kept.mean())
 
 
 def _kept(problem: AllocationProblem, draws: int) -> dict[str, Any]:

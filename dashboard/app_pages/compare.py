@@ -5,6 +5,7 @@ Both sides share the axes of each chart, so a zoom holds for both.
 
 import streamlit as st
 
+from clado_core.records.trust import doubt, kind_of_doubt
 from dashboard.cards import sides
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.cards.sides import Contender
@@ -36,9 +37,12 @@ def kpi_rows(a: Contender, b: Contender) -> list[dict[str, str]]:
     size = [c.here.assignment.size_bytes for c in (a, b)]
     average = [c.here.assignment.avg_bits for c in (a, b)]
     times = [smaller(c) for c in (a, b)]
+    against = [kind_of_doubt(doubt(c.matrix, c.here.assignment.bits)) for c in (a, b)]
+    change = "" if any(against) else signed(loss[1] - loss[0])
+    said = [f"{signed(x)}{f' ({d})' if d else ''}" for x, d in zip(loss, against, strict=True)]
     rows = [
         *accuracy_rows(a, b),
-        ("Predicted loss increase", *map(signed, loss), signed(loss[1] - loss[0])),
+        ("Predicted loss increase", *said, change),
         ("File size", *map(megabytes, size), f"{signed((size[1] - size[0]) / 1e6)} MB"),
         (
             "Average bits",

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from clado_core.exports import FORMATS, Configuration, file_name
+from clado_core.records.trust import doubt
 from dashboard.cards.export import (
     apply_code,
     capability_card,
@@ -37,6 +38,8 @@ st.markdown(
     f"{megabytes(answer.assignment.size_bytes)} (10⁶ bytes), predicted loss "
     f"{signed(answer.predicted_loss_increase)}."
 )
+if against := doubt(state.matrix, answer.assignment.bits):
+    st.caption(f":red[{against}]")
 status_chip(state, answer)
 left, right = st.columns([38, 62])
 with left, st.container(border=True):

@@ -64,10 +64,10 @@ def _commit(value: float) -> None:
 
 def readout(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
     """The budget in all three units, then the state of the proof."""
-    size = answer.assignment.size_bytes
+    used, size = answer.assignment.avg_bits, answer.assignment.size_bytes
     smaller = size_scale(state.matrix, Metric.COMPRESSION).of_bytes(size)
     st.markdown(
-        f"**{state.avg_bits:.2f}** avg bits · **{megabytes(size)}** · "
+        f"uses **{used:.2f}** of {state.avg_bits:.2f} bits · **{megabytes(size)}** · "
         f"**{number(smaller)}×** smaller"
     )
     status_chip(state, answer, dragging=dragging)

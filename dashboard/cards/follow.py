@@ -50,7 +50,7 @@ def _draw(places: Places, state: ViewState, /, *, dragging: bool) -> None:
     with places.readout:
         readout(state, answer, dragging=dragging)
     with places.tiles:
-        draw_tiles(state, answer)
+        draw_tiles(state, answer, dragging=dragging)
     with places.prices:
         price_caption(state, answer, dragging=dragging)
 

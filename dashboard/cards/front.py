@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from clado_core import Solution
+from clado_core.records.trust import doubt, kind_of_doubt
 from dashboard.cards.actions import recall
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.components import Patch
@@ -135,6 +136,17 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
     height = HEIGHT + (0 if state.pins else room)
     with st.container(border=True, key="card-front"):
         draw_chart(chart, height=height, on_click=_go, header=header)
+        if doubtful := state.answers.derived("doubts", lambda: _doubted(state)):
+            st.caption(f":red[{doubtful}]")
+
+
+def _doubted(state: ViewState) -> str:
+    """What to say below a front of which some predictions cannot be true."""
+    front = state.answers.front()
+    against = [d for s in front if (d := doubt(state.matrix, s.assignment.bits))]
+    if not against:
+        return ""
+    return f"{len(against)} of {len(front)} predictions cannot be trusted. {against[0]}"
 
 
 def _shows_accuracy(runs: Sequence[Measured]) -> bool:
@@ -184,12 +196,19 @@ def _go(point: Mapping[str, Any]) -> None:
         view_state.set_avg_bits(float(custom), move_thumb=True)
 
 
+def _doubts(state: ViewState, front: Sequence[Solution]) -> dict[str, list[str]]:
+    """A column of its own where predictions cannot be true, else none."""
+    kinds = [kind_of_doubt(doubt(state.matrix, s.assignment.bits)) for s in front]
+    return {"Doubt": kinds} if any(kinds) else {}
+
+
 def _rows(state: ViewState) -> dict[str, list[Any]]:
     front = state.answers.front()
     return {
         state.scale.axis_title: [number(state.scale.of_assignment(s.assignment)) for s in front],
         "Average bits": [round(s.assignment.avg_bits, 3) for s in front],
         "Predicted loss increase": [s.predicted_loss_increase for s in front],
+        **_doubts(state, front),
         "Status": [s.status.value for s in front],
         "Relative gap": [s.gap for s in front],
     }

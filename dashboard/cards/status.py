@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -11,7 +12,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from clado_core import Solution, SolveStatus
+from clado_core.allocation.bootstrap import Stability
 from clado_core.problem.solution import relative_gap
+from clado_core.records.trust import prediction_error
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.figures.convergence import (
     convergence_alt,
@@ -19,10 +22,10 @@ from dashboard.figures.convergence import (
     convergence_info,
     convergence_rows,
 )
-from dashboard.known import services
+from dashboard.known import services, uncertainty
 from dashboard.known.answers import Answers, solution_from_message
 from dashboard.state.view_state import ViewState
-from dashboard.theme import percent
+from dashboard.theme import percent, plus_minus, signed
 from dashboard.workers.solve_job import Job, JobState, OnDone, SolveRequest
 
 POLL_S = 0.3
@@ -33,6 +36,8 @@ MAX_FRONT_PROOFS = 3
 """A front that so many rounds of proofs leave open stays open."""
 FRONT_LIMIT_S = 2.0
 TIME_LIMIT_S = 5.0
+FIRMNESS_CANDIDATES = 300
+"""Up to this many candidates (layers × bit-widths) drawing the samples again takes some seconds."""
 LONGER_S = 60.0
 NAMES = {"local-search": "local search", "scip": "SCIP", "daqp": "DAQP", "tiered": "all solvers"}
 OWNER = "clado_owner"
@@ -182,7 +187,10 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
     proving = state.exact and prove_front(state)
     known, seen = state.answers, state.answers.version
 
-    @st.fragment(run_every=POLL_S if active else FRONT_POLL_S if proving else None)
+    firm = firmness(state) if answer.status is SolveStatus.OPTIMAL else None
+    waiting = active or (firm is not None and not firm.done())
+
+    @st.fragment(run_every=POLL_S if waiting else FRONT_POLL_S if proving else None)
     def chip() -> None:
         if active and job is not None and not job.active:
             st.rerun()
@@ -194,8 +202,37 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
         with _say(info):
             _act(state, job)
             _bounds(state, job)
+        if firm is not None:
+            st.caption(for_this_measurement(state, answer, firm))
+        if waiting and not active and firm is not None and firm.done():
+            # Ends the looking: a fragment keeps the interval that it was first drawn with.
+            st.rerun()
 
     chip()
+
+
+def firmness(state: ViewState, /) -> Future[Stability | None] | None:
+    """The bootstrap of this budget, on its way; None for networks where it would take long."""
+    if len(state.matrix.G) > FIRMNESS_CANDIDATES:
+        return None
+    return uncertainty.stability_soon(state.artifact, state.rules, state.budget_bits)
+
+
+def for_this_measurement(
+    state: ViewState, answer: Solution, firm: Future[Stability | None], /
+) -> str:
+    """What a proof says, and what it does not: how far the numbers it is about can be trusted."""
+    error = prediction_error(state.matrix, answer.assignment.bits)
+    said = ["Optimal for this measurement"]
+    if error is None:
+        return f"{said[0]}, whose spread is not known."
+    loss = answer.predicted_loss_increase
+    said.append(f"predicted {signed(loss)}{plus_minus(error)} (standard error)")
+    found = firm.result() if firm.done() else None
+    if found is not None:
+        kept = percent(float(found.kept.mean()))
+        said.append(f"{kept} of the layers keep their bits when the samples are drawn again")
+    return "; ".join(said) + "."
 
 
 def _say(info: StatusInfo) -> DeltaGenerator:

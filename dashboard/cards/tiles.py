@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -10,9 +9,20 @@ import streamlit as st
 
 from clado_core import Solution
 from clado_core.records.coverage import coverage
+from clado_core.records.names import REFINED
+from clado_core.records.trust import CERTAIN, doubt, kind_of_doubt, prediction_error
+from dashboard.figures.series import METHOD_NAMES
 from dashboard.known import other_methods
+from dashboard.known.measured_choices import measured
 from dashboard.state.view_state import ViewState
-from dashboard.theme import megabytes, number, percent, signed
+from dashboard.theme import megabytes, number, percent, plus_minus, signed
+
+DIAGONAL_HELP = (
+    "Predicted loss increase less that of the choice that leaves interactions out, at the same "
+    "budget, with the standard error of the difference. Where choices of about this size were run, "
+    "their measured accuracy is given. Coloured only beyond two standard errors."
+)
+NEAR_BITS = 0.06
 
 Direction: TypeAlias = Literal[-1, 0, 1]
 NEWS: dict[Direction, Literal["green", "gray", "red"]] = {-1: "green", 0: "gray", 1: "red"}
@@ -42,39 +52,27 @@ class Tile:
     direction: Direction = 0
 
 
-def tiles(state: ViewState, answer: Solution, /) -> list[Tile]:
-    """Compute them; the last pin is the reference of every difference."""
+def tiles(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> list[Tile]:
+    """Compute them; the last pin is the reference of the first two tiles' differences."""
     pin = state.pins[-1] if state.pins else None
-    loss = answer.predicted_loss_increase
-    against = "vs pin" if pin else ""
-    change = loss - pin.predicted_loss_increase if pin else 0.0
     more = answer.assignment.size_bytes - pin.assignment.size_bytes if pin else 0
     return [
-        Tile(
-            "Predicted loss increase",
-            signed(loss),
-            f"{signed(change)} {against}" if pin else _base(state),
-            f"Half of x'Gx, a quadratic prediction. {coverage(state.matrix).sentence} The "
-            "quantized network itself was not run.",
-            direction(change),
-        ),
+        _loss_tile(state, answer, pin),
         Tile(
             "File size",
             megabytes(answer.assignment.size_bytes),
-            f"{signed(more / 1e6)} MB {against}"
-            if pin
-            else "weights, scales, rest; MB = 10⁶ bytes",
+            f"{signed(more / 1e6)} MB vs pin" if pin else "weights, scales, rest; MB = 10⁶ bytes",
             "The whole file: packed weights, scales, and everything left in float32.",
         ),
-        _uniform_tile(state, answer),
+        _diagonal_tile(state, answer, dragging=dragging),
         _changed_tile(state, answer),
     ]
 
 
-def draw_tiles(state: ViewState, answer: Solution, /) -> None:
+def draw_tiles(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> None:
     """Four bordered metrics in a row."""
     with st.grid(4, min_column_width=165):
-        for tile in tiles(state, answer):
+        for tile in tiles(state, answer, dragging=dragging):
             st.metric(
                 tile.label,
                 tile.value,
@@ -86,26 +84,60 @@ def draw_tiles(state: ViewState, answer: Solution, /) -> None:
             )
 
 
+def _loss_tile(state: ViewState, answer: Solution, pin: Solution | None) -> Tile:
+    label, loss = "Predicted loss increase", answer.predicted_loss_increase
+    meaning = (
+        f"Half of x'Gx, a quadratic prediction. {coverage(state.matrix).sentence} The "
+        "quantized network itself was not run."
+    )
+    if against := doubt(state.matrix, answer.assignment.bits):
+        note = f"{kind_of_doubt(against)}: {_base(state)}"
+        return Tile(label, signed(loss), note, against, 1)
+    if pin is None:
+        return Tile(label, signed(loss), _base(state), meaning)
+    change = loss - pin.predicted_loss_increase
+    return Tile(label, signed(loss), f"{signed(change)} vs pin", meaning, direction(change))
+
+
 def _base(state: ViewState) -> str:
     base = state.matrix.base_loss
     return "float loss not recorded" if base is None else f"float network's loss {number(base)}"
 
 
-def _uniform_tile(state: ViewState, answer: Solution) -> Tile:
-    """Against the largest uniform allocation that fits the same budget."""
-    label, help_ = "Against uniform", "The largest uniform allocation that fits this budget."
-    best = other_methods.uniform_within(
-        state.artifact, state.budget_bits, state.rules, state.answers
+def _diagonal_tile(state: ViewState, answer: Solution, *, dragging: bool) -> Tile:
+    """Against what the sensitivities alone, without interactions, would choose at this budget."""
+    label = "Against diagonal only"
+    other = other_methods.diagonal_within(
+        state.artifact, state.budget_bits, state.rules, now=dragging
     )
-    if best is None:
-        return Tile(label, "–", "no uniform allocation fits", help_)
-    uniform = best.predicted_loss_increase
-    saved = answer.predicted_loss_increase - uniform
-    value = percent(saved / abs(uniform)) if uniform else signed(saved)
-    value = f"+{value}" if saved > 0 else value.replace("-", "−")
-    bits = Counter(best.assignment.bits).most_common(1)[0][0]
-    note = f"predicted loss; uniform {bits}-bit: {signed(uniform)}"
-    return Tile(label, value, note, help_, direction(saved))
+    if other is None:
+        return Tile(label, "–", "none is known this small", DIAGONAL_HELP)
+    pair = (answer.assignment.bits, other.assignment.bits)
+    if any(doubt(state.matrix, bits) for bits in pair):
+        return Tile(label, "–", "no comparison: not both are possible", DIAGONAL_HELP)
+    saved = answer.predicted_loss_increase - other.predicted_loss_increase
+    size = f"{other.assignment.avg_bits:.2f} bits: {signed(other.predicted_loss_increase)}"
+    note = best_measured(state, answer) or f"diagonal only at {size}"
+    error = prediction_error(state.matrix, *pair)
+    clear = abs(saved) > CERTAIN * (error or 0.0)
+    value = "same choice" if pair[0] == pair[1] else f"{signed(saved)}{plus_minus(error)}"
+    return Tile(label, value, note, DIAGONAL_HELP, direction(saved) if clear else 0)
+
+
+def best_measured(state: ViewState, answer: Solution, /) -> str:
+    """Measured accuracy near this size, ours and the best other method's; "" where none was."""
+    near = [
+        run
+        for run in measured(state.artifact)
+        if abs(run.assignment.avg_bits - answer.assignment.avg_bits) <= NEAR_BITS
+    ]
+    ours = max((run.top1 for run in near if run.ours), default=None)
+    others = [run for run in near if not run.ours and run.method != REFINED]
+    if ours is None or not others:
+        return ""
+    best = max(others, key=lambda run: run.top1)
+    name = METHOD_NAMES.get(best.method, best.method)
+    return f"measured {percent(ours)}, best other {percent(best.top1)} ({name})"
 
 
 def _changed_tile(state: ViewState, answer: Solution) -> Tile:

@@ -11,6 +11,7 @@ import plotly
 
 from clado_core import SensitivityMatrix, Solution
 from clado_core.records.coverage import coverage
+from clado_core.records.trust import doubt
 from dashboard.figures.bits import bits_alt, bits_figure, bits_info
 from dashboard.figures.cells import interaction_alt, interaction_info
 from dashboard.figures.interaction import interaction_figure
@@ -112,6 +113,7 @@ def _summary(info: ReportInfo) -> str:
         ("Average bits", f"{chosen.avg_bits:.3f}"),
         ("File size", f"{megabytes(chosen.size_bytes)}, {number(smaller)}× smaller than float32"),
         ("Predicted loss increase", signed(answer.predicted_loss_increase)),
+        *((("Doubt", against),) if (against := doubt(info.matrix, chosen.bits)) else ()),
         ("Proof", f"{info.status} Gap: {gap}."),
     ]
     if info.link:

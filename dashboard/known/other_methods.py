@@ -1,8 +1,7 @@
-"""What a choice is measured against: the additive model, uniform allocations, the knee."""
+"""What a choice is held against: the additive model, uniform allocations, the knee."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 import streamlit as st
@@ -11,11 +10,9 @@ from clado_core import AllocationProblem, SensitivityMatrix, Solution
 from clado_core.allocation.frontier import Frontier
 from clado_core.allocation.methods import allocate, surrogate_matrix, unproven
 from clado_core.allocation.sweep import budget_grid
-from clado_core.errors import CladoError
 from clado_core.records.names import MEASURED_ALONG
 from clado_core.solvers.local_search import LocalSearchSolver
 from dashboard.known import caches
-from dashboard.known.answers import Answers
 from dashboard.known.catalogue import Artifact
 from dashboard.rules import NO_RULES, Rules
 
@@ -24,6 +21,9 @@ DESCENT = LocalSearchSolver(n_walks=0)
 """Without cross-layer terms descents are all but exact, and take milliseconds."""
 SEARCH = LocalSearchSolver(n_walks=8)
 """With them, a few walks find what the exact solvers do on the built-in networks."""
+
+EXACT_LAYERS = 60
+"""Up to this many layers a full search takes 0.1 s."""
 
 DIAGONAL, PSD = "diagonal", "psd"
 
@@ -65,6 +65,17 @@ def choice_of(
     return _scored(matrix, LocalSearchSolver().solve(problem), method)
 
 
+def diagonal_within(
+    artifact: Artifact, budget_bits: int, rules: Rules, /, *, now: bool
+) -> Solution | None:
+    """What the additive model would choose at a budget; the nearest of its front below it where
+    the answer must be there now or the network is large; None where not even that is known."""
+    if not now and caches.matrix(artifact).n_layers <= EXACT_LAYERS:
+        return choice_of(DIAGONAL, artifact, budget_bits, rules)
+    fits = [s for s in front_of(DIAGONAL, artifact, rules) if s.assignment.size_bits <= budget_bits]
+    return fits[-1] if fits else None
+
+
 def _scored(matrix: SensitivityMatrix, solved: Solution, method: str) -> Solution:
     return unproven(matrix, solved, "clado-psd" if method == PSD else method)
 
@@ -76,30 +87,6 @@ def uniform(matrix: SensitivityMatrix, /) -> list[Solution]:
         allocate(AllocationProblem(matrix, budget_bits=b * total), method="uniform")
         for b in matrix.bit_widths
     ]
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _uniform_choices(artifact: Artifact, rules: Rules) -> tuple[Solution, ...]:
-    matrix = caches.matrix(artifact)
-    total = matrix.layers.total_weights
-    found = []
-    # Locked layers may lie above or below the common bit-width, so sizes come from the extremes.
-    for b in matrix.bit_widths:
-        budget = b * total + sum(
-            max(0, locked - b) * matrix.layers.layers[matrix.layers.index(name)].n_weights
-            for name, locked in rules.locks
-        )
-        with contextlib.suppress(CladoError):
-            found.append(allocate(rules.problem(matrix, budget), method="uniform"))
-    return tuple(sorted(found, key=lambda s: s.assignment.size_bits))
-
-
-def uniform_within(
-    artifact: Artifact, budget_bits: int, rules: Rules, known: Answers, /
-) -> Solution | None:
-    """The largest uniform allocation that fits; None where not even the smallest does."""
-    choices = known.derived("uniform", lambda: _uniform_choices(artifact, rules))
-    return next((s for s in reversed(choices) if s.assignment.size_bits <= budget_bits), None)
 
 
 def knee(front: Sequence[Solution], /) -> Solution | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
@@ -32,13 +34,32 @@ def term_errors(matrix: SensitivityMatrix, /) -> npt.NDArray[np.float64] | None:
     return error
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
 def stability(artifact: Artifact, rules: Rules, budget_bits: int, /) -> Stability | None:
     """How often each layer keeps its bit-width when the samples are drawn again; None where
     ``lacks_spread`` says why that cannot be known."""
+    return stability_soon(artifact, rules, budget_bits).result()
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def stability_soon(
+    artifact: Artifact, rules: Rules, budget_bits: int, /
+) -> Future[Stability | None]:
+    """The same, found in a thread of its own: it takes 0.2 s for 20 layers, 1 s for 35."""
     matrix = caches.matrix(artifact)
     if lacks_spread(matrix):
-        return None
+        nothing: Future[Stability | None] = Future()
+        nothing.set_result(None)
+        return nothing
     problem = rules.problem(matrix, budget_bits)
-    rng = np.random.default_rng(SEED)
-    return bootstrap_choices(problem, rng, n_resamples=RESAMPLES, solver=DESCENT)
+    return _thread().submit(
+        bootstrap_choices,
+        problem,
+        np.random.default_rng(SEED),
+        n_resamples=RESAMPLES,
+        solver=DESCENT,
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "stability")
