@@ -67,7 +67,7 @@ def readout(state: ViewState, answer: Solution, /, *, dragging: bool) -> None:
     used, size = answer.assignment.avg_bits, answer.assignment.size_bytes
     smaller = size_scale(state.matrix, Metric.COMPRESSION).of_bytes(size)
     st.markdown(
-        f"uses **{used:.2f}** of {state.avg_bits:.2f} bits · **{megabytes(size)}** · "
+        f"Uses **{used:.2f}** of {state.avg_bits:.2f} bits · **{megabytes(size)}** · "
         f"**{number(smaller)}×** smaller"
     )
     status_chip(state, answer, dragging=dragging)

@@ -107,6 +107,7 @@ def who(solver: str, /) -> str:
     """Solver names as people write them: "found by local search, proven by SCIP"."""
     for code, name in NAMES.items():
         solver = solver.replace(code, name)
+    solver = solver.replace("+", " and ")
     return solver if "proven by" in solver else f"found and proven by {solver}"
 
 
@@ -230,7 +231,7 @@ def for_this_measurement(
     said.append(f"predicted {signed(loss)}{plus_minus(error)} (standard error)")
     found = firm.result() if firm.done() else None
     if found is not None:
-        kept = percent(float(found.kept.mean()))
+        kept = percent(float(found.kept.mean())).replace(" ", "\u00a0")
         said.append(f"{kept} of the layers keep their bits when the samples are drawn again")
     return "; ".join(said) + "."
 

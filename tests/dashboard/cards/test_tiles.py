@@ -77,7 +77,7 @@ def test_both_sides_of_a_comparison_have_the_same_budget(open_page: OpenPage) ->
 
 def test_the_headline_says_what_is_used_of_the_budget(open_page: OpenPage) -> None:
     app = open_page(avg_bits="7.9")
-    said = next(m.value for m in app.markdown if m.value.startswith("uses"))
+    said = next(m.value for m in app.markdown if m.value.startswith("Uses"))
     used = float(said.split("**")[1])
     assert used < 7.9 and "of 7.90 bits" in said
 
