@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from clado_core.errors import ArtifactError, InputError
 from clado_core.networks.builtin import ASSETS, BUILTIN_NETWORKS
 from clado_core.networks.checkpoint import load_checkpoint, load_state
+from clado_core.networks.ordinary import require_ordinary
 from clado_core.records.matrix import SensitivityMatrix
 
 TORCHVISION = "torchvision:"
@@ -112,10 +113,20 @@ def require_digest(digest: str, matrix: SensitivityMatrix, /, *, of: str) -> Non
 
 
 def state_digest(module: nn.Module, /) -> str:
-    """Hexadecimal SHA-256 over the state dict: names, types, shapes and bytes, sorted by name."""
+    """Hexadecimal SHA-256 over the state dict: names, types, shapes and bytes, sorted by name.
+
+    Raises:
+        InputError: An entry has no values, or there are none that belong to layers.
+    """
+    require_ordinary(module)
     digest = hashlib.sha256()
     state: Mapping[str, Tensor] = module.state_dict()
     for name in sorted(state):
+        if state[name].is_meta:
+            raise InputError(
+                f"The network's '{name}' is on the meta device, so it has no values; load weights "
+                "into the network first."
+            )
         value = state[name].detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -131,6 +142,7 @@ def _loaded(
     input_shape: tuple[int, int, int] | None = None,
     prepare: Callable[[Any], Tensor] | None = None,
 ) -> LoadedModel:
+    require_ordinary(module)
     module.eval().requires_grad_(False)
     return LoadedModel(spec, name, module, state_digest(module), data, input_shape, prepare)
 
