@@ -31,7 +31,6 @@ from clado_core.records.assignment import Assignment
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import CHANNELS_LAST
-from clado_core.records.provenance import Provenance
 from clado_core.records.scheme import (
     BitWidths,
     QuantizationScheme,
@@ -121,7 +120,7 @@ def _model(arguments: argparse.Namespace, device: torch.device) -> LoadedModel:
 
 
 def _samples(arguments: argparse.Namespace, model: LoadedModel) -> Samples:
-    from clado_core.data.sources import load_data
+    from clado_core.networks.measured import open_data
 
     spec = arguments.data or model.data
     if spec is None:
@@ -131,7 +130,7 @@ def _samples(arguments: argparse.Namespace, model: LoadedModel) -> Samples:
             f"Say which data to measure {arguments.model} on: --data FILE.npz with x and y, or a "
             "folder with one subfolder of images per class."
         )
-    source = load_data(spec, prepare=model.prepare)
+    source = open_data(model, spec)
     n = arguments.samples
     if n is None:
         n = min(DEFAULT_SAMPLES, len(source.indices(arguments.split)))
@@ -197,6 +196,7 @@ def _measure(
     layers: LayerTable,
     settings: MeasurementSettings,
 ) -> dict[str, Any]:
+    from clado_core.networks.measured import origin_of
     from clado_core.sensitivity import measure_into
 
     start = time.perf_counter()
@@ -218,7 +218,7 @@ def _measure(
             samples,
             settings=settings,
             name=model.name,
-            origin=_origin(arguments, model),
+            origin=origin_of(model, seed=arguments.seed, split=arguments.split),
             on_progress=on_progress,
             cluster=cluster,
         )
@@ -232,11 +232,6 @@ def _cluster(arguments: argparse.Namespace) -> AbstractContextManager[RayEngine 
     from clado_core.sensitivity import RayEngine
 
     return RayEngine(arguments.address) if arguments.engine == "ray" else nullcontext()
-
-
-def _origin(arguments: argparse.Namespace, model: LoadedModel) -> Provenance:
-    details = {"weights": arguments.weights} if arguments.weights else {}
-    return Provenance(model=model.spec, seed=arguments.seed, details=details)
 
 
 def _measured(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from clado_core.errors import ArtifactCorruptError, ArtifactError, ArtifactVersionError, CladoError
+from clado_core.records.float_parts import FloatPart
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.provenance import Provenance
@@ -62,6 +63,8 @@ def save_matrix(matrix: SensitivityMatrix, path: str | Path, /) -> str:
         "layers": [asdict(layer) for layer in matrix.layers.layers],
         "other_bytes": matrix.layers.other_bytes,
     }
+    if matrix.layers.float_parts is not None:
+        header["float_parts"] = [asdict(part) for part in matrix.layers.float_parts]
     arrays: dict[str, npt.NDArray[Any]] = {"G": matrix.G} | {
         DIAGONAL + k: v for k, v in matrix.diagonals.items()
     }
@@ -192,7 +195,7 @@ def _matrix(
     return SensitivityMatrix(
         name=header["name"],
         G=arrays["G"],
-        layers=LayerTable(tuple(layers), other_bytes=header["other_bytes"]),
+        layers=LayerTable(tuple(layers), header["other_bytes"], _float_parts(header)),
         bit_widths=tuple(header["bit_widths"]),
         base_loss=header["base_loss"],
         scheme=QuantizationScheme(**header["scheme"]),
@@ -206,6 +209,12 @@ def _matrix(
         part_weights=arrays.get("part_weights"),
         input_ranges=arrays.get("input_ranges"),
     )
+
+
+def _float_parts(header: Mapping[str, Any]) -> tuple[FloatPart, ...] | None:
+    """None in files of before they were kept."""
+    found = header.get("float_parts")
+    return None if found is None else tuple(FloatPart(**part) for part in found)
 
 
 def _parts(arrays: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64] | None:

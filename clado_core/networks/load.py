@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class LoadedModel:
         data: Name of the data set it was trained on where that is built in, else None.
         input_shape: Channels, height, width of one input where known, else None.
         prepare: From a PIL image to an input, as the weights were trained with; None if not known.
+        weights: As the user named them; None for the default ones.
     """
 
     spec: str
@@ -47,6 +48,7 @@ class LoadedModel:
     data: str | None = None
     input_shape: tuple[int, int, int] | None = None
     prepare: Callable[[Any], Tensor] | None = None
+    weights: str | None = None
 
 
 def load_model(spec: str, weights: str | None = None, /) -> LoadedModel:
@@ -62,6 +64,10 @@ def load_model(spec: str, weights: str | None = None, /) -> LoadedModel:
     Raises:
         InputError: There is no such network or checkpoint, or they do not fit.
     """
+    return replace(_load(spec, weights), weights=weights)
+
+
+def _load(spec: str, weights: str | None) -> LoadedModel:
     if spec in BUILTIN_NETWORKS:
         builtin = BUILTIN_NETWORKS[spec]
         module = _seeded(importlib.import_module(builtin.module).build)
@@ -70,7 +76,7 @@ def load_model(spec: str, weights: str | None = None, /) -> LoadedModel:
     if spec.startswith(TORCHVISION):
         name = spec.removeprefix(TORCHVISION)
         module, prepare = _torchvision(name, weights)
-        return _loaded(spec, name, module, input_shape=IMAGENET_SHAPE, prepare=prepare)
+        return _loaded(spec, name, module, input_shape=_shape_of(prepare), prepare=prepare)
     path, colon, factory = spec.rpartition(":")
     if colon and path.endswith(".py"):
         module = _from_file(Path(path).expanduser(), factory)
@@ -192,6 +198,12 @@ def _torchvision(
         ) from None
     load_state(module, state, chosen)
     return module, choices[chosen].transforms()
+
+
+def _shape_of(prepare: Callable[[Any], Tensor] | None) -> tuple[int, int, int]:
+    """Of what a preparation gives: some weights were trained at another size than 224."""
+    crop = getattr(prepare, "crop_size", None)
+    return (3, int(crop[-1]), int(crop[-1])) if crop else IMAGENET_SHAPE
 
 
 def _from_file(path: Path, factory: str) -> nn.Module:

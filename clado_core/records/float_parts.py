@@ -55,13 +55,6 @@ class FloatPart:
         }
 
 
-def part_from_json(values: Mapping[str, Any], /) -> FloatPart:
-    """The reverse; the share is left aside."""
-    return FloatPart(
-        values["name"], values["kind"], values["bytes"], values["why"], values["is_weight"]
-    )
-
-
 def parts_to_json(
     parts: Sequence[FloatPart] | None, file_bytes: int, /
 ) -> list[dict[str, Any]] | None:

@@ -42,6 +42,7 @@ from clado_core.sensitivity.estimators import (
     estimate_pairwise,
 )
 from clado_core.sensitivity.journal import Journal
+from clado_core.sensitivity.labels import labels_checked
 from clado_core.sensitivity.plan import pairwise_plan
 from clado_core.sensitivity.ray_engine import RayEngine
 from clado_core.sensitivity.settings import MeasurementSettings
@@ -98,7 +99,10 @@ def measure(
     with contextlib.ExitStack() as stack:
         kept = None if journal is None else stack.enter_context(task.journal(journal))
         bench = stack.enter_context(task.bench(kept, on_progress))
-        return _matrix(bench, name, task.provenance)
+        if loss_function is None:
+            checked = labels_checked(bench.reference, samples, loss=settings.loss)
+            provenance = replace(provenance, labels=checked)
+        return _matrix(bench, name, provenance)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +174,8 @@ class _Task:
         # These change what is run, or held at once, but no loss.
         for harmless in ("baselines", "memory_bytes", "reuse"):
             del settings[harmless]
-        del about["created"], about["details"]
+        for said_of_it in ("created", "details", "classes"):
+            about.pop(said_of_it, None)
         here = next((p.device.type for p in self.model.parameters()), "cpu")
         return {
             **about,
@@ -222,6 +227,7 @@ def _provenance(
         n_samples=len(samples),
         estimator=settings.estimator,
         loss=settings.loss,
+        classes=samples.class_names or None,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={
             "clado_core": __version__,
