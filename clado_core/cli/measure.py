@@ -24,10 +24,11 @@ from clado_core.cli.measurement_options import (
     add_quantizer,
     add_sensitivity_set,
 )
+from clado_core.cli.network_text import float_facts, sizes_at
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import artifact_digest
-from clado_core.records.assignment import Assignment
+from clado_core.records.label_check import count_mismatch
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import CHANNELS_LAST
@@ -153,16 +154,11 @@ def _placeholder(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> 
 def _describe(
     model: LoadedModel, samples: Samples, layers: LayerTable, settings: MeasurementSettings
 ) -> dict[str, Any]:
-    from clado_core.sensitivity import forecast
+    from clado_core.sensitivity import class_count, forecast
 
     cost = forecast(model.module, layers, samples, settings)
-    sizes = [
-        {
-            "bits": bits_to_json(b),
-            "bytes": Assignment(layers, (b,) * len(layers), settings.scheme).size_bytes,
-        }
-        for b in settings.bit_widths
-    ]
+    classes = class_count(model.module, samples)
+    mismatch = count_mismatch(classes, len(samples.class_names) or None)
     return {
         "dry_run": True,
         "name": model.name,
@@ -173,8 +169,8 @@ def _describe(
             | {"n_weights": x.n_weights, "macs": x.macs}
             for x in layers.layers
         ],
-        "float_bytes": layers.float_bytes,
-        "sizes": sizes,
+        **float_facts(layers),
+        "sizes": sizes_at(layers, settings.bit_widths, settings.scheme),
         "estimator": settings.estimator,
         "forwards": cost.forwards,
         "macs": cost.macs,
@@ -183,6 +179,8 @@ def _describe(
         "not_traced": cost.not_traced,
         "samples": len(samples),
         "classes": list(samples.class_names),
+        "network_classes": classes,
+        "warnings": [mismatch] if mismatch else [],
         "device": next(p.device.type for p in model.module.parameters()),
         "estimated_s": cost.seconds,
         "estimated_grouped_s": cost.grouped_seconds,
@@ -236,7 +234,7 @@ def _cluster(arguments: argparse.Namespace) -> AbstractContextManager[RayEngine 
 
 def _measured(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> dict[str, Any]:
     """What the artifact holds."""
-    details = dict(matrix.provenance.details)
+    details, labels = dict(matrix.provenance.details), matrix.provenance.labels
     return {
         "dry_run": False,
         "name": matrix.name,
@@ -249,4 +247,7 @@ def _measured(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> dict[
         "details": details,
         "not_traced": details.get("not_traced", ""),
         "base_loss": matrix.base_loss,
+        "labels": None if labels is None else labels.to_json(),
+        "warnings": [] if labels is None else list(labels.warnings),
+        **float_facts(matrix.layers),
     }

@@ -9,7 +9,7 @@ from typing import Any
 from clado_core.errors import InputError
 
 NAMES_SHOWN = 3
-"""Of a group of like parts."""
+"""Of a group of like parts; of larger ones, the first alone."""
 
 NOT_RECORDED = "not recorded by the version that measured"
 
@@ -72,24 +72,23 @@ def grouped(parts: Iterable[Mapping[str, Any]], /) -> list[dict[str, Any]]:
         parts: As ``parts_to_json`` gives them.
 
     Returns:
-        Such rows, weights first and then by size; a group's name says how many there are and what
-        the first are called.
+        Such rows, weights first and then by size; the kind of a group says how many there are.
     """
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for part in parts:
         own = (part["name"],) if part["is_weight"] else ()
         groups.setdefault((part["kind"], part["why"], *own), []).append(part)
-    rows = [
-        dict(members[0])
-        | {"name": _names([member["name"] for member in members])}
-        | {key: sum(member[key] for member in members) for key in ("bytes", "share")}
-        for members in groups.values()
-    ]
+    rows = [_row(members) for members in groups.values()]
     return sorted(rows, key=lambda row: (not row["is_weight"], -row["bytes"]))
 
 
-def _names(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return names[0]
-    more = ", …" if len(names) > NAMES_SHOWN else ""
-    return f"{len(names)}: {', '.join(names[:NAMES_SHOWN])}{more}"
+def _row(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    row = dict(members[0])
+    if len(members) > 1:
+        names = [member["name"] for member in members]
+        few = len(names) <= NAMES_SHOWN
+        row["name"] = ", ".join(names) if few else f"{names[0]}, …"
+        row["kind"] = f"{len(members)} × {row['kind']}"
+        row["bytes"] = sum(member["bytes"] for member in members)
+        row["share"] = sum(member["share"] for member in members)
+    return row

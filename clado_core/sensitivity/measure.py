@@ -99,10 +99,7 @@ def measure(
     with contextlib.ExitStack() as stack:
         kept = None if journal is None else stack.enter_context(task.journal(journal))
         bench = stack.enter_context(task.bench(kept, on_progress))
-        if loss_function is None:
-            checked = labels_checked(bench.reference, samples, loss=settings.loss)
-            provenance = replace(provenance, labels=checked)
-        return _matrix(bench, name, provenance)
+        return _matrix(bench, name, task.checked(bench))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,6 +153,13 @@ class _Task:
                 on_progress=on_progress,
                 engine=self._engine(inputs),
             )
+
+    def checked(self, bench: Workbench) -> Provenance:
+        """The provenance, with what the labels look like; they are known where the loss is."""
+        if self.loss is not LOSSES.get(self.settings.loss):
+            return self.provenance
+        labels = labels_checked(bench.reference, self.samples, loss=self.settings.loss)
+        return replace(self.provenance, labels=labels)
 
     def _engine(self, inputs: InputQuantizer | None) -> Engine | None:
         if self.cluster is None:

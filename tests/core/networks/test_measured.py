@@ -17,6 +17,7 @@ from clado_core.errors import InputError
 from clado_core.networks import load
 from clado_core.networks.load import load_model
 from clado_core.networks.measured import load_measured, measured_samples
+from tests.conftest import ROOT
 from tests.core.commands import call
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -132,7 +133,7 @@ def test_other_images_and_missing_names_are_one_sentence(tmp_path, folder, capsy
     Image.new("RGB", (9, 12)).save(folder / "train" / "a" / "7.png")
     with pytest.raises(InputError, match="are not those 'tiny' was measured on"):
         measured_samples(model, matrix)
-    unnamed = cc.load("assets/digits-vit.clado")
+    unnamed = cc.load(ROOT / "assets" / "digits-vit.clado")
     object.__setattr__(unnamed, "provenance", cc.Provenance())
     with pytest.raises(InputError, match="names no network"):
         load_measured(unnamed)
