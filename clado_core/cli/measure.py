@@ -247,6 +247,7 @@ def _measured(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> dict[
         "details": details,
         "not_traced": details.get("not_traced", ""),
         "base_loss": matrix.base_loss,
+        "classes": list(matrix.provenance.classes or ()),
         "labels": None if labels is None else labels.to_json(),
         "warnings": [] if labels is None else list(labels.warnings),
         **float_facts(matrix.layers),

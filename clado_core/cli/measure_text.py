@@ -69,6 +69,7 @@ def _said_of_it(result: dict[str, Any]) -> list[str]:
     did = [] if labels is None else [labels_text(LabelCheck.from_json(labels))]
     return [
         *(f"The float network: {text}." for text in did),
+        *_classes(result["classes"]),
         *weights_left_float(result),
         *_not_traced(result),
     ]

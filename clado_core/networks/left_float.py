@@ -24,7 +24,10 @@ _NORMALIZATION = (
     nn.GroupNorm,
     nn.RMSNorm,
 )
-_WEIGHTY = {"_trilinear", "_cdist_forward", "_euclidean_dist", "embedding", "_embedding_bag"}
+_WEIGHTY = {
+    *("_trilinear", "_cdist_forward", "_euclidean_dist", "embedding", "_embedding_bag"),
+    *("mkldnn_rnn_layer", "_cudnn_rnn", "_thnn_fused_lstm_cell", "_thnn_fused_gru_cell"),
+}
 """Operations that are no products of two factors, on what is a weight all the same."""
 
 

@@ -11,6 +11,9 @@ from clado_core.errors import InputError
 NAMES_SHOWN = 3
 """Of a group of like parts; of larger ones, the first alone."""
 
+OF_THE_NETWORK, LARGE = ("parameter", "buffer"), 0.01
+"""Kinds that are of the network's own code, and the share of a file from which each is named."""
+
 NOT_RECORDED = "not recorded by the version that measured"
 
 
@@ -20,7 +23,7 @@ class FloatPart:
 
     Args:
         name: Of the module, or of the parameter or buffer where that stands by itself.
-        kind: Class of the module, or "bias", "parameter", "buffer".
+        kind: Class of the module, or "bias"; "parameter" and "buffer" of the network's own code.
         n_bytes: In a file, floats as float32.
         why: Why it stays float, a phrase.
         is_weight: Whether it is multiplied with data or looked up, as the searched weights are;
@@ -66,7 +69,7 @@ def parts_to_json(
 
 
 def grouped(parts: Iterable[Mapping[str, Any]], /) -> list[dict[str, Any]]:
-    """Rows for people: each weight by itself, other parts of one kind as one row.
+    """Rows for people: weights and large parameters by themselves, others of one kind as one row.
 
     Args:
         parts: As ``parts_to_json`` gives them.
@@ -76,7 +79,8 @@ def grouped(parts: Iterable[Mapping[str, Any]], /) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for part in parts:
-        own = (part["name"],) if part["is_weight"] else ()
+        stands_alone = part["kind"] in OF_THE_NETWORK and part["share"] >= LARGE
+        own = (part["name"],) if part["is_weight"] or stands_alone else ()
         groups.setdefault((part["kind"], part["why"], *own), []).append(part)
     rows = [_row(members) for members in groups.values()]
     return sorted(rows, key=lambda row: (not row["is_weight"], -row["bytes"]))

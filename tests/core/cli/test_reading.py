@@ -168,6 +168,8 @@ def test_a_class_folder_that_is_not_read_shows_in_the_number_of_classes(
     about = cc.load(out).provenance
     assert about.classes == ("ant", "cat") and about.labels.named == 2
     assert "2, from index 0: ant, cat\n" in shown(capsys, "info", out)
+    text = shown(capsys, "measure", *words, "--out", str(tmp_path / "b.clado"))
+    assert "2 classes, from index 0: ant, cat.\n" in text
 
 
 def test_a_configuration_lists_what_stays_float(tmp_path, mixed, capsys):

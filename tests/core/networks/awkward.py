@@ -164,6 +164,22 @@ class OtherKinds(Tokens):
         return self.norm(x)
 
 
+class Bank(nn.Module):
+    """Kernels mixed by what is seen, and one per frequency."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.kernels = nn.Linear(2, 5), nn.Parameter(torch.randn(5, 4 * 2 * 9))
+        self.cell = nn.Parameter(torch.randn(8, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = self.gate(x.mean((0, 2, 3))).softmax(0) @ self.kernels
+        x = F.conv2d(x, mixed.view(4, 2, 3, 3)).flatten(2).transpose(1, 2)
+        state = torch.zeros(len(x), 4)
+        weights = (self.cell.repeat(2, 1), self.cell.repeat(2, 1))
+        return torch._VF.lstm_cell(x.mean(1), (state, state), *weights)[0][..., None]
+
+
 class Inference(nn.Module):
     """Its own code turns gradients off for good."""
 

@@ -73,6 +73,14 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], dict[str, str]]
         dict.fromkeys(("lstm", "gru", "bilinear", "wide", "up"), OTHER_KIND)
         | {"table": "looked up, not multiplied"},
     ),
+    "bank of kernels": (
+        awkward.Bank,
+        ("gate",),
+        {
+            "kernels": "used in a matrix product outside the layers that are searched",
+            "cell": "used in a matrix product outside the layers that are searched",
+        },
+    ),
     "inference mode": (awkward.Inference, ("conv",), {}),
     "TorchScript": (
         awkward.scripted,

@@ -40,6 +40,9 @@ def test_rows_name_each_weight_and_count_the_rest():
     many = [FloatPart(f"{k}.bias", "bias", 4, "") for k in range(9)]
     (row,) = grouped(parts_to_json(many, 640))
     assert (row["name"], row["kind"]) == ("0.bias, …", "9 × bias")
+    own = [FloatPart(f"p{k}", "parameter", 4, "") for k in range(9)]
+    assert len(grouped(parts_to_json(own, 401))) == 1
+    assert [row["name"] for row in grouped(parts_to_json(own, 400))] == [p.name for p in own]
     assert grouped([]) == [] and parts_to_json(None, 640) is None
 
 
