@@ -9,6 +9,7 @@ import numpy as np
 
 from clado_core.allocation.k_best import k_best, neighbours
 from clado_core.allocation.methods import allocate
+from clado_core.errors import InputError
 from clado_core.evaluation.evaluator import Evaluator
 from clado_core.networks.inference import choose_device, place
 from clado_core.networks.measured import load_measured, measured_samples
@@ -162,6 +163,12 @@ def sensitivity_evaluator(
             measured on.
         ArtifactError: The weights are others than were measured.
     """
+    about = matrix.provenance
+    if None in (model or about.model, data or about.data, about.n_samples):
+        raise InputError(
+            f"'{matrix.name}' does not say which network and data it was measured with: give "
+            "the model and the data."
+        )
     loaded = load_measured(matrix, model=model, weights=weights)
     place(loaded.module, choose_device("auto"))
     return Evaluator(loaded.module, matrix, measured_samples(loaded, matrix, data=data))

@@ -184,3 +184,8 @@ def test_a_configuration_lists_what_stays_float(tmp_path, mixed, capsys):
     assert sum(part["bytes"] for part in parts.values()) == document["unquantized_bytes"]
     assert parts["up"]["share"] == pytest.approx(UP / document["totals"]["bytes"])
     assert document["sensitivity"]["labels"]["classes"] == 3
+    text = shown(capsys, *words[:4], "--format", "onnx", "--report")
+    share = f"{(UP + KERNEL) / FILE:.1%}"
+    assert f"which stay float32: kernel, up ({share} of the file in float32)." in text
+    assert call(capsys, *words[:4], "--format", "yaml", "--out", f"{out}.yaml")[0] == 0
+    assert f"bytes: {UP}\n" in Path(f"{out}.yaml").read_text()
