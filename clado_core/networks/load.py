@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from clado_core.errors import ArtifactError, InputError
 from clado_core.networks.builtin import ASSETS, BUILTIN_NETWORKS
 from clado_core.networks.checkpoint import load_checkpoint, load_state
 from clado_core.networks.ordinary import require_ordinary
+from clado_core.networks.state_digest import state_digest as state_digest
 from clado_core.records.matrix import SensitivityMatrix
 
 TORCHVISION = "torchvision:"
@@ -116,27 +116,6 @@ def require_digest(digest: str, matrix: SensitivityMatrix, /, *, of: str) -> Non
             f"of {of} give {digest[:12]}…: give those it was measured with as weights, or measure "
             "again."
         )
-
-
-def state_digest(module: nn.Module, /) -> str:
-    """Hexadecimal SHA-256 over the state dict: names, types, shapes and bytes, sorted by name.
-
-    Raises:
-        InputError: An entry has no values, or there are none that belong to layers.
-    """
-    require_ordinary(module)
-    digest = hashlib.sha256()
-    state: Mapping[str, Tensor] = module.state_dict()
-    for name in sorted(state):
-        if state[name].is_meta:
-            raise InputError(
-                f"The network's '{name}' is on the meta device, so it has no values; load weights "
-                "into the network first."
-            )
-        value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _loaded(
