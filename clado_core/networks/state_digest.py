@@ -57,6 +57,6 @@ def _pieces(name: str, value: Any) -> Iterator[bytes]:
             yield from _pieces(f"{name}[{k}]", inner)
     else:
         raise InputError(
-            f"The network's state '{name}' is of type {type(value).__name__}, of which no values "
-            "can be kept: networks that are quantized already, for one, cannot be measured."
+            f"The network's state '{name}' is of type {type(value).__name__}, whose values cannot "
+            "be told; keep tensors, numbers and texts there, or none."
         )

@@ -68,8 +68,11 @@ def test_such_a_network_is_measured_stored_and_filled_again(tmp_path: Path, valu
 def test_what_has_no_values_is_one_sentence():
     with pytest.raises(InputError, match="'_extra_state' is of type object"):
         state_digest(Extra(object()))
+
+
+def test_a_network_that_is_quantized_already_is_one_sentence():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         quantized = torch.ao.quantization.quantize_dynamic(Extra(None), {nn.Linear})
-    with pytest.raises(InputError, match="quantized already"):
-        state_digest(quantized)
+    with pytest.raises(InputError, match="no layer to quantize"):
+        cc.measure(quantized, (torch.randn(8, 1, 2, 2), torch.arange(8) % 3))
