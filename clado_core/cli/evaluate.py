@@ -43,17 +43,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             f"{arguments.artifact} does not say which {flag[2:]} it was measured with: give {flag}."
         )
-    from clado_core.data.sources import load_data
     from clado_core.evaluation.evaluate import evaluate
     from clado_core.networks.inference import choose_device, default_batch_size, place
-    from clado_core.networks.load import load_model, require_weights
+    from clado_core.networks.measured import load_measured, open_data
 
     device = choose_device(arguments.device)
-    weights = arguments.weights or matrix.provenance.details.get("weights")
-    model = load_model(spec, None if weights is None else str(weights))
-    require_weights(model, matrix)
+    model = load_measured(matrix, model=spec, weights=arguments.weights)
     place(model.module, device)
-    samples = load_data(data, prepare=model.prepare).split(arguments.split)
+    samples = open_data(model, data).split(arguments.split)
     with ProgressLine(f"Evaluating {matrix.name}", "batches") as line:
         result = evaluate(
             model.module,

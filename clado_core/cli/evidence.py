@@ -190,16 +190,16 @@ def _refine_k(asked: int | None, stored: Evidence | None, budgets: list[float]) 
 
 
 def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSource]:
-    from clado_core.data.sources import load_data
     from clado_core.networks.inference import choose_device, place
     from clado_core.networks.load import load_model
+    from clado_core.networks.measured import open_data
 
     model = load_model(arguments.model, arguments.weights)
     place(model.module, choose_device(arguments.device))
     spec = arguments.data or model.data
     if spec is None:
         raise InputError(f"Say which data to evaluate {arguments.model} on with --data.")
-    return model, load_data(spec)
+    return model, open_data(model, spec)
 
 
 def _settings(arguments: argparse.Namespace) -> MeasurementSettings:

@@ -9,10 +9,21 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from clado_core.cli.network_text import (
+    classes_text,
+    float_facts,
+    float_lines,
+    labels_text,
+    sizes_at,
+)
 from clado_core.files.artifact import artifact_digest, load
 from clado_core.records.coverage import coverage
 from clado_core.records.diagnostics import diagnose
+from clado_core.records.label_check import LabelCheck
+from clado_core.records.provenance import OPTIONAL
 from clado_core.records.scheme import bits_to_json
+
+NOT_RECORDED = "not recorded"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +49,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "provenance": matrix.provenance.to_json(),
         "coverage": coverage(matrix).to_json(),
         "checks": diagnose(matrix).to_json(),
+        "warnings": list(matrix.provenance.labels.warnings) if matrix.provenance.labels else [],
+        **float_facts(matrix.layers),
+        "sizes": sizes_at(matrix.layers, matrix.bit_widths, matrix.scheme),
         "layers": [
             {
                 "name": layer.name,
@@ -54,13 +68,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> str:
     """A short report and one line per layer."""
-    checks = result["checks"]
+    checks, about = result["checks"], result["provenance"]
     facts = {
         "sha256": result["sha256"],
         "base loss": result["base_loss"],
         "quantizer": f"{result['quantizer']['granularity']}, {result['quantizer']['range_rule']}",
-        **{key: value for key, value in result["provenance"].items() if value is not None},
-        "versions": ", ".join(f"{k} {v}" for k, v in result["provenance"]["versions"].items()),
+        **{k: v for k, v in about.items() if v is not None and k not in OPTIONAL},
+        "versions": ", ".join(f"{k} {v}" for k, v in about["versions"].items()),
+        "classes": _classes(about),
+        "float network": _labels(about),
         "measured": result["coverage"]["sentence"],
         "eigenvalues": f"{checks['smallest_eigenvalue']:.4g} to "
         f"{checks['largest_eigenvalue']:.4g}, {checks['negative_eigenvalues']} negative",
@@ -75,9 +91,21 @@ def show(result: dict[str, Any]) -> str:
         f"  non-monotone: {name} is worse at {high} bits than at {low}"
         for name, low, high in checks["non_monotone"]
     ]
+    lines += [f"  {sentence}" for sentence in result["warnings"]]
     lines += [
         f"  {layer['name']:<40} {layer['kind']:<10} {'×'.join(map(str, layer['shape'])):<16}"
         f"{layer['n_weights']:>12,} weights"
         for layer in result["layers"]
     ]
+    lines += float_lines(result, min(result["sizes"], key=lambda size: size["bytes"]))
     return "\n".join(lines)
+
+
+def _classes(about: dict[str, Any]) -> str:
+    names = about.get("classes")
+    return NOT_RECORDED if names is None else f"{len(names):,}, {classes_text(names)}"
+
+
+def _labels(about: dict[str, Any]) -> str:
+    labels = about.get("labels")
+    return NOT_RECORDED if labels is None else labels_text(LabelCheck.from_json(labels))

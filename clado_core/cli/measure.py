@@ -24,15 +24,15 @@ from clado_core.cli.measurement_options import (
     add_quantizer,
     add_sensitivity_set,
 )
+from clado_core.cli.network_text import float_facts, sizes_at
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import artifact_digest
-from clado_core.records.assignment import Assignment
 from clado_core.records.coverage import coverage
+from clado_core.records.label_check import count_mismatch
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import CHANNELS_LAST
-from clado_core.records.provenance import Provenance
 from clado_core.records.scheme import (
     BitWidths,
     QuantizationScheme,
@@ -122,7 +122,7 @@ def _model(arguments: argparse.Namespace, device: torch.device) -> LoadedModel:
 
 
 def _samples(arguments: argparse.Namespace, model: LoadedModel) -> Samples:
-    from clado_core.data.sources import load_data
+    from clado_core.networks.measured import open_data
 
     spec = arguments.data or model.data
     if spec is None:
@@ -132,7 +132,7 @@ def _samples(arguments: argparse.Namespace, model: LoadedModel) -> Samples:
             f"Say which data to measure {arguments.model} on: --data FILE.npz with x and y, or a "
             "folder with one subfolder of images per class."
         )
-    source = load_data(spec, prepare=model.prepare)
+    source = open_data(model, spec)
     n = arguments.samples
     if n is None:
         n = min(DEFAULT_SAMPLES, len(source.indices(arguments.split)))
@@ -155,16 +155,11 @@ def _placeholder(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> 
 def _describe(
     model: LoadedModel, samples: Samples, layers: LayerTable, settings: MeasurementSettings
 ) -> dict[str, Any]:
-    from clado_core.sensitivity import forecast
+    from clado_core.sensitivity import class_count, forecast
 
     cost = forecast(model.module, layers, samples, settings)
-    sizes = [
-        {
-            "bits": bits_to_json(b),
-            "bytes": Assignment(layers, (b,) * len(layers), settings.scheme).size_bytes,
-        }
-        for b in settings.bit_widths
-    ]
+    classes = class_count(model.module, samples)
+    mismatch = count_mismatch(classes, len(samples.class_names) or None)
     return {
         "dry_run": True,
         "name": model.name,
@@ -175,8 +170,8 @@ def _describe(
             | {"n_weights": x.n_weights, "macs": x.macs}
             for x in layers.layers
         ],
-        "float_bytes": layers.float_bytes,
-        "sizes": sizes,
+        **float_facts(layers),
+        "sizes": sizes_at(layers, settings.bit_widths, settings.scheme),
         "estimator": settings.estimator,
         "forwards": cost.forwards,
         "macs": cost.macs,
@@ -185,6 +180,8 @@ def _describe(
         "not_traced": cost.not_traced,
         "samples": len(samples),
         "classes": list(samples.class_names),
+        "network_classes": classes,
+        "warnings": [mismatch] if mismatch else [],
         "device": next(p.device.type for p in model.module.parameters()),
         "estimated_s": cost.seconds,
         "estimated_grouped_s": cost.grouped_seconds,
@@ -198,6 +195,7 @@ def _measure(
     layers: LayerTable,
     settings: MeasurementSettings,
 ) -> dict[str, Any]:
+    from clado_core.networks.measured import origin_of
     from clado_core.sensitivity import measure_into
 
     start = time.perf_counter()
@@ -219,7 +217,7 @@ def _measure(
             samples,
             settings=settings,
             name=model.name,
-            origin=_origin(arguments, model),
+            origin=origin_of(model, seed=arguments.seed, split=arguments.split),
             on_progress=on_progress,
             cluster=cluster,
         )
@@ -235,14 +233,9 @@ def _cluster(arguments: argparse.Namespace) -> AbstractContextManager[RayEngine 
     return RayEngine(arguments.address) if arguments.engine == "ray" else nullcontext()
 
 
-def _origin(arguments: argparse.Namespace, model: LoadedModel) -> Provenance:
-    details = {"weights": arguments.weights} if arguments.weights else {}
-    return Provenance(model=model.spec, seed=arguments.seed, details=details)
-
-
 def _measured(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> dict[str, Any]:
     """What the artifact holds."""
-    details = dict(matrix.provenance.details)
+    details, labels = dict(matrix.provenance.details), matrix.provenance.labels
     return {
         "dry_run": False,
         "name": matrix.name,
@@ -256,4 +249,8 @@ def _measured(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> dict[
         "coverage": coverage(matrix).to_json(),
         "not_traced": details.get("not_traced", ""),
         "base_loss": matrix.base_loss,
+        "classes": list(matrix.provenance.classes or ()),
+        "labels": None if labels is None else labels.to_json(),
+        "warnings": [] if labels is None else list(labels.warnings),
+        **float_facts(matrix.layers),
     }

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from clado_core.cli.network_text import (
+    classes_text,
+    float_lines,
+    labels_text,
+    weights_left_float,
+)
 from clado_core.cli.progress import clock
+from clado_core.records.label_check import LabelCheck
 
 WORTHWHILE = 0.9
 """A way to measure is suggested where it takes at most this share of the time."""
-
-CLASSES_SHOWN = 5
 
 
 def show(result: dict[str, Any]) -> str:
@@ -19,7 +24,7 @@ def show(result: dict[str, Any]) -> str:
             f"{result['name']}: {result['n_layers']} layers, {result['forwards']:,} losses"
             f"{_resumed(result['resumed'])} in {clock(result['runtime_s'])}; "
             f"reference loss {result['base_loss']:.4f}. {result['coverage']['sentence']} "
-            f"Stored in {result['out']}" + "".join(f"\n{line}" for line in _not_traced(result))
+            f"Stored in {result['out']}" + "".join(f"\n{line}" for line in _said_of_it(result))
         )
     width = max(len(layer["name"]) for layer in result["layers"])
     lines = [f"{'layer':<{width}}  {'kind':<9}  {'weights':>12}  {'MACs':>14}"]
@@ -38,7 +43,9 @@ def show(result: dict[str, Any]) -> str:
         f"{result['memory_bytes'] / 1e6:,.0f} MB above the network, "
         f"{result['macs'] / 1e12:.3g}·10¹² multiply-accumulates, "
         f"{result['macs'] / result['naive_macs']:.0%} of running the whole network each time.",
+        *float_lines(result, min(result["sizes"], key=lambda size: size["bytes"])),
         *_classes(result["classes"]),
+        *result["warnings"],
         *_not_traced(result),
         *_grouping(result),
     ]
@@ -49,8 +56,23 @@ def _classes(names: list[str]) -> list[str]:
     """The first few, so that a wrong order shows before anything is measured."""
     if not names:
         return []
-    end = ", …" if len(names) > CLASSES_SHOWN else "."
-    return [f"{len(names):,} classes, from index 0: {', '.join(names[:CLASSES_SHOWN])}{end}"]
+    text = classes_text(names)
+    return [f"{len(names):,} classes, {text}{'' if text.endswith('…') else '.'}"]
+
+
+def _said_of_it(result: dict[str, Any]) -> list[str]:
+    """How the float network did, what stays float, what could not be traced.
+
+    What looked wrong about the labels was said when it was found.
+    """
+    labels = result["labels"]
+    did = [] if labels is None else [labels_text(LabelCheck.from_json(labels))]
+    return [
+        *(f"The float network: {text}." for text in did),
+        *_classes(result["classes"]),
+        *weights_left_float(result),
+        *_not_traced(result),
+    ]
 
 
 def _grouping(result: dict[str, Any]) -> list[str]:

@@ -119,10 +119,11 @@ class DataSource:
         """All samples of a split; raises InputError where it is empty."""
         indices = self.indices(split)
         if len(indices) == 0:
-            raise InputError(
-                f"The {split} part of '{self.name}' is empty; choose another split or add data."
-            )
+            raise InputError(self._is_empty(split))
         return self.samples(indices)
+
+    def _is_empty(self, split: Split) -> str:
+        return f"The {split} part of '{self.name}' is empty; choose another split or add data."
 
     def sensitivity_set(self, n: int, *, seed: int, split: Split = "train") -> Samples:
         """Draw the sensitivity set: n samples of a split without replacement.
@@ -136,6 +137,8 @@ class DataSource:
             InputError: n is below 1 or above the number there are.
         """
         indices = self.indices(split)
+        if len(indices) == 0:
+            raise InputError(self._is_empty(split))
         if not 1 <= n <= len(indices):
             raise InputError(
                 f"The {split} part of '{self.name}' has {len(indices)} samples; "
@@ -194,12 +197,13 @@ def _cifar10(spec: str) -> DataSource:
 
 
 def _torchvision(spec: str, prepare: Prepare) -> DataSource:
-    labels, image, class_names = open_torchvision(spec)
+    labels, image, class_names, n_train = open_torchvision(spec)
     return DataSource(
         spec,
         labels,
         lambda indices: torch.stack([prepare(image(int(i))) for i in indices]),
-        class_names=class_names,
+        n_train,
+        class_names,
     )
 
 

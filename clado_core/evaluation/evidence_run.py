@@ -18,11 +18,11 @@ from clado_core.evidence.record import Evidence, Outcome
 from clado_core.evidence.significance import mcnemar
 from clado_core.files.artifact import load
 from clado_core.networks.load import LoadedModel, require_weights
+from clado_core.networks.measured import origin_of
 from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
 from clado_core.problem.solution import SolveStatus
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import REFINED, LayerSelection
-from clado_core.records.provenance import Provenance
 from clado_core.records.scheme import BitWidths
 from clado_core.sensitivity import MeasurementSettings, layers_of, measure_into
 from clado_core.solvers.shifts import ConvexifyingShifts, compute_shifts
@@ -61,7 +61,7 @@ def measured(
         samples,
         settings=settings,
         name=path.stem,
-        origin=Provenance(model=model.spec, seed=seed),
+        origin=origin_of(model, seed=seed),
         on_progress=on_progress,
     )
 

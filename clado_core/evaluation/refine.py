@@ -9,11 +9,10 @@ import numpy as np
 
 from clado_core.allocation.k_best import k_best, neighbours
 from clado_core.allocation.methods import allocate
-from clado_core.data.sources import load_data
 from clado_core.errors import InputError
 from clado_core.evaluation.evaluator import Evaluator
 from clado_core.networks.inference import choose_device, place
-from clado_core.networks.load import load_model, require_weights
+from clado_core.networks.measured import load_measured, measured_samples
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import compile_program
 from clado_core.records.assignment import Assignment
@@ -156,31 +155,23 @@ def sensitivity_evaluator(
     Args:
         matrix: The artifact.
         model: The network, where the artifact does not name it.
-        weights: As for ``load_model``.
+        weights: As for ``load_model``, where they are not those that the artifact names.
         data: As for ``load_data``, where the artifact does not name it.
 
     Raises:
-        InputError: The network or the data is not named, or the data's training part gives other
-            images than were measured on.
+        InputError: The network or the data is not named, or the data gives other images than were
+            measured on.
         ArtifactError: The weights are others than were measured.
     """
     about = matrix.provenance
-    spec, source = model or about.model, data or about.data
-    if spec is None or source is None or about.n_samples is None:
+    if None in (model or about.model, data or about.data, about.n_samples):
         raise InputError(
             f"'{matrix.name}' does not say which network and data it was measured with: give "
             "the model and the data."
         )
-    loaded = load_model(spec, weights)
-    require_weights(loaded, matrix)
+    loaded = load_measured(matrix, model=model, weights=weights)
     place(loaded.module, choose_device("auto"))
-    samples = load_data(source).sensitivity_set(about.n_samples, seed=about.seed or 0)
-    if about.data_sha256 not in (None, samples.digest):
-        raise InputError(
-            f"The images of {source} are not those '{matrix.name}' was measured on; give the "
-            "same data."
-        )
-    return Evaluator(loaded.module, matrix, samples)
+    return Evaluator(loaded.module, matrix, measured_samples(loaded, matrix, data=data))
 
 
 def _rivals(problem: AllocationProblem, time_limit_s: float) -> Iterator[BitWidths]:

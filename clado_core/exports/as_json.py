@@ -11,6 +11,7 @@ from clado_core.exports.configuration import Configuration
 from clado_core.exports.format import Format
 from clado_core.exports.job import ExportJob
 from clado_core.files.assignment_file import DIGEST, configuration_digest
+from clado_core.records.float_parts import parts_to_json
 from clado_core.records.scheme import QuantizationScheme, bits_to_json
 from clado_core.records.sizes import container_bytes
 
@@ -44,6 +45,9 @@ def _values(configuration: Configuration) -> dict[str, Any]:
         "quantizer": _quantizer(matrix.scheme),
         "layers": configuration.layer_rows(),
         "unquantized_bytes": matrix.layers.other_bytes,
+        "unquantized": parts_to_json(
+            matrix.layers.float_parts, configuration.assignment.size_bytes
+        ),
         "rules": dict(configuration.rules),
         "header_bytes": container_bytes(matrix.layers),
         "totals": _totals(configuration),

@@ -17,7 +17,10 @@ from clado_core.exports.capability import (
 )
 from clado_core.exports.job import ExportJob
 from clado_core.exports.receipt import Receipt
+from clado_core.records.layers import LayerTable
 from clado_core.records.scheme import act_widths, weight_bits
+
+NAMED_AT_MOST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Format:
                 f"The sensitivities were measured with layer inputs of {widths} bits; this file "
                 "says nothing about inputs, which stay float.",
             )
-        return Capability(self.name, chosen, fates, notes)
+        return Capability(self.name, chosen, fates, notes + _left_float(matrix.layers))
 
     def contents(self, job: ExportJob, /) -> bytes:
         """The file's bytes.
@@ -103,3 +106,17 @@ class Format:
             "verified": f"loaded with {checked} in the tests" if checked else "not verified",
             "notes": list(self.notes),
         }
+
+
+def _left_float(layers: LayerTable) -> tuple[str, ...]:
+    """A note that names the weights that no bit-width was chosen for; none where there are none."""
+    parts = [part for part in layers.float_parts or () if part.is_weight]
+    if not parts:
+        return ()
+    share = sum(part.n_bytes for part in parts) / layers.float_bytes
+    named = ", ".join(part.name for part in parts[:NAMED_AT_MOST])
+    more = len(parts) - NAMED_AT_MOST
+    return (
+        f"No bit-width is chosen for these weights, which stay float32: {named}"
+        f"{f' and {more} more' if more > 0 else ''} ({share:.1%} of the file in float32).",
+    )

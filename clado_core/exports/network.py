@@ -17,6 +17,8 @@ from clado_core.records.scheme import weight_bits
 if TYPE_CHECKING:
     from torch import nn
 
+    from clado_core.networks.load import LoadedModel
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedWeight:
@@ -79,11 +81,10 @@ def load_network(
             f"The weights of '{matrix.name}' are needed, and its artifact names no network: "
             "give the model."
         )
-    from clado_core.networks.load import load_model, require_weights
+    from clado_core.networks.measured import load_measured
 
-    loaded = load_model(spec, weights)
-    require_weights(loaded, matrix)
-    shape = loaded.input_shape or _shape_of_data(configuration)
+    loaded = load_measured(matrix, model=spec, weights=weights)
+    shape = loaded.input_shape or _shape_of_data(configuration, loaded)
     return QuantizedNetwork(loaded.module, quantize_weights(loaded.module, configuration), shape)
 
 
@@ -110,15 +111,15 @@ def quantize_weights(module: nn.Module, configuration: Configuration, /) -> dict
     return found
 
 
-def _shape_of_data(configuration: Configuration) -> tuple[int, int, int]:
+def _shape_of_data(configuration: Configuration, model: LoadedModel) -> tuple[int, int, int]:
     origin = configuration.matrix.provenance
     if origin.data is None:
         raise InputError(
             f"The shape of the inputs of '{configuration.matrix.name}' is not known: its artifact "
             "names no data."
         )
-    from clado_core.data.sources import load_data
+    from clado_core.networks.measured import open_data
 
-    source = load_data(origin.data)
+    source = open_data(model, origin.data)
     channels, height, width = source.samples(source.indices("all")[:1]).x.shape[1:]
     return int(channels), int(height), int(width)

@@ -87,9 +87,18 @@ def configuration_text(job: ExportJob, /) -> str:
 
 def structure(module: nn.Module, layers: tuple[LayerInfo, ...], /) -> str:
     """16 hexadecimal characters of the names, types and shapes of a network and its layers."""
-    entries = [(n, str(v.dtype), tuple(v.shape)) for n, v in module.state_dict().items()]
+    state = tensor_entries(module)
+    entries = [(n, str(v.dtype), tuple(v.shape)) for n, v in state.items()]
     slots = [(layer.name, layer.parameter, layer.row_start, layer.shape) for layer in layers]
     return hashlib.sha256(repr((entries, slots)).encode()).hexdigest()[:16]
+
+
+def tensor_entries(module: nn.Module, /) -> dict[str, Tensor]:
+    """The state dict without what modules keep beside tensors, which no file here holds."""
+    from torch import Tensor
+
+    state = module.state_dict(keep_vars=True)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def rest_parts(module: nn.Module, layers: tuple[LayerInfo, ...], /) -> Iterator[Tensor]:
@@ -102,7 +111,7 @@ def rest_parts(module: nn.Module, layers: tuple[LayerInfo, ...], /) -> Iterator[
         rows = (layer.row_start, layer.row_start + layer.out_channels)
         taken.setdefault(layer.parameter, []).append(rows)
     seen: set[int] = set()
-    for name, entry in module.state_dict(keep_vars=True).items():
+    for name, entry in tensor_entries(module).items():
         if id(entry) in seen:
             continue
         seen.add(id(entry))

@@ -27,6 +27,7 @@ from clado_core.errors import (
     InputError,
 )
 from clado_core.files.atomic import write_atomically
+from clado_core.records.float_parts import FloatPart
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.provenance import Provenance
@@ -71,6 +72,8 @@ def save_matrix(matrix: SensitivityMatrix, path: str | Path, /) -> str:
         "layers": [asdict(layer) for layer in matrix.layers.layers],
         "other_bytes": matrix.layers.other_bytes,
     }
+    if matrix.layers.float_parts is not None:
+        header["float_parts"] = [asdict(part) for part in matrix.layers.float_parts]
     arrays = _arrays(matrix)
     text = json.dumps(header, sort_keys=True)
     digest = _digest(text, arrays)
@@ -185,7 +188,7 @@ def _matrix(
     return SensitivityMatrix(
         name=header["name"],
         G=arrays["G"],
-        layers=LayerTable(tuple(layers), other_bytes=header["other_bytes"]),
+        layers=LayerTable(tuple(layers), header["other_bytes"], _float_parts(header)),
         bit_widths=tuple(header["bit_widths"]),
         base_loss=header["base_loss"],
         scheme=QuantizationScheme(**header["scheme"]),
@@ -201,6 +204,12 @@ def _matrix(
         measured=_measured(arrays),
         fit_error=_fit_error(arrays),
     )
+
+
+def _float_parts(header: Mapping[str, Any]) -> tuple[FloatPart, ...] | None:
+    """None in files of before they were kept."""
+    found = header.get("float_parts")
+    return None if found is None else tuple(FloatPart(**part) for part in found)
 
 
 def _parts(arrays: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64] | None:

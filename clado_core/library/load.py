@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from clado_core.data.sources import DataSource
     from clado_core.networks.load import LoadedModel
 
@@ -24,16 +27,18 @@ def load_model(spec: str, weights: str | None = None, /) -> LoadedModel:
     return load_model(spec, weights)
 
 
-def load_data(spec: str, /) -> DataSource:
+def load_data(spec: str, /, *, prepare: Callable[[Any], Tensor] | None = None) -> DataSource:
     """Find a data set by name: its ``sensitivity_set`` to measure on, its ``split`` to evaluate.
 
     Args:
         spec: "digits", an ``.npz`` file with x and y, a folder of images per class,
-            ``cifar10:FOLDER`` or ``torchvision:NAME:FOLDER``.
+            ``cifar10:FOLDER`` or ``torchvision:NAME:FOLDER``, whose test part is held out.
+        prepare: From a PIL image to an input: ``load_model(...).prepare`` gives what a network's
+            weights were trained with; ImageNet's usual preparation where None.
 
     Raises:
         InputError: There is no such data.
     """
     from clado_core.data.sources import load_data
 
-    return load_data(spec)
+    return load_data(spec, prepare=prepare)

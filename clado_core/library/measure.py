@@ -32,7 +32,8 @@ def find_layers(
         selection: "all", or "paper": without the first layer and the classifier.
 
     Raises:
-        InputError: A weight is shared or computed from others, or there is none.
+        InputError: A weight is shared, reparametrized, or there is none; or the module is one
+            without layers, such as TorchScript.
         MeasurementError: The example does not reach a layer, or cannot be run.
     """
     from clado_core.networks.discovery import find_layers

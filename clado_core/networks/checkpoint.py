@@ -66,18 +66,20 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, /) -
         InputError: An entry is missing, unknown, or of another shape.
     """
     own = module.state_dict()
-    missing = [name for name in own if name not in state]
+    # What modules keep beside tensors is in no such file; they keep theirs.
+    beside = {name: value for name, value in own.items() if not isinstance(value, Tensor)}
+    missing = [name for name in own if name not in state and name not in beside]
     unknown = [name for name in state if name not in own]
     if missing or unknown:
         what = f"lacks {_some(missing)}" if missing else f"has the unknown entries {_some(unknown)}"
         raise InputError(f"The weights {source} do not fit this network: the file {what}.")
     for name, value in own.items():
-        if value.shape != state[name].shape:
+        if name not in beside and value.shape != state[name].shape:
             raise InputError(
                 f"The weights {source} do not fit this network: '{name}' has shape "
                 f"{tuple(state[name].shape)}, expected {tuple(value.shape)}."
             )
-    module.load_state_dict(state)
+    module.load_state_dict({**beside, **state})
 
 
 def _some(names: list[str]) -> str:

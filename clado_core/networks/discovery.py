@@ -1,17 +1,16 @@
 """Find the quantizable layers of a network by running one example input through it.
 
-Counted are Conv2d (grouped too), Linear, and the projections of ``nn.MultiheadAttention``, which
-keeps q, k and v as rows of one parameter and reads ``out_proj.weight`` without calling the module:
-hooks on Linear alone would miss all four. A layer whose weight is used by a function, without
-calling its module, counts as reached.
+Searched are the weights of ``searchable`` that the network multiplies with as its modules hold
+them, whoever asks for the product. A weight that the network makes another one from (scaled,
+standardized) stays float, and so does everything else; the table names it all.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,23 +18,15 @@ from torch import Tensor, nn
 
 from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.block_names import block_names
+from clado_core.networks.inference import running
+from clado_core.networks.left_float import entries, float_parts, stored_bytes
+from clado_core.networks.ordinary import evaluating, require_ordinary
+from clado_core.networks.searchable import SEARCHED, Weight, list_weights
 from clado_core.networks.weight_uses import WeightUses
-from clado_core.records.layers import FLOAT_BYTES, LayerInfo, LayerKind, LayerTable
+from clado_core.records.layers import FLOAT_BYTES, LayerInfo, LayerTable
 from clado_core.records.names import SELECTIONS, LayerSelection
 
-PROJECTIONS = ("q_proj", "k_proj", "v_proj")
-
-
-@dataclass(frozen=True, slots=True)
-class _Weight:
-    """A weight before its positions are counted; ``source`` is who reports the positions."""
-
-    name: str
-    kind: LayerKind
-    parameter: str
-    shape: tuple[int, ...]
-    source: str
-    row_start: int = 0
+NOT_ASKED_FOR = "left out of the search, as asked for"
 
 
 def find_layers(
@@ -53,81 +44,90 @@ def find_layers(
             child (the classifier).
 
     Returns:
-        The table; ``other_bytes`` counts every other entry of the state dict, floats as float32.
+        The table; ``other_bytes`` counts every other entry of the state dict, floats as float32,
+        and ``float_parts`` names them.
 
     Raises:
-        InputError: A weight is shared, reparametrized, used outside a module, or there is none.
+        InputError: A weight is shared or reparametrized, or there is none to search.
         MeasurementError: The example does not reach a layer, or the network cannot run it.
     """
     if selection not in SELECTIONS:
         raise InputError(f"Unknown layers '{selection}': choose one of {', '.join(SELECTIONS)}.")
-    weights = list(_weights(model))
-    positions = _count_positions(model, example, weights)
-    if selection == "paper":
-        weights = _without_ends(weights)
-    _refuse_shared(model, weights)
-    unreached = [weight.name for weight in weights if weight.source not in positions]
-    if unreached:
-        raise MeasurementError(
-            f"The example input does not reach {', '.join(unreached)}, so no loss depends on them; "
-            "remove them from the network or give an input that reaches them.",
-            layer=unreached[0],
-        )
-    blocks = block_names(model, [weight.name for weight in weights])
-    layers = tuple(_layer(weight, positions, blocks[weight.name]) for weight in weights)
-    searched = FLOAT_BYTES * sum(layer.n_weights for layer in layers)
-    return LayerTable(layers, other_bytes=_state_bytes(model) - searched)
+    require_ordinary(model)
+    weights = list_weights(model)
+    uses, called = _run(model, example)
+    wanted = weights if selection == "all" else _without_ends(weights)
+    left_out = {weight: NOT_ASKED_FOR for weight in weights if weight not in wanted}
+    _refuse_parametrized(model, wanted)
+    _refuse_shared(model, wanted)
+    left_out |= _made_into_others(wanted, uses, called)
+    searched = [weight for weight in wanted if weight not in left_out]
+    if weights and not searched:
+        raise InputError(_nothing_left(left_out))
+    blocks = block_names(model, [weight.name for weight in searched])
+    macs = {w: uses.macs(w.parameter, w.rows) // len(example) for w in searched}
+    layers = tuple(_layer(weight, macs[weight], blocks[weight.name]) for weight in searched)
+    other_bytes = _file_bytes(model) - FLOAT_BYTES * sum(layer.n_weights for layer in layers)
+    return LayerTable(layers, other_bytes, float_parts(model, searched, left_out, uses))
+
+
+def _file_bytes(model: nn.Module) -> int:
+    return sum(map(stored_bytes, entries(model).values()))
 
 
 def searchable_weights(model: nn.Module, /) -> tuple[LayerInfo, ...]:
-    """All quantizable weights in the order they are defined, positions and blocks not known."""
-    return tuple(_layer(weight, defaultdict(int), "") for weight in _weights(model))
+    """All quantizable weights in the order they are defined, uses and blocks not known."""
+    return tuple(_layer(weight, 0, "") for weight in list_weights(model))
 
 
-def _layer(weight: _Weight, positions: dict[str, int], block: str) -> LayerInfo:
-    n_weights = torch.Size(weight.shape).numel()
+def _layer(weight: Weight, macs: int, block: str) -> LayerInfo:
     return LayerInfo(
         name=weight.name,
         kind=weight.kind,
         shape=weight.shape,
-        macs=n_weights * positions[weight.source],
+        macs=macs,
         block=block,
         parameter=weight.parameter,
         row_start=weight.row_start,
     )
 
 
-def _weights(model: nn.Module) -> Iterator[_Weight]:
-    inside_attention = {
-        id(module.out_proj)
-        for module in model.modules()
-        if isinstance(module, nn.MultiheadAttention)
-    }
-    for name, module in model.named_modules():
-        if isinstance(module, nn.MultiheadAttention):
-            yield from _attention_weights(name, module)
-        elif isinstance(module, nn.Conv2d | nn.Linear) and id(module) not in inside_attention:
-            kind: LayerKind = "conv2d" if isinstance(module, nn.Conv2d) else "linear"
-            yield _Weight(name, kind, _join(name, "weight"), tuple(module.weight.shape), name)
+def _made_into_others(
+    weights: list[Weight], uses: WeightUses, called: set[str]
+) -> dict[Weight, str]:
+    """Weights that no data is multiplied with as they are stored → what is done instead.
 
-
-def _attention_weights(name: str, module: nn.MultiheadAttention) -> Iterator[_Weight]:
-    width = module.embed_dim
-    shape: tuple[int, ...]
-    for row, projection in enumerate(PROJECTIONS):
-        source = _join(name, projection)
-        if module.in_proj_weight is not None:
-            parameter, start, shape = "in_proj_weight", row * width, (width, width)
+    Raises:
+        MeasurementError: Nothing at all is done with one.
+    """
+    found: dict[Weight, str] = {}
+    unreached: list[str] = []
+    for weight in weights:
+        if uses.macs(weight.parameter, weight.rows):
+            continue
+        if weight.parameter in uses.products:
+            found[weight] = "the network multiplies with another weight, computed from this one"
+        elif others := sorted(uses.others.get(weight.parameter, ())):
+            found[weight] = f"used by {', '.join(others)}, in no product"
+        elif weight.module in called:
+            found[weight] = "its module is called with another weight"
         else:
-            parameter, start = f"{projection}_weight", 0
-            shape = tuple(getattr(module, parameter).shape)
-        yield _Weight(source, "attention", _join(name, parameter), shape, source, start)
-    out = _join(name, "out_proj")
-    shape = tuple(module.out_proj.weight.shape)
-    yield _Weight(out, "attention", _join(out, "weight"), shape, _join(name, "q_proj"))
+            unreached.append(weight.name)
+    if unreached:
+        raise MeasurementError(
+            f"The example input does not reach {', '.join(unreached)}, so no loss depends on them; "
+            "remove them from the network or give an input that reaches them.",
+            layer=unreached[0],
+        )
+    return found
 
 
-def _without_ends(weights: list[_Weight]) -> list[_Weight]:
+def _nothing_left(left_out: dict[Weight, str]) -> str:
+    named = "; ".join(f"'{weight.name}' ({why})" for weight, why in left_out.items())
+    return f"There is no layer to quantize, as these weights have to stay float: {named}."
+
+
+def _without_ends(weights: list[Weight]) -> list[Weight]:
     """Leave out the first layer, and all of the last top-level child that has layers."""
     tops = [weight.name.split(".")[0] for weight in weights]
     kept = [weight for weight, top in zip(weights, tops, strict=True) if top != tops[-1]][1:]
@@ -135,19 +135,30 @@ def _without_ends(weights: list[_Weight]) -> list[_Weight]:
     return kept or weights[1:-1]
 
 
-def _refuse_shared(model: nn.Module, weights: list[_Weight]) -> None:
-    names_of: dict[int, list[str]] = defaultdict(list)
+def _refuse_parametrized(model: nn.Module, weights: list[Weight]) -> None:
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    for name, value in parameters.items():
-        for key in _identities(value):
-            names_of[key].append(name)
     for weight in weights:
-        if (parameter := parameters.get(weight.parameter)) is None:
+        if weight.parameter not in parameters:
             raise InputError(
-                f"The weight of '{weight.name}' is computed from others (a parametrization such "
-                "as weight or spectral norm); remove the parametrization before measuring."
+                f"The weight of '{weight.name}' is computed from others whenever it is read (a "
+                "parametrization such as weight or spectral norm, or a pruning mask); make it a "
+                "plain one before measuring, with torch.nn.utils.parametrize.remove_"
+                "parametrizations, or remove_weight_norm, remove_spectral_norm or prune.remove."
             )
-        shared = sorted({name for key in _identities(parameter) for name in names_of[key]})
+
+
+def _refuse_shared(model: nn.Module, weights: list[Weight]) -> None:
+    """One module under two names is one layer; one weight of two modules is refused."""
+    names_of: dict[int, dict[tuple[int, str], str]] = defaultdict(dict)
+    parameters = {}
+    for owner, module in model.named_modules():
+        for attribute, value in module.named_parameters(owner, recurse=False):
+            parameters[attribute] = value
+            for key in _identities(value):
+                names_of[key][id(module), attribute] = attribute
+    for weight in weights:
+        keys = _identities(parameters[weight.parameter])
+        shared = sorted({name for key in keys for name in names_of[key].values()})
         if len(shared) > 1:
             raise InputError(
                 f"The weight of '{weight.name}' is shared by {' and '.join(shared)}; shared "
@@ -161,60 +172,25 @@ def _identities(parameter: Tensor) -> list[int]:
 
 
 @torch.no_grad()
-def _count_positions(model: nn.Module, example: Tensor, weights: list[_Weight]) -> dict[str, int]:
-    """Output positions per sample and layer, summed over calls."""
-    elements: dict[str, int] = defaultdict(int)
-    handles = [
-        _attach(name, module, elements)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.MultiheadAttention)
-    ]
-    modes = {module: module.training for module in model.modules()}
+def _run(model: nn.Module, example: Tensor) -> tuple[WeightUses, set[str]]:
+    """Run the example; gives what was multiplied, and the names of the modules called."""
+    called: set[str] = set()
+    handles: list[Any] = []
+    for name, module in model.named_modules():
+        if isinstance(module, SEARCHED):
+            handles.append(module.register_forward_pre_hook(partial(_note_call, called, name)))
+    uses = WeightUses(model, example)
     try:
-        with attention_fast_path_off(), WeightUses() as uses:
-            model.eval()(example)
-    except (RuntimeError, ValueError, TypeError, IndexError) as problem:
-        raise MeasurementError(
-            f"The network cannot run an input of shape {tuple(example.shape)}: "
-            f"{str(problem).splitlines()[0] if str(problem) else type(problem).__name__}"
-        ) from None
+        with running(example), evaluating(model), attention_fast_path_off(), uses:
+            model(example)
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
-    uses.refuse_others(model, {weight.parameter for weight in weights})
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    for weight in weights:
-        if count := uses.positions(parameters.get(weight.parameter)):
-            elements[weight.source] = count
-    return {name: count // len(example) for name, count in elements.items()}
+    return uses, called
 
 
-def _attach(
-    name: str,
-    module: nn.Conv2d | nn.Linear | nn.MultiheadAttention,
-    elements: dict[str, int],
-) -> Any:
-    if isinstance(module, nn.MultiheadAttention):
-        return module.register_forward_pre_hook(_attention_hook(name, elements), with_kwargs=True)
-
-    channels = module.out_channels if isinstance(module, nn.Conv2d) else module.out_features
-
-    def count(_: nn.Module, __: Any, output: Tensor) -> None:
-        elements[name] += output.numel() // channels
-
-    return module.register_forward_hook(count)
-
-
-def _attention_hook(name: str, elements: dict[str, int]) -> Callable[..., None]:
-    def count(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
-        for argument, projection in zip(("query", "key", "value"), PROJECTIONS, strict=True):
-            tokens = given[argument]
-            elements[_join(name, projection)] += tokens.numel() // tokens.shape[-1]
-
-    return count
+def _note_call(called: set[str], name: str, *_: object) -> None:
+    called.add(name)
 
 
 @contextmanager
@@ -226,16 +202,3 @@ def attention_fast_path_off() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
-
-
-def _state_bytes(model: nn.Module) -> int:
-    """Bytes of a file of the whole state dict: floats as float32, integers at their own size."""
-    entries = {id(value): value for value in model.state_dict(keep_vars=True).values()}
-    return sum(
-        value.numel() * (FLOAT_BYTES if value.is_floating_point() else value.element_size())
-        for value in entries.values()
-    )
-
-
-def _join(*parts: str) -> str:
-    return ".".join(part for part in parts if part)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clado_core.data.sources import Samples
-from clado_core.errors import InputError, MeasurementError
+from clado_core.errors import CladoError, InputError, MeasurementError
+from clado_core.networks.ordinary import require_ordinary
 from clado_core.records.names import DEVICES
 
 LossFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -76,7 +77,11 @@ def placed(model: nn.Module, /) -> Iterator[torch.device]:
     """Channels innermost for as long as this lasts, on the device where the network is.
 
     For networks that belong to a caller: parameters and their memory are as before when it ends.
+
+    Raises:
+        InputError: It is none whose layers can be told apart.
     """
+    require_ordinary(model)
     before = [(parameter, parameter.data) for parameter in model.parameters()]
     device = before[0][1].device if before else torch.device("cpu")
     try:
@@ -145,7 +150,9 @@ def running(x: Tensor, /) -> Iterator[None]:
     """Turns a failure inside the network's own code into one sentence, a MeasurementError."""
     try:
         yield
-    except (RuntimeError, ValueError, TypeError, IndexError) as problem:
+    except CladoError:
+        raise
+    except Exception as problem:  # the network's own code may raise anything
         reason = (str(problem) or type(problem).__name__).splitlines()[0]
         raise MeasurementError(
             f"The network cannot run inputs of shape {tuple(x.shape)}: {reason}"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from torch import Tensor, nn
 from clado_core.errors import ArtifactError, InputError
 from clado_core.networks.builtin import ASSETS, BUILTIN_NETWORKS
 from clado_core.networks.checkpoint import load_checkpoint, load_state
+from clado_core.networks.ordinary import require_ordinary
+from clado_core.networks.state_digest import state_digest as state_digest
 from clado_core.records.matrix import SensitivityMatrix
 
 TORCHVISION = "torchvision:"
@@ -37,6 +38,7 @@ class LoadedModel:
         data: Name of the data set it was trained on where that is built in, else None.
         input_shape: Channels, height, width of one input where known, else None.
         prepare: From a PIL image to an input, as the weights were trained with; None if not known.
+        weights: As the user named them; None for the default ones.
     """
 
     spec: str
@@ -46,6 +48,7 @@ class LoadedModel:
     data: str | None = None
     input_shape: tuple[int, int, int] | None = None
     prepare: Callable[[Any], Tensor] | None = None
+    weights: str | None = None
 
 
 def load_model(spec: str, weights: str | None = None, /) -> LoadedModel:
@@ -61,6 +64,10 @@ def load_model(spec: str, weights: str | None = None, /) -> LoadedModel:
     Raises:
         InputError: There is no such network or checkpoint, or they do not fit.
     """
+    return replace(_load(spec, weights), weights=weights)
+
+
+def _load(spec: str, weights: str | None) -> LoadedModel:
     if spec in BUILTIN_NETWORKS:
         builtin = BUILTIN_NETWORKS[spec]
         module = _seeded(importlib.import_module(builtin.module).build)
@@ -69,7 +76,7 @@ def load_model(spec: str, weights: str | None = None, /) -> LoadedModel:
     if spec.startswith(TORCHVISION):
         name = spec.removeprefix(TORCHVISION)
         module, prepare = _torchvision(name, weights)
-        return _loaded(spec, name, module, input_shape=IMAGENET_SHAPE, prepare=prepare)
+        return _loaded(spec, name, module, input_shape=_shape_of(prepare), prepare=prepare)
     path, colon, factory = spec.rpartition(":")
     if colon and path.endswith(".py"):
         module = _from_file(Path(path).expanduser(), factory)
@@ -111,17 +118,6 @@ def require_digest(digest: str, matrix: SensitivityMatrix, /, *, of: str) -> Non
         )
 
 
-def state_digest(module: nn.Module, /) -> str:
-    """Hexadecimal SHA-256 over the state dict: names, types, shapes and bytes, sorted by name."""
-    digest = hashlib.sha256()
-    state: Mapping[str, Tensor] = module.state_dict()
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _loaded(
     spec: str,
     name: str,
@@ -131,6 +127,7 @@ def _loaded(
     input_shape: tuple[int, int, int] | None = None,
     prepare: Callable[[Any], Tensor] | None = None,
 ) -> LoadedModel:
+    require_ordinary(module)
     module.eval().requires_grad_(False)
     return LoadedModel(spec, name, module, state_digest(module), data, input_shape, prepare)
 
@@ -180,6 +177,12 @@ def _torchvision(
         ) from None
     load_state(module, state, chosen)
     return module, choices[chosen].transforms()
+
+
+def _shape_of(prepare: Callable[[Any], Tensor] | None) -> tuple[int, int, int]:
+    """Of what a preparation gives: some weights were trained at another size than 224."""
+    crop = getattr(prepare, "crop_size", None)
+    return (3, int(crop[-1]), int(crop[-1])) if crop else IMAGENET_SHAPE
 
 
 def _from_file(path: Path, factory: str) -> nn.Module:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clado_core.errors import InputError
-from clado_core.networks.discovery import PROJECTIONS, attention_fast_path_off
+from clado_core.networks.discovery import attention_fast_path_off
+from clado_core.networks.searchable import PROJECTIONS
 from clado_core.quantization.input_ranges import fake_quantize_input, search_range
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.scheme import BitWidths, QuantizationScheme, act_widths

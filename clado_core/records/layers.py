@@ -12,6 +12,7 @@ import numpy as np
 
 from clado_core._typing import LayerVector
 from clado_core.errors import InputError
+from clado_core.records.float_parts import FloatPart
 from clado_core.records.scheme import weight_bits
 
 LayerKind: TypeAlias = Literal["conv2d", "linear", "attention", "unknown"]
@@ -76,13 +77,16 @@ class LayerTable:
     Args:
         layers: At least one, with unique names.
         other_bytes: Bytes of biases, normalization and unquantized layers, as float32.
+        float_parts: What these are, part by part; None where that is not known.
 
     Raises:
-        InputError: Empty, two layers share a name, or sizes too large to be counted exactly.
+        InputError: Empty, two layers share a name, sizes too large to be counted exactly, or parts
+            that are not ``other_bytes`` together.
     """
 
     layers: tuple[LayerInfo, ...]
     other_bytes: int = 0
+    float_parts: tuple[FloatPart, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -93,6 +97,13 @@ class LayerTable:
         if len(set(names)) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise InputError(f"Layer names must be unique; found twice: {', '.join(twice)}.")
+        if self.float_parts is not None:
+            found = sum(part.n_bytes for part in self.float_parts)
+            if found != self.other_bytes:
+                raise InputError(
+                    f"The parts that stay float have {found:,} bytes together, expected "
+                    f"{self.other_bytes:,}."
+                )
         for what, sizes, most in (
             ("weights", [layer.n_weights for layer in self.layers], MOST_WEIGHTS),
             ("multiply-accumulates", [layer.macs for layer in self.layers], MOST_MACS),

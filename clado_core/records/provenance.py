@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from clado_core.errors import InputError
+from clado_core.records.label_check import LabelCheck
 from clado_core.records.portable import Portable
+
+OPTIONAL = ("classes", "labels")
+"""Fields that older files do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class Provenance(Portable):
         created: ISO 8601 time, UTC.
         versions: Library name → version at the time of measuring.
         details: What the estimator reports of itself, such as the share of pairs it measured.
+        classes: Class index → name, where the data has names.
+        labels: How the float network's answers agree with the labels.
     """
 
     model: str | None = None
@@ -39,20 +46,39 @@ class Provenance(Portable):
     created: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, float | str] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+    labels: LabelCheck | None = None
 
     def __post_init__(self) -> None:
+        if self.classes is not None:
+            object.__setattr__(self, "classes", _names(self.classes))
         for name in ("versions", "details"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values for a JSON header."""
-        return {
+        """As plain values for a JSON header; of what is optional, what there is."""
+        values = {
             f.name: dict(value) if isinstance(value, MappingProxyType) else value
             for f in fields(self)
             for value in [getattr(self, f.name)]
+            if f.name not in OPTIONAL
         }
+        if self.classes is not None:
+            values["classes"] = list(self.classes)
+        if self.labels is not None:
+            values["labels"] = self.labels.to_json()
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Provenance:
         """From such values; unknown keys are an error of the file and raise TypeError."""
-        return cls(**values)
+        given = dict(values)
+        if given.get("labels") is not None:
+            given["labels"] = LabelCheck.from_json(given["labels"])
+        return cls(**given)
+
+
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise InputError("The field 'classes' must be a list of names.")
+    return tuple(names)

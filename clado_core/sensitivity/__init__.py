@@ -5,5 +5,6 @@ from clado_core.sensitivity.forecast import forecast as forecast
 from clado_core.sensitivity.measure import measure as measure
 from clado_core.sensitivity.ray_engine import RayEngine as RayEngine
 from clado_core.sensitivity.settings import MeasurementSettings as MeasurementSettings
+from clado_core.sensitivity.stored import class_count as class_count
 from clado_core.sensitivity.stored import layers_of as layers_of
 from clado_core.sensitivity.stored import measure_into as measure_into

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 from torch import Tensor, fx, nn
@@ -157,6 +157,9 @@ def _compile(model: nn.Module, graph: fx.Graph, opaque: tuple[str, ...]) -> Netw
     number: dict[fx.Node, int] = {}
     constants: dict[fx.Node, Any] = {}
     steps: list[Step] = []
+    # A module that is shared has several names; parameters are called by the first.
+    modules = dict(model.named_modules(remove_duplicate=False))
+    first_names = {id(module): name for name, module in model.named_modules()}
     defaults = list(_defaults(model).values())
     for node in graph.nodes:
         if node.op == "placeholder" and INPUT in number.values():
@@ -167,7 +170,9 @@ def _compile(model: nn.Module, graph: fx.Graph, opaque: tuple[str, ...]) -> Netw
             constants[node] = operator.attrgetter(str(node.target))(model)
         else:
             number[node] = len(steps)
-            steps.append(_step(model, node, number, constants))
+            step = _step(model, node, number, constants)
+            used = tuple(_first(step.modules, modules, first_names))
+            steps.append(replace(step, modules=used))
     return NetworkGraph(tuple(steps), opaque)
 
 
@@ -195,6 +200,19 @@ def _step(
         )
 
     return Step(call, reads, used)
+
+
+def _first(
+    used: tuple[str, ...], modules: Mapping[str, nn.Module], names: Mapping[int, str]
+) -> Iterator[str]:
+    """First names of what a step uses: of a parameter's module, of a module and all inside it."""
+    for name in used:
+        if name in modules:
+            yield from (names[id(module)] for module in modules[name].modules())
+        else:
+            owner, _, attribute = name.rpartition(".")
+            first = names[id(modules[owner])]
+            yield f"{first}.{attribute}" if first else attribute
 
 
 def _method(name: str) -> Callable[..., Any]:

@@ -42,6 +42,7 @@ from clado_core.sensitivity.estimators import (
     estimate_pairwise,
 )
 from clado_core.sensitivity.journal import Journal
+from clado_core.sensitivity.labels import labels_checked
 from clado_core.sensitivity.plan import pairwise_plan
 from clado_core.sensitivity.ray_engine import RayEngine
 from clado_core.sensitivity.settings import MeasurementSettings
@@ -98,7 +99,7 @@ def measure(
     with contextlib.ExitStack() as stack:
         kept = None if journal is None else stack.enter_context(task.journal(journal))
         bench = stack.enter_context(task.bench(kept, on_progress))
-        return _matrix(bench, name, task.provenance)
+        return _matrix(bench, name, task.checked(bench))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,6 +154,13 @@ class _Task:
                 engine=self._engine(inputs),
             )
 
+    def checked(self, bench: Workbench) -> Provenance:
+        """The provenance, with what the labels look like; they are known where the loss is."""
+        if self.loss is not LOSSES.get(self.settings.loss):
+            return self.provenance
+        labels = labels_checked(bench.reference, self.samples, loss=self.settings.loss)
+        return replace(self.provenance, labels=labels)
+
     def _engine(self, inputs: InputQuantizer | None) -> Engine | None:
         if self.cluster is None:
             return None
@@ -170,7 +178,8 @@ class _Task:
         # These change what is run, or held at once, but no loss.
         for harmless in ("baselines", "memory_bytes", "reuse"):
             del settings[harmless]
-        del about["created"], about["details"]
+        for said_of_it in ("created", "details", "classes"):
+            about.pop(said_of_it, None)
         here = next((p.device.type for p in self.model.parameters()), "cpu")
         return {
             **about,
@@ -224,6 +233,7 @@ def _provenance(
         n_samples=len(samples),
         estimator=settings.estimator,
         loss=settings.loss,
+        classes=samples.class_names or None,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={
             "clado_core": __version__,

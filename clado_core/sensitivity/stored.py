@@ -11,7 +11,7 @@ from torch import nn
 from clado_core.data.sources import Samples
 from clado_core.files.artifact import partial_path, save_matrix
 from clado_core.networks.discovery import find_layers
-from clado_core.networks.inference import make_batches
+from clado_core.networks.inference import make_batches, measuring, run_batch
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import LayerSelection
@@ -45,6 +45,17 @@ def layers_of(
     first = replace(samples, x=samples.x[:1], y=samples.y[:1])
     example = make_batches(model, first, 1)[0].x
     return find_layers(model, example, selection=selection)
+
+
+def class_count(model: nn.Module, samples: Samples, /) -> int:
+    """How many classes a network tells apart, by running the first sample.
+
+    Raises:
+        MeasurementError: It cannot run it, or gives no class scores.
+    """
+    first = replace(samples, x=samples.x[:1], y=samples.y[:1])
+    with measuring(model):
+        return int(run_batch(model, make_batches(model, first, 1)[0]).shape[1])
 
 
 def measure_into(

@@ -6,12 +6,21 @@ import streamlit as st
 
 from clado_core.evidence.significance import rank_correlation
 from clado_core.records.coverage import coverage
+from clado_core.records.label_check import LabelCheck
 from dashboard.cards.chart import Chart, draw_chart
+from dashboard.cards.left_float import (
+    LEFT_FLOAT,
+    left_float_expander,
+    left_float_of,
+    left_float_text,
+)
 from dashboard.figures.trust import TrustInfo, trust_alt, trust_figure, trust_rows
 from dashboard.known import caches
 from dashboard.known.measured_choices import measured
 from dashboard.state import view_state
-from dashboard.theme import megabytes, number, percent
+from dashboard.theme import number, percent
+
+CLASSES_SHOWN = 3
 
 state = view_state.current()
 matrix = state.matrix
@@ -43,7 +52,11 @@ def provenance_rows() -> list[dict[str, str]]:
         "Activations": activations,
         "Bit-widths": ", ".join(map(str, matrix.bit_widths)),
         "Layers searched": f"{matrix.n_layers} with {weights} weights",
-        "Not searched": f"{megabytes(matrix.layers.other_bytes)} kept as float32",
+        LEFT_FLOAT: left_float_text(
+            matrix.layers.other_bytes, matrix.layers.float_bytes, left_float_of(matrix.layers)
+        ),
+        "Classes": None if source.classes is None else classes_text(source.classes),
+        "Float network": None if source.labels is None else labels_text(source.labels),
         "Measured": source.created,
         "Artifact (SHA-256)": short(state.artifact.digest),
         "Versions": ", ".join(f"{k} {v}" for k, v in source.versions.items()) or None,
@@ -51,6 +64,20 @@ def provenance_rows() -> list[dict[str, str]]:
     return [
         {"What": k, "Value": "not recorded" if v is None else str(v)} for k, v in values.items()
     ]
+
+
+def classes_text(names: tuple[str, ...]) -> str:
+    """How many, and the first few, so that a wrong order shows."""
+    end = ", …" if len(names) > CLASSES_SHOWN else ""
+    return f"{len(names):,}: {', '.join(names[:CLASSES_SHOWN])}{end}"
+
+
+def labels_text(check: LabelCheck) -> str:
+    """How the float network did on the sensitivity set."""
+    return (
+        f"{percent(check.accuracy)} of {check.n:,} samples classified as labelled; chance: "
+        f"{percent(check.as_given.chance)}"
+    )
 
 
 def checks() -> None:
@@ -161,6 +188,13 @@ with right:
     with st.container(border=True):
         st.markdown("**Where the numbers come from**")
         st.table(provenance_rows(), hide_index=True)
+        if source := matrix.provenance.labels:
+            for sentence in source.warnings:
+                st.warning(sentence, icon=":material/label_off:")
+        left_float_expander(left_float_of(matrix.layers))
+        if classes := matrix.provenance.classes:
+            with st.expander(f"Classes ({len(classes):,})"):
+                st.dataframe({"Index": range(len(classes)), "Name": classes}, hide_index=True)
     with st.container(border=True):
         st.markdown("**Limits**")
         st.markdown(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -11,9 +12,11 @@ import clado_core as cc
 from clado_core.errors import CladoError
 from clado_core.files.artifact import SUFFIX
 from clado_core.networks.builtin import BUILTIN_NETWORKS, BuiltinNetwork
+from clado_core.records.label_check import LabelCheck
+from dashboard.cards.left_float import LEFT_FLOAT, left_float_expander, left_float_text
 from dashboard.known import catalogue, services
 from dashboard.state import view_state
-from dashboard.theme import megabytes
+from dashboard.theme import megabytes, number, percent
 from dashboard.workers.measure import MeasureState, Wish, unfinished
 
 POLL_S = 0.5
@@ -21,6 +24,7 @@ OTHER = "Own file (path/to/file.py:factory)"
 BITS, DEFAULT_BITS = (2, 3, 4, 5, 6, 7, 8), (2, 4, 8)
 ESTIMATE = "clado_estimate"
 MAX_UPLOAD_MB = 200
+CLASSES_SHOWN = 5
 
 
 def network_card(names: list[str], /) -> None:
@@ -87,6 +91,25 @@ def _start_row(wish: Wish, name: str) -> None:
             f"**{duration(estimate['estimated_s'])}**. Float32 size "
             f"{megabytes(estimate['float_bytes'])}."
         )
+        _say_what_else(estimate)
+
+
+def _say_what_else(estimate: dict[str, Any]) -> None:
+    """The first classes, what looks wrong, and what stays float."""
+    parts, names = estimate.get("float_parts"), estimate.get("classes", [])
+    if parts:
+        left = left_float_text(estimate["unquantized_bytes"], estimate["float_bytes"], parts)
+        st.caption(f"{LEFT_FLOAT}: {left}.")
+        left_float_expander(parts)
+    if names:
+        end = ", …" if len(names) > CLASSES_SHOWN else "."
+        st.caption(f"{len(names):,} classes, from index 0: {', '.join(names[:CLASSES_SHOWN])}{end}")
+    _warn_of(estimate)
+
+
+def _warn_of(result: dict[str, Any]) -> None:
+    for sentence in result.get("warnings", []):
+        st.warning(sentence, icon=":material/label_off:")
 
 
 def _start(wish: Wish) -> None:
@@ -130,12 +153,25 @@ def _show(state: MeasureState | None) -> None:
         took = duration(float(state.result["runtime_s"]))
         st.markdown(
             f"**{model}** is measured: {state.result['n_layers']} layers, "
-            f"{state.result['forwards']:,} losses in {took}."
+            f"{state.result['forwards']:,} losses in {took}.{_labels(state.result)}"
         )
+        _warn_of(state.result)
     elif state.cancelled:
         st.markdown(f"**{model}** was stopped at {state.done:,} losses; resume it at the left.")
     else:
         st.warning(state.problem, icon=":material/error:")
+
+
+def _labels(result: dict[str, Any]) -> str:
+    """How the float network did."""
+    if not (values := result.get("labels")):
+        return ""
+    check = LabelCheck.from_json(values)
+    return (
+        f" The float network classifies {percent(check.accuracy)} of {check.n:,} samples as they "
+        f"are labelled (chance: {percent(check.as_given.chance)}); loss "
+        f"{number(result['base_loss'])}."
+    )
 
 
 def upload_card() -> None:

@@ -11,6 +11,7 @@ import plotly
 
 from clado_core import SensitivityMatrix, Solution
 from clado_core.records.coverage import coverage
+from clado_core.records.float_parts import NOT_RECORDED, grouped, parts_to_json
 from clado_core.records.trust import doubt
 from dashboard.figures.bits import bits_alt, bits_figure, bits_info
 from dashboard.figures.cells import interaction_alt, interaction_info
@@ -76,6 +77,8 @@ def report_html(info: ReportInfo, /) -> bytes:
         figures,
         "<h2>Bits per layer</h2>",
         _layers(info),
+        "<h2>Stays float32</h2>",
+        _left_float(info),
         "<h2>Where the numbers come from</h2>",
         _provenance(info),
         '<p class="note">Predicted: half of x\'Gx, a quadratic model; the quantized network itself '
@@ -127,6 +130,19 @@ def _layers(info: ReportInfo) -> str:
         for layer, b in zip(info.matrix.layers.layers, info.answer.assignment.bits, strict=True)
     ]
     return _table(("Layer", "Kind", "Weights", "Bits", "Bytes"), rows, right_from=2)
+
+
+def _left_float(info: ReportInfo) -> str:
+    layers, size = info.matrix.layers, info.answer.assignment.size_bytes
+    parts = parts_to_json(layers.float_parts, size)
+    if parts is None:
+        what = f"{megabytes(layers.other_bytes)}; what it is was {NOT_RECORDED}."
+        return f'<p class="note">{escape(what)}</p>'
+    rows = [
+        (row["name"], row["kind"], row["why"], f"{row['bytes']:,}", percent(row["share"]))
+        for row in grouped(parts)
+    ]
+    return _table(("Name", "Kind", "Why", "Bytes", "Share of the file"), rows, right_from=3)
 
 
 def _provenance(info: ReportInfo) -> str:

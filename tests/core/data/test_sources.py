@@ -1,14 +1,17 @@
 """Data sources, their splits, and the sensitivity set."""
 
 import hashlib
+import inspect
 import io
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.datasets import CIFAR10, MNIST
+from torchvision import datasets
+from torchvision.datasets import CIFAR10, MNIST, VisionDataset
 
 from clado_core.data.cifar10 import MEAN, STD
 from clado_core.data.sources import load_data
@@ -164,28 +167,121 @@ def test_bad_cifar10_is_one_sentence(tmp_path):
 
 
 def write_mnist(folder, n: int = 6) -> np.ndarray:
-    """Files as torchvision's MNIST reads them; returns the pictures."""
+    """Files as torchvision's MNIST reads them; returns the training pictures, then the test's."""
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    pictures = np.random.default_rng(0).integers(0, 255, (n, 28, 28), dtype=np.uint8)
-    for part in ("train", "t10k"):
-        header = b"".join(k.to_bytes(4, "big") for k in (2051, n, 28, 28))
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + pictures.tobytes())
-        header = b"".join(k.to_bytes(4, "big") for k in (2049, n))
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(header + bytes(k % 2 for k in range(n)))
+    pictures = np.random.default_rng(0).integers(0, 255, (n + 4, 28, 28), dtype=np.uint8)
+    for part, found in (("train", pictures[:n]), ("t10k", pictures[n:])):
+        header = b"".join(k.to_bytes(4, "big") for k in (2051, len(found), 28, 28))
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + found.tobytes())
+        header = b"".join(k.to_bytes(4, "big") for k in (2049, len(found)))
+        labels = bytes(k % 2 for k in range(len(found)))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(header + labels)
     return pictures
+
+
+def as_gray(image) -> torch.Tensor:
+    return torch.tensor(np.array(image)[None, ..., 0]).float()
 
 
 def test_a_data_set_of_torchvision(tmp_path):
     pictures = write_mnist(tmp_path)
     spec = f"torchvision:MNIST:{tmp_path}"
-    found = load_data(
-        spec, prepare=lambda image: torch.tensor(np.array(image)[None, ..., 0]).float()
-    )
-    assert found.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    found = load_data(spec, prepare=as_gray)
+    assert found.labels.tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
     assert found.class_names[:2] == ("0 - zero", "1 - one") and len(found.class_names) == 10
     assert np.array_equal(found.split("all").x[2, 0].numpy(), pictures[2])
-    assert load_data(spec).split("all").x.shape == (6, 3, 224, 224)
+    assert load_data(spec).split("all").x.shape == (10, 3, 224, 224)
+
+
+def test_held_out_of_a_data_set_of_torchvision_is_its_test_part(tmp_path):
+    pictures = write_mnist(tmp_path)
+    found = load_data(f"torchvision:MNIST:{tmp_path}", prepare=as_gray)
+    assert np.array_equal(found.split("train").x[:, 0].numpy(), pictures[:6])
+    held_out = found.split("held-out")
+    assert np.array_equal(held_out.x[:, 0].numpy(), pictures[6:])
+    assert held_out.y.tolist() == [0, 1, 0, 1]
+    drawn = {x.numpy().tobytes() for x in found.sensitivity_set(6, seed=0).x}
+    assert drawn == {x.numpy().tobytes() for x in found.split("train").x}
+
+
+class Parts(VisionDataset):
+    """A stand-in for data sets with named parts; each image is as bright as its part says."""
+
+    KNOWN: ClassVar[dict[str, int]] = {}
+    MISSING: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, root, split="train"):
+        super().__init__(root)
+        if split not in self.KNOWN:
+            raise ValueError(f"Unknown value '{split}' for argument split.")
+        if split in self.MISSING:
+            raise RuntimeError("Dataset not found.\nYou can use download=True.")
+        self.value = self.KNOWN[split]
+        self._samples = [("x.png", 1), ("y.png", 0)]
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return Image.new("L", (2, 2), self.value), self._samples[index][1]
+
+
+@pytest.mark.parametrize(
+    ("known", "missing", "default", "train", "held_out"),
+    [
+        (("train", "test"), (), "train", "train", "test"),
+        (("train", "val", "test"), (), "train", "train", "test"),
+        (("train", "val"), (), "train", "train", "val"),  # as ImageNet
+        (("train", "trainval", "test"), (), "trainval", "trainval", "test"),  # as OxfordIIITPet
+        (("trainval", "test"), (), "10fold", "trainval", "test"),
+        (("train-standard", "val"), (), "train-standard", "train-standard", "val"),
+        (("train", "val", "test"), ("test",), "train", "train", "val"),
+        (("train", "test"), ("test",), "train", "train", None),
+        (("train", "val"), ("train",), "train", None, "val"),
+    ],
+)
+def test_named_parts_of_torchvisions_data_sets(
+    tmp_path, monkeypatch, caplog, known, missing, default, train, held_out
+):
+    values = {name: 10 * (k + 1) for k, name in enumerate(known)}
+    made = type("Made", (Parts,), {"KNOWN": values, "MISSING": missing})
+    made.__signature__ = inspect.Signature(
+        [inspect.Parameter("root", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+         inspect.Parameter("split", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)]
+    )  # fmt: skip
+    monkeypatch.setattr(datasets, "Made", made, raising=False)
+    found = load_data(f"torchvision:Made:{tmp_path}", prepare=as_gray)
+    for split, part in (("train", train), ("held-out", held_out)):
+        if part is None:
+            with pytest.raises(InputError, match=f"The {split} part of .* is empty"):
+                found.split(split)
+            with pytest.raises(InputError, match=f"The {split} part of .* is empty"):
+                found.sensitivity_set(1, seed=0, split=split)
+        else:
+            samples = found.split(split)
+            assert samples.y.tolist() == [1, 0] and (samples.x == values[part]).all()
+    what = "training" if train is None else "test"
+    told = f"Made has no {what} part in {tmp_path} (Dataset not found)"
+    assert (told in caplog.text) == (None in (train, held_out))
+
+
+def test_a_data_set_of_torchvision_without_parts_has_a_drawn_held_out_part(tmp_path, monkeypatch):
+    class Whole(VisionDataset):
+        def __init__(self, root):
+            super().__init__(root)
+            self.targets = [0] * 10 + [1] * 10
+
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, index):
+            return Image.new("L", (2, 2), index), self.targets[index]
+
+    monkeypatch.setattr(datasets, "Whole", Whole, raising=False)
+    found = load_data(f"torchvision:Whole:{tmp_path}", prepare=as_gray)
+    assert [len(found.indices(split)) for split in ("train", "held-out", "all")] == [14, 6, 20]
+    assert not set(found.indices("train")) & set(found.indices("held-out"))
 
 
 @pytest.mark.parametrize(

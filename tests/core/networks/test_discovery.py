@@ -8,6 +8,7 @@ from torchvision import models
 from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.discovery import find_layers
 from clado_core.sensitivity.plan import forward_count
+from tests.core.networks.awkward import IMAGE, SharedByParents, Tail
 
 # name, layers, weights, forwards at M=3 without the reference (method.md, section 5)
 PAPER_TABLE = [
@@ -162,7 +163,7 @@ def test_unreached_layers_are_named():
 
 
 def test_wrong_input_shape_is_one_sentence():
-    with pytest.raises(MeasurementError, match=r"cannot run an input of shape \(1, 3, 8, 8\)"):
+    with pytest.raises(MeasurementError, match=r"cannot run inputs of shape \(1, 3, 8, 8\)"):
         find_layers(nn.Sequential(nn.Conv2d(1, 2, 3)), torch.zeros(1, 3, 8, 8))
 
 
@@ -183,15 +184,22 @@ def test_weights_used_by_functions_count_as_reached():
     assert table.macs.tolist() == [2 * 4 * 9, 12]
 
 
-def test_a_convolution_with_a_parameter_of_its_own_is_refused_by_name():
-    class Own(nn.Module):
+def test_a_module_that_two_parents_own_is_one_layer():
+    table = find_layers(Tail(SharedByParents()), torch.randn(IMAGE))
+    assert table.names == ("inner.p.0", "inner.stem", "fc")
+    assert table.layers[0].macs == 2 * 4 * 4 * 9 * 16
+
+
+@pytest.mark.parametrize("problem", [AssertionError("Wrong height"), KeyError("x"), RuntimeError()])
+def test_whatever_the_networks_own_code_raises_is_one_sentence(problem):
+    class Raises(nn.Module):
         def __init__(self):
             super().__init__()
-            self.kernel, self.head = nn.Parameter(torch.zeros(2, 2, 1, 1)), nn.Linear(2, 2)
+            self.fc = nn.Linear(4, 4)
 
         def forward(self, x):
-            return self.head(nn.functional.conv2d(x, self.kernel).mean((2, 3)))
+            raise problem
 
-    model = nn.Sequential(nn.Identity(), Own())
-    with pytest.raises(InputError, match=r"'1\.kernel' is the weight of a functional conv2d"):
-        find_layers(model, torch.zeros(1, 2, 3, 3))
+    with pytest.raises(MeasurementError, match="cannot run inputs of shape") as caught:
+        find_layers(Raises(), torch.zeros(1, 1, 2, 2))
+    assert "\n" not in str(caught.value)

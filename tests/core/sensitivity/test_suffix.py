@@ -20,6 +20,7 @@ from clado_core.sensitivity.graph import INPUT, tensors, trace
 from clado_core.sensitivity.plan import pairwise_plan
 from clado_core.sensitivity.schedule import schedule, scheduled_cost
 from clado_core.sensitivity.suffix import prepare_runner
+from tests.core.networks import awkward
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -97,6 +98,23 @@ def untraceable_part() -> nn.Module:
     )
 
 
+OPAQUE = ("inner.q",)
+
+
+class OpaqueOwner(nn.Sequential):
+    """A part that owns a shared layer, runs before the part that owned it first, and asks."""
+
+    def forward(self, x):
+        return super().forward(x) if float(x.sum()) > -1e9 else x
+
+
+def shared_untraceable() -> nn.Module:
+    """As ``SharedByParents``, where the part that runs first cannot be traced."""
+    inner = awkward.SharedByParents()
+    inner.q = OpaqueOwner(*inner.q)
+    return awkward.Tail(inner)
+
+
 def transformer() -> nn.Module:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     return nn.Sequential(nn.Flatten(2), nn.Linear(36, 8), layer, nn.Flatten(), nn.Linear(8, 3))
@@ -110,6 +128,10 @@ NETWORKS = {
     "transformer layer": (transformer, ()),
     "attention": (lambda: load_model("digits-vit").module, ()),
     "depthwise": (lambda: load_model("digits-resnet").module, ()),
+    "shared": (lambda: awkward.Tail(awkward.SharedByParents()), ()),
+    "shared, untraceable": (shared_untraceable, OPAQUE),
+    "functional attention": (lambda: awkward.Tail(awkward.FunctionalAttention()), ()),
+    "parts of a weight": (lambda: awkward.Tail(awkward.Parts()), ()),
 }
 
 
@@ -117,8 +139,9 @@ def network(name: str) -> tuple[nn.Module, Samples]:
     """A network in training mode by mistake, and 20 samples."""
     torch.manual_seed(0)
     size = 8 if name in ("attention", "depthwise") else 6
-    x = torch.randn(20, 1, size, size)
-    return NETWORKS[name][0]().train(), Samples(x, torch.arange(20) % 3, "random")
+    channels = 2 if isinstance(made := NETWORKS[name][0](), awkward.Tail) else 1
+    x = torch.randn(20, channels, size, size)
+    return made.train(), Samples(x, torch.arange(20) % 3, "random")
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")

@@ -8,6 +8,7 @@ import re
 import pytest
 
 import clado_core as cc
+from clado_core.records.float_parts import FloatPart
 from dashboard.figures.pareto import background
 from dashboard.figures.report import ReportInfo, report_html
 from dashboard.known.answers import Answers
@@ -46,3 +47,13 @@ def test_names_are_escaped() -> None:
     text = report(matrix)
     assert "<b>&</script>" not in text
     assert "&lt;b&gt;&amp;" in text
+
+
+def test_what_stays_float_is_listed_with_its_share_of_the_file() -> None:
+    matrix = make_matrix(3)
+    assert "what it is was not recorded by the version that measured." in report(matrix)
+    parts = (FloatPart("up", "LSTM", 64, "layers of this kind are not searched", is_weight=True),)
+    layers = dataclasses.replace(matrix.layers, float_parts=parts)
+    text = report(dataclasses.replace(matrix, layers=layers))
+    assert "<td>up</td><td>LSTM</td><td>layers of this kind are not searched</td>" in text
+    assert '<td class="n">64</td><td class="n">' in text

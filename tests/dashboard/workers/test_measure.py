@@ -24,8 +24,12 @@ assert arguments[0] == "measure" and "--json" in arguments
 if "--dry-run" in arguments:
     if arguments[1] == "nope":
         sys.exit("error: There is no network 'nope'.")
+    up = {"name": "up", "kind": "ConvTranspose2d", "bytes": 300, "share": 0.3,
+          "why": "layers of this kind are not searched", "is_weight": True}
     print(json.dumps({"n_layers": 3, "forwards": 40, "samples": 64, "device": "cpu",
-                      "estimated_s": 3.0, "float_bytes": 1000}))
+                      "estimated_s": 3.0, "float_bytes": 1000, "unquantized_bytes": 300,
+                      "float_parts": [up], "classes": list("abcdefg"),
+                      "warnings": ["The network tells 9 classes apart."]}))
     sys.exit(0)
 assert arguments[-2] == "--progress-fd"
 lines = open(int(arguments[-1]), "w")
@@ -35,7 +39,11 @@ for done in (1000, 2000, 3000):
     time.sleep(0.05 if arguments[1] != "slow" else 60)
 if arguments[1] == "bad":
     sys.exit("error: The loss is not finite.")
-print(json.dumps({"n_layers": 3, "forwards": 3000, "runtime_s": 0.2}))
+as_given, other = {"right": 60, "chance": 0.1}, {"right": 0, "chance": 0.1}
+labels = {"n": 64, "classes": 10, "as_given": as_given, "raised": other, "lowered": other,
+          "named": None}
+print(json.dumps({"n_layers": 3, "forwards": 3000, "runtime_s": 0.2, "base_loss": 0.25,
+                  "labels": labels, "warnings": ["The labels look odd."]}))
 """
 
 
@@ -122,6 +130,10 @@ def test_the_page_measures_and_opens(
     assert "Nothing is being measured" in texts(app)
     app.button(key="measure-estimate").click().run()
     assert "about **3 s**" in texts(app)
+    assert "Stays float32: 0.000300 MB, 30 % of the float32 file, with 1 weight" in texts(app)
+    assert app.dataframe[0].value["Name"].tolist() == ["up"]
+    assert "7 classes, from index 0: a, b, c, d, e, …" in texts(app)
+    assert [warning.value for warning in app.warning] == ["The network tells 9 classes apart."]
     app.button(key="measure-start").click().run()
     assert not app.exception
     wait_for(lambda: ended(service))
@@ -129,6 +141,10 @@ def test_the_page_measures_and_opens(
     cc.save_matrix(make_matrix(3), out)
     app.run()
     assert "is measured: 3 layers, 3,000 losses" in texts(app)
+    assert "classifies 94 % of 64 samples as they are labelled (chance: 10 %); loss 0.250" in (
+        texts(app)
+    )
+    assert "The labels look odd." in [warning.value for warning in app.warning]
     app.button(key="measure-open").click().run()
     assert not app.exception
     assert app.selectbox(key="model").value == "digits-resnet-own"
