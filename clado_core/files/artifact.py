@@ -10,7 +10,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from clado_core.errors import (
     InputError,
 )
 from clado_core.files.atomic import write_atomically
+from clado_core.files.typed import Record, parse_json, read_record
 from clado_core.records.float_parts import FloatPart
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.matrix import SensitivityMatrix
@@ -161,15 +162,19 @@ def _read_container(
 
 def _parsed_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
-        header = json.loads(metadata["header"])
-        schema, version = header["schema"], int(header["schema_version"])
-    except (KeyError, TypeError, ValueError):
+        header = parse_json(metadata["header"])
+        schema, version = header["schema"], header["schema_version"]
+    except (KeyError, TypeError, InputError):
         raise ArtifactCorruptError(
             f"{path.name}: the field 'header' is missing or not JSON, so this is no CLADO artifact."
         ) from None
     if schema != SCHEMA:
         raise ArtifactCorruptError(
             f"{path.name}: the field 'schema' is '{schema}', expected '{SCHEMA}'."
+        )
+    if not isinstance(version, int) or version < 1:
+        raise ArtifactCorruptError(
+            f"{path.name}: the field 'schema_version' is {version!r}; it must be a whole number."
         )
     if version > SCHEMA_VERSION:
         raise ArtifactVersionError(
@@ -181,18 +186,34 @@ def _parsed_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     return dict(header)
 
 
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The plain fields of a header."""
+
+    name: str
+    bit_widths: tuple[int, ...]
+    base_loss: float | None
+    other_bytes: int
+
+
+HEADER = ("name", "bit_widths", "base_loss", "other_bytes")
+
+
 def _matrix(
     header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[np.float64]]
 ) -> SensitivityMatrix:
-    layers = [LayerInfo(**{**layer, "shape": tuple(layer["shape"])}) for layer in header["layers"]]
+    told = read_record({k: v for k, v in header.items() if k in HEADER}, _Header, "the header")
+    layers = LayerTable(
+        _records(header, "layers", LayerInfo), told.other_bytes, _float_parts(header)
+    )
     return SensitivityMatrix(
-        name=header["name"],
+        name=told.name,
         G=arrays["G"],
-        layers=LayerTable(tuple(layers), header["other_bytes"], _float_parts(header)),
-        bit_widths=tuple(header["bit_widths"]),
-        base_loss=header["base_loss"],
-        scheme=QuantizationScheme(**header["scheme"]),
-        provenance=Provenance.from_json(header["provenance"]),
+        layers=layers,
+        bit_widths=told.bit_widths,
+        base_loss=told.base_loss,
+        scheme=read_record(header["scheme"], QuantizationScheme, "scheme"),
+        provenance=read_record(header["provenance"], Provenance, "provenance"),
         diagonals={
             name.removeprefix(DIAGONAL): array
             for name, array in arrays.items()
@@ -208,8 +229,13 @@ def _matrix(
 
 def _float_parts(header: Mapping[str, Any]) -> tuple[FloatPart, ...] | None:
     """None in files of before they were kept."""
-    found = header.get("float_parts")
-    return None if found is None else tuple(FloatPart(**part) for part in found)
+    return None if header.get("float_parts") is None else _records(header, "float_parts", FloatPart)
+
+
+def _records(header: Mapping[str, Any], name: str, kind: type[Record]) -> tuple[Record, ...]:
+    if not isinstance(header[name], list):
+        raise InputError(f"'{name}' must be a list")
+    return tuple(read_record(values, kind, f"{name}[{i}]") for i, values in enumerate(header[name]))
 
 
 def _parts(arrays: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64] | None:
