@@ -164,9 +164,11 @@ def _parsed_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         header = parse_json(metadata["header"])
         schema, version = header["schema"], header["schema_version"]
-    except (KeyError, TypeError, InputError):
+    except (KeyError, TypeError, InputError) as problem:
+        why = f"; {problem}" if isinstance(problem, InputError) else ""
         raise ArtifactCorruptError(
-            f"{path.name}: the field 'header' is missing or not JSON, so this is no CLADO artifact."
+            f"{path.name}: the field 'header' is missing or not JSON, so this is no CLADO artifact"
+            f"{why}."
         ) from None
     if schema != SCHEMA:
         raise ArtifactCorruptError(
@@ -203,13 +205,11 @@ def _matrix(
     header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[np.float64]]
 ) -> SensitivityMatrix:
     told = read_record({k: v for k, v in header.items() if k in HEADER}, _Header, "the header")
-    layers = LayerTable(
-        _records(header, "layers", LayerInfo), told.other_bytes, _float_parts(header)
-    )
+    layers = _records(header, "layers", LayerInfo)
     return SensitivityMatrix(
         name=told.name,
         G=arrays["G"],
-        layers=layers,
+        layers=LayerTable(layers, told.other_bytes, _float_parts(header)),
         bit_widths=told.bit_widths,
         base_loss=told.base_loss,
         scheme=read_record(header["scheme"], QuantizationScheme, "scheme"),
