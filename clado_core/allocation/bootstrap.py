@@ -47,8 +47,8 @@ def bootstrap_choices(
 ) -> Stability:
     """Solve a problem again and again on parts of the sensitivity set drawn with replacement.
 
-    Each draw takes K of the K parts, and G is their mean weighted by their samples. Entries that
-    were fitted also move by what their fit left open, normally distributed.
+    Each draw takes K of the K parts; G is their mean, weighted by samples. Entries that were fitted
+    also move by what their fit left open, normally distributed.
 
     Args:
         problem: Its matrix must carry ``part_G``, as measured ones do.
@@ -58,8 +58,7 @@ def bootstrap_choices(
         on_progress: Called with (draws solved, n_resamples).
 
     Raises:
-        InputError: The matrix has fewer than two parts, or entries that were fitted by a program
-            that did not keep how well.
+        InputError: Nothing is known of the matrix's spread (``lacks_spread`` says why).
 
     Source: Efron, Bootstrap methods, 1979.
     """

@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         tuple(name for name in arguments.baselines.split(",") if name),
         None if arguments.memory_mb is None else int(arguments.memory_mb * 1e6),
         group_bits=arguments.group_bits,
+        allow_noise=arguments.allow_noise,
     )
     model = _model(arguments, device)
     samples = _samples(arguments, model)

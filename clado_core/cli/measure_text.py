@@ -19,7 +19,7 @@ def show(result: dict[str, Any]) -> str:
             f"{result['name']}: {result['n_layers']} layers, {result['forwards']:,} losses"
             f"{_resumed(result['resumed'])} in {clock(result['runtime_s'])}; "
             f"reference loss {result['base_loss']:.4f}. {result['coverage']['sentence']} "
-            f"Stored in {result['out']}" + "".join(f"\n{line}" for line in _not_traced(result))
+            f"Stored in {result['out']}" + "".join(f"\n{line}" for line in _run_as_a_whole(result))
         )
     width = max(len(layer["name"]) for layer in result["layers"])
     lines = [f"{'layer':<{width}}  {'kind':<9}  {'weights':>12}  {'MACs':>14}"]
@@ -58,6 +58,16 @@ def _grouping(result: dict[str, Any]) -> list[str]:
     if seconds > WORTHWHILE * result["estimated_s"]:
         return []
     return [f"With --group-bits, a layer's bit-widths as one batch: about {clock(seconds)}."]
+
+
+def _run_as_a_whole(result: dict[str, Any]) -> list[str]:
+    """Why the network, or a part of it, was never run in pieces."""
+    if changing := result["details"].get("changing_buffers"):
+        return [
+            "Every forward changes buffers, which were put back each time, so the network was "
+            f"always run as a whole: {changing}."
+        ]
+    return [] if "noise" in result["details"] else _not_traced(result)
 
 
 def _not_traced(result: dict[str, Any]) -> list[str]:

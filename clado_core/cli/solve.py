@@ -16,6 +16,7 @@ from clado_core.allocation.bootstrap import bootstrap_choices
 from clado_core.allocation.k_best import k_best, price_of_pin
 from clado_core.allocation.methods import allocate
 from clado_core.allocation.stored import load_shifts
+from clado_core.cli.measurement_options import add_noise
 from clado_core.cli.problem_options import (
     add_budgets,
     add_effort,
@@ -27,6 +28,7 @@ from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import load
 from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.records.coverage import noise_of, noise_sentence
 from clado_core.records.names import METHODS
 from clado_core.records.scheme import bits_to_json
 from clado_core.solvers import (
@@ -95,6 +97,7 @@ def _add_refinement(parser: argparse.ArgumentParser) -> None:
     add("--model", help="with --refine: the network, where the artifact does not name it")
     add("--weights", help="with --refine: the weights it was measured with")
     add("--data", help="with --refine: the data it was measured on, such as cifar10:FOLDER")
+    add_noise(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -115,6 +118,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         gap_limit=arguments.gap,
     )
     result = solution.to_json() | {
+        "noise": noise_of(problem.matrix),
         "status_sentence": solution.status.value,
         "budgets": problem.budgets,
         "rules": problem.rules,
@@ -152,6 +156,8 @@ def show(result: dict[str, Any]) -> str:
         f"{price['size_bits'] / 8e6:+.4g} MB"
         for price in result.get("prices", ())
     ]
+    if result["noise"]:
+        lines.append(noise_sentence(result["noise"]))
     width = max(map(len, result["assignment"]))
     kept = {name: f"  kept in {share:.0%}" for name, share in result.get("kept", {}).items()}
     lines += [
@@ -183,7 +189,11 @@ def _refined(
     from clado_core.evaluation.refine import refine, sensitivity_evaluator
 
     evaluator = sensitivity_evaluator(
-        problem.matrix, model=arguments.model, weights=arguments.weights, data=arguments.data
+        problem.matrix,
+        model=arguments.model,
+        weights=arguments.weights,
+        data=arguments.data,
+        allow_noise=arguments.allow_noise,
     )
     with ProgressLine(f"Refining {problem.matrix.name}", "assignments") as line:
         found = refine(

@@ -36,8 +36,9 @@ def as_samples(
     Raises:
         InputError: Another form, no samples or fewer than n, or types that cannot be used.
     """
+    split = None
     if isinstance(data, Samples):
-        name = data.name
+        name, split = data.name, data.split
         data = (data.x, data.y)
     xs: list[Tensor] = []
     ys: list[Tensor] = []
@@ -52,7 +53,7 @@ def as_samples(
         raise InputError(f"The data gives no samples; a generator can be read only once. {FORMS}")
     if n is not None and found < n:
         raise InputError(f"The data has {found} samples; ask for 1 to {found}, not {n}.")
-    return Samples(torch.cat(xs), torch.cat(ys), name)
+    return Samples(torch.cat(xs), torch.cat(ys), name, split=split)
 
 
 def _pieces(data: object, labels: bool) -> Iterator[Piece]:

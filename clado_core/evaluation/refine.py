@@ -9,6 +9,7 @@ import numpy as np
 
 from clado_core.allocation.k_best import k_best, neighbours
 from clado_core.allocation.methods import allocate
+from clado_core.data.seen import redrawn
 from clado_core.data.sources import load_data
 from clado_core.errors import InputError
 from clado_core.evaluation.evaluator import Evaluator
@@ -150,6 +151,7 @@ def sensitivity_evaluator(
     model: str | None = None,
     weights: str | None = None,
     data: str | None = None,
+    allow_noise: bool = False,
 ) -> Evaluator:
     """Runs the network that was measured, on the images it was measured on.
 
@@ -158,10 +160,11 @@ def sensitivity_evaluator(
         model: The network, where the artifact does not name it.
         weights: As for ``load_model``.
         data: As for ``load_data``, where the artifact does not name it.
+        allow_noise: As for ``Evaluator``.
 
     Raises:
-        InputError: The network or the data is not named, or the data's training part gives other
-            images than were measured on.
+        InputError: The network or the data is not named, or the data gives other images than were
+            measured on.
         ArtifactError: The weights are others than were measured.
     """
     about = matrix.provenance
@@ -171,16 +174,16 @@ def sensitivity_evaluator(
             f"'{matrix.name}' does not say which network and data it was measured with: give "
             "the model and the data."
         )
-    loaded = load_model(spec, weights)
+    loaded = load_model(spec, weights or about.weights)
     require_weights(loaded, matrix)
     place(loaded.module, choose_device("auto"))
-    samples = load_data(source).sensitivity_set(about.n_samples, seed=about.seed or 0)
-    if about.data_sha256 not in (None, samples.digest):
+    samples = redrawn(load_data(source, prepare=loaded.prepare), about)
+    if samples is None:
         raise InputError(
             f"The images of {source} are not those '{matrix.name}' was measured on; give the "
             "same data."
         )
-    return Evaluator(loaded.module, matrix, samples)
+    return Evaluator(loaded.module, matrix, samples, allow_noise=allow_noise)
 
 
 def _rivals(problem: AllocationProblem, time_limit_s: float) -> Iterator[BitWidths]:

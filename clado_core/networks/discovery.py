@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.block_names import block_names
+from clado_core.networks.state import tensor_state
+from clado_core.networks.steady import own_buffers, same_parameters
 from clado_core.networks.weight_uses import WeightUses
 from clado_core.records.layers import FLOAT_BYTES, LayerInfo, LayerKind, LayerTable
 from clado_core.records.names import SELECTIONS, LayerSelection
@@ -56,7 +58,8 @@ def find_layers(
         The table; ``other_bytes`` counts every other entry of the state dict, floats as float32.
 
     Raises:
-        InputError: A weight is shared, reparametrized, used outside a module, or there is none.
+        InputError: A weight is shared, reparametrized, used outside a module, or changed by a
+            forward; or there is none.
         MeasurementError: The example does not reach a layer, or the network cannot run it.
     """
     if selection not in SELECTIONS:
@@ -171,8 +174,10 @@ def _count_positions(model: nn.Module, example: Tensor, weights: list[_Weight]) 
     ]
     modes = {module: module.training for module in model.modules()}
     try:
-        with attention_fast_path_off(), WeightUses() as uses:
-            model.eval()(example)
+        with own_buffers(model), same_parameters(model), attention_fast_path_off():
+            model.eval()
+            with WeightUses() as uses:
+                model(example)
     except (RuntimeError, ValueError, TypeError, IndexError) as problem:
         raise MeasurementError(
             f"The network cannot run an input of shape {tuple(example.shape)}: "
@@ -230,7 +235,7 @@ def attention_fast_path_off() -> Iterator[None]:
 
 def _state_bytes(model: nn.Module) -> int:
     """Bytes of a file of the whole state dict: floats as float32, integers at their own size."""
-    entries = {id(value): value for value in model.state_dict(keep_vars=True).values()}
+    entries = {id(value): value for value in tensor_state(model, keep_vars=True).values()}
     return sum(
         value.numel() * (FLOAT_BYTES if value.is_floating_point() else value.element_size())
         for value in entries.values()

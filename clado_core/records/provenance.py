@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from clado_core.records.names import Split
 from clado_core.records.portable import Portable
 
 
@@ -26,6 +27,8 @@ class Provenance(Portable):
         created: ISO 8601 time, UTC.
         versions: Library name → version at the time of measuring.
         details: What the estimator reports of itself, such as the share of pairs it measured.
+        split: Part of the data that the samples were drawn from; None in files of before it was
+            kept, and for data in memory.
     """
 
     model: str | None = None
@@ -39,10 +42,17 @@ class Provenance(Portable):
     created: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, float | str] = field(default_factory=dict)
+    split: Split | None = None
 
     def __post_init__(self) -> None:
         for name in ("versions", "details"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def weights(self) -> str | None:
+        """The checkpoint or the name of the weights, where they are not the default ones."""
+        named = self.details.get("weights")
+        return None if named is None else str(named)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values for a JSON header."""

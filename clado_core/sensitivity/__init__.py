@@ -7,3 +7,4 @@ from clado_core.sensitivity.ray_engine import RayEngine as RayEngine
 from clado_core.sensitivity.settings import MeasurementSettings as MeasurementSettings
 from clado_core.sensitivity.stored import layers_of as layers_of
 from clado_core.sensitivity.stored import measure_into as measure_into
+from clado_core.sensitivity.stored import measured_before as measured_before

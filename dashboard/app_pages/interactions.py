@@ -33,9 +33,9 @@ def headline() -> str:
 def banner() -> None:
     """What was not measured, if anything."""
     found = uncertainty.coverage(state.matrix)
-    if found.complete:
+    if found.complete and not found.noise:
         return
-    hatched = "" if found.pairs is None else " Those are hatched."
+    hatched = "" if found.complete or found.pairs is None else " Those are hatched."
     st.info(found.sentence + hatched, icon=":material/texture:")
 
 

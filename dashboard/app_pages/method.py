@@ -34,6 +34,7 @@ def provenance_rows() -> list[dict[str, str]]:
         "Data": source.data,
         "Data (SHA-256)": short(source.data_sha256),
         "Samples": source.n_samples,
+        "Split": source.split,
         "Seed": source.seed,
         "Estimator": source.estimator,
         "Entries": coverage(matrix).sentence,
