@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "provenance": matrix.provenance.to_json(),
         "coverage": coverage(matrix).to_json(),
+        "baselines": sorted(matrix.diagonals),
         "checks": diagnose(matrix).to_json(),
         "layers": [
             {
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> str:
     """A short report and one line per layer."""
-    checks = result["checks"]
+    checks, along = result["checks"], ", ".join(result["baselines"])
     facts = {
         "sha256": result["sha256"],
         "base loss": result["base_loss"],
@@ -62,6 +63,7 @@ def show(result: dict[str, Any]) -> str:
         **{key: value for key, value in result["provenance"].items() if value is not None},
         "versions": ", ".join(f"{k} {v}" for k, v in result["provenance"]["versions"].items()),
         "measured": result["coverage"]["sentence"],
+        **({"baselines": f"{along}, estimates from derivatives"} if along else {}),
         "eigenvalues": f"{checks['smallest_eigenvalue']:.4g} to "
         f"{checks['largest_eigenvalue']:.4g}, {checks['negative_eigenvalues']} negative",
         "cross terms": f"{checks['cross_layer_share']:.1%} of the absolute sum of G",

@@ -182,6 +182,8 @@ def _marks(model: nn.Module) -> dict[str, tuple[object, ...]]:
 
 def _sums(values: Tensor) -> tuple[str, ...]:
     """As text, in which NaN equals NaN."""
+    if values.is_floating_point() and values.element_size() < 4:
+        values = values.float()  # half precision overflows, and smaller types do not add
     norms = [values.norm()] if values.is_floating_point() or values.is_complex() else []
     return tuple(str(each.item()) for each in (values.sum(), *norms))
 

@@ -148,7 +148,7 @@ with left:
             "slow; the gap says how far the optimum can be at most.\n\n"
             "**Budgets help each other**: a choice for a smaller budget fits a larger one, a bound "
             "for a larger budget holds for a smaller one. **Other methods' curves** (diagonal "
-            "only, HAWQ, MPQCO, PSD) are minimized by local search and scored on the measured G; "
+            "only, HAWQ, MPQCO, PSD) are minimized by local search and scored on the same G; "
             "about it they prove nothing."
         )
 with right:
