@@ -87,9 +87,7 @@ def configuration_text(job: ExportJob, /) -> str:
 
 def structure(module: nn.Module, layers: tuple[LayerInfo, ...], /) -> str:
     """16 hexadecimal characters of the names, types and shapes of a network and its layers."""
-    from clado_core.networks.state import tensor_state
-
-    entries = [(n, str(v.dtype), tuple(v.shape)) for n, v in tensor_state(module).items()]
+    entries = [(n, str(v.dtype), tuple(v.shape)) for n, v in module.state_dict().items()]
     slots = [(layer.name, layer.parameter, layer.row_start, layer.shape) for layer in layers]
     return hashlib.sha256(repr((entries, slots)).encode()).hexdigest()[:16]
 
@@ -99,14 +97,12 @@ def rest_parts(module: nn.Module, layers: tuple[LayerInfo, ...], /) -> Iterator[
 
     Of entries that are one tensor under two names the first counts.
     """
-    from clado_core.networks.state import tensor_state
-
     taken: dict[str, list[tuple[int, int]]] = {}
     for layer in layers:
         rows = (layer.row_start, layer.row_start + layer.out_channels)
         taken.setdefault(layer.parameter, []).append(rows)
     seen: set[int] = set()
-    for name, entry in tensor_state(module, keep_vars=True).items():
+    for name, entry in module.state_dict(keep_vars=True).items():
         if id(entry) in seen:
             continue
         seen.add(id(entry))

@@ -6,7 +6,6 @@ import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,14 +13,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from clado_core.errors import InputError
-from clado_core.networks.state import EXTRA_STATE, tensor_state
 
 NESTED_KEYS = ("state_dict", "model_state_dict", "model")
 """Under these, training scripts store the weights beside optimizer state."""
 
 
-def load_checkpoint(path: Path, /) -> Mapping[str, Any]:
-    """Read a state dict: tensors, and what modules have beside them (``get_extra_state``).
+def load_checkpoint(path: Path, /) -> Mapping[str, Tensor]:
+    """Read a state dict.
 
     Args:
         path: ``.safetensors``, or ``.pt``/``.pth`` that holds tensors only.
@@ -51,16 +49,13 @@ def load_checkpoint(path: Path, /) -> Mapping[str, Any]:
     for key in NESTED_KEYS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not all(
-        isinstance(value, Tensor) or str(name).endswith(EXTRA_STATE)
-        for name, value in state.items()
-    ):
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path} holds no state dict (names and tensors).")
     return state
 
 
-def load_state(module: nn.Module, state: Mapping[str, Any], source: str, /) -> None:
-    """Copy a state dict into a network; every tensor must be there and fit.
+def load_state(module: nn.Module, state: Mapping[str, Tensor], source: str, /) -> None:
+    """Copy a state dict into a network; every entry must fit.
 
     Args:
         module: Changed in place.
@@ -70,9 +65,9 @@ def load_state(module: nn.Module, state: Mapping[str, Any], source: str, /) -> N
     Raises:
         InputError: An entry is missing, unknown, or of another shape.
     """
-    own = tensor_state(module)
-    missing = [name for name in own if not isinstance(state.get(name), Tensor)]
-    unknown = [name for name in state if name not in module.state_dict()]
+    own = module.state_dict()
+    missing = [name for name in own if name not in state]
+    unknown = [name for name in state if name not in own]
     if missing or unknown:
         what = f"lacks {_some(missing)}" if missing else f"has the unknown entries {_some(unknown)}"
         raise InputError(f"The weights {source} do not fit this network: the file {what}.")
@@ -82,11 +77,7 @@ def load_state(module: nn.Module, state: Mapping[str, Any], source: str, /) -> N
                 f"The weights {source} do not fit this network: '{name}' has shape "
                 f"{tuple(state[name].shape)}, expected {tuple(value.shape)}."
             )
-    try:
-        module.load_state_dict(state, strict=False)  # what is no tensor may be missing
-    except Exception as problem:  # the network's own code takes what is no tensor
-        reason = (str(problem) or type(problem).__name__).splitlines()[0]
-        raise InputError(f"The weights {source} do not fit this network: {reason}") from None
+    module.load_state_dict(state)
 
 
 def _some(names: list[str]) -> str:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.block_names import block_names
-from clado_core.networks.state import tensor_state
 from clado_core.networks.steady import own_buffers, same_parameters
 from clado_core.networks.weight_uses import WeightUses
 from clado_core.records.layers import FLOAT_BYTES, LayerInfo, LayerKind, LayerTable
@@ -235,7 +234,7 @@ def attention_fast_path_off() -> Iterator[None]:
 
 def _state_bytes(model: nn.Module) -> int:
     """Bytes of a file of the whole state dict: floats as float32, integers at their own size."""
-    entries = {id(value): value for value in tensor_state(model, keep_vars=True).values()}
+    entries = {id(value): value for value in model.state_dict(keep_vars=True).values()}
     return sum(
         value.numel() * (FLOAT_BYTES if value.is_floating_point() else value.element_size())
         for value in entries.values()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from clado_core.errors import ArtifactError, InputError
 from clado_core.networks.builtin import ASSETS, BUILTIN_NETWORKS
 from clado_core.networks.checkpoint import load_checkpoint, load_state
-from clado_core.networks.state import state_digest as state_digest
 from clado_core.records.matrix import SensitivityMatrix
 
 TORCHVISION = "torchvision:"
@@ -109,6 +109,17 @@ def require_digest(digest: str, matrix: SensitivityMatrix, /, *, of: str) -> Non
             f"of {of} give {digest[:12]}…: give those it was measured with as weights, or measure "
             "again."
         )
+
+
+def state_digest(module: nn.Module, /) -> str:
+    """Hexadecimal SHA-256 over the state dict: names, types, shapes and bytes, sorted by name."""
+    digest = hashlib.sha256()
+    state: Mapping[str, Tensor] = module.state_dict()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _loaded(

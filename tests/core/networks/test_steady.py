@@ -1,6 +1,5 @@
 """Networks that do not repeat themselves are refused; buffers that they change are put back."""
 
-import io
 import itertools
 import logging
 
@@ -14,9 +13,8 @@ import clado_core as cc
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError, MeasurementError
 from clado_core.evaluation.evaluator import Evaluator
-from clado_core.networks.checkpoint import load_checkpoint, load_state
 from clado_core.networks.inference import make_batches, measuring, run_batch
-from clado_core.networks.state import state_digest, tensor_state
+from clado_core.networks.load import state_digest
 from clado_core.networks.steady import NOISE_STEPS, NOISE_TOLERANCE, difference
 from clado_core.quantization.weights import fake_quantize
 from clado_core.records.coverage import coverage
@@ -366,84 +364,3 @@ def test_without_batches_nothing_is_run():
     with measuring(model) as found:
         assert (found.noise, found.changing) == (0.0, ())
         run_batch(model, make_batches(model, samples, 5)[0])
-
-
-class Extra(nn.Module):
-    def __init__(self, state: object) -> None:
-        super().__init__()
-        self.state = state
-
-    def get_extra_state(self) -> object:
-        return self.state
-
-    def set_extra_state(self, state: object) -> None:
-        self.state = state
-
-    def forward(self, x):
-        return x
-
-
-STATES = {
-    "dictionary": {"step": 3, "scales": torch.ones(2), "history": [1.0, None]},
-    "none": None,
-    "file": io.BytesIO(b"abc"),
-    "bytes": b"abc",
-    "text": "abc",
-    "tensor": torch.ones(3),
-    "object": object(),
-}
-
-
-def with_extra(state: object) -> tuple[nn.Module, Samples]:
-    model, samples = made(Base)
-    return nn.Sequential(Extra(state), model), samples
-
-
-@pytest.mark.parametrize("name", STATES)
-def test_state_that_is_no_tensor_is_no_obstacle(name, tmp_path):
-    model, samples = with_extra(STATES[name])
-    digest = state_digest(model)
-    matrix = cc.measure(model, samples, bit_widths=(4, 8), out=tmp_path / "a.clado")
-    assert matrix.provenance.weights_sha256 == digest == state_digest(model)
-    choice = cc.Assignment(matrix.layers, (4, 8), matrix.scheme)
-    assert cc.evaluate(model, choice, samples, matrix=matrix).loss > 0
-    cc.export(matrix, choice, "safetensors", tmp_path / "a.safetensors", module=model)
-    assert (tmp_path / "a.safetensors").stat().st_size == choice.size_bytes
-
-
-def test_digests_tell_plain_values_apart():
-    changed = [
-        {"step": 4, "scales": torch.ones(2), "history": [1.0, None]},
-        {"step": 3, "scales": torch.zeros(2), "history": [1.0, None]},
-        {"step": 3, "scales": torch.ones(2), "history": [1.0, 2.0]},
-        {"step": 3, "scales": torch.ones(2)},
-        io.BytesIO(b"abd"),
-        None,
-    ]
-    digests = [state_digest(Extra(each)) for each in (*STATES.values(), *changed)]
-    digests.remove(state_digest(Extra(None)))  # None stands in both
-    digests.remove(state_digest(Extra(b"abc")))  # as a file with the same bytes
-    assert len(set(digests)) == len(digests)
-    assert state_digest(Extra(object())) == state_digest(Extra(object()))
-
-
-def test_checkpoints_with_such_state_are_loaded(tmp_path):
-    model, _ = with_extra({"step": 3})
-    with torch.no_grad():
-        model[1].head.bias.fill_(7)
-    torch.save(model.state_dict(), tmp_path / "a.pt")
-    other, _ = with_extra({"step": 0})
-    load_state(other, load_checkpoint(tmp_path / "a.pt"), "a.pt")
-    assert other[0].state == {"step": 3} and bool((other[1].head.bias == 7).all())
-    tensors = tensor_state(model)
-    third, _ = with_extra({"step": 0})
-    load_state(third, tensors, "without")
-    assert third[0].state == {"step": 0} and bool((third[1].head.bias == 7).all())
-
-    class Refusing(Extra):
-        def set_extra_state(self, state: object) -> None:
-            raise KeyError("amax")
-
-    with pytest.raises(InputError, match=r"a\.pt do not fit this network: 'amax'"):
-        fourth = nn.Sequential(Refusing({}), model[1])
-        load_state(fourth, load_checkpoint(tmp_path / "a.pt"), "a.pt")
