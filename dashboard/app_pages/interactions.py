@@ -31,9 +31,9 @@ def headline() -> str:
 
 
 def banner() -> None:
-    """What was not measured, if anything."""
+    """What is known not to have been measured, if anything; the Method page says what is not."""
     found = uncertainty.coverage(state.matrix)
-    if found.complete and not found.noise:
+    if (found.complete or found.pairs is None) and not found.noise:
         return
     hatched = "" if found.complete or found.pairs is None else " Those are hatched."
     st.info(found.sentence + hatched, icon=":material/texture:")
