@@ -47,8 +47,8 @@ def bootstrap_choices(
 ) -> Stability:
     """Solve a problem again and again on parts of the sensitivity set drawn with replacement.
 
-    Each draw takes K of the K parts, and G is their mean weighted by their samples. Entries that
-    were fitted also move by what their fit left open, normally distributed.
+    Each draw takes K of the K parts; G is their mean, weighted by samples. Entries that were fitted
+    also move by what their fit left open, normally distributed.
 
     Args:
         problem: Its matrix must carry ``part_G``, as measured ones do.

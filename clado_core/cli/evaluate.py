@@ -10,14 +10,20 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clado_core.cli.measurement_options import add_device, add_moved_network, add_split
+from clado_core.cli.measurement_options import add_device, add_moved_network, add_noise, add_split
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import load
 from clado_core.files.assignment_file import read_assignment
+from clado_core.records.coverage import noise_sentence
+from clado_core.records.matrix import SensitivityMatrix
+
+if TYPE_CHECKING:
+    from clado_core.data.sources import DataSource
+    from clado_core.networks.load import LoadedModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,27 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_split(parser, default="held-out")
     add("--batch-size", type=positive_count, help="samples per forward (default: as of measure)")
     add_device(parser)
+    add_noise(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluate one assignment; sizes are part of the answer."""
     matrix = load(arguments.artifact)
     assignment = read_assignment(arguments.assignment, matrix)
-    spec = arguments.model or matrix.provenance.model
-    data = arguments.data or matrix.provenance.data
-    if spec is None or data is None:
-        flag = "--model" if spec is None else "--data"
-        raise InputError(
-            f"{arguments.artifact} does not say which {flag[2:]} it was measured with: give {flag}."
-        )
+    model, source = _model_and_data(arguments, matrix)
     from clado_core.evaluation.evaluate import evaluate
     from clado_core.networks.inference import choose_device, default_batch_size, place
-    from clado_core.networks.measured import load_measured, open_data
 
     device = choose_device(arguments.device)
-    model = load_measured(matrix, model=spec, weights=arguments.weights)
     place(model.module, device)
-    samples = open_data(model, data).split(arguments.split)
+    samples = source.split(arguments.split)
     with ProgressLine(f"Evaluating {matrix.name}", "batches") as line:
         result = evaluate(
             model.module,
@@ -58,6 +57,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             samples,
             batch_size=arguments.batch_size or default_batch_size(device),
             matrix=matrix,
+            source=source,
+            allow_noise=arguments.allow_noise,
             on_progress=line.update,
         )
     return {
@@ -71,6 +72,23 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _model_and_data(
+    arguments: argparse.Namespace, matrix: SensitivityMatrix
+) -> tuple[LoadedModel, DataSource]:
+    """The network that was measured, and the data; as the artifact says where nobody else does."""
+    about = matrix.provenance
+    spec, data = arguments.model or about.model, arguments.data or about.data
+    if spec is None or data is None:
+        flag = "--model" if spec is None else "--data"
+        raise InputError(
+            f"{arguments.artifact} does not say which {flag[2:]} it was measured with: give {flag}."
+        )
+    from clado_core.networks.measured import load_measured, open_data
+
+    model = load_measured(matrix, model=spec, weights=arguments.weights)
+    return model, open_data(model, data)
+
+
 def show(result: dict[str, Any]) -> str:
     """The result as sentences."""
     low, high = result["ci95"]
@@ -80,4 +98,20 @@ def show(result: dict[str, Any]) -> str:
         f"quantization.\nLoss {result['loss']:.4f}, {result['float_loss']:.4f} without. "
         f"{result['avg_bits']:.2f} bits per weight, "
         f"{result['size_bytes'] / 1e6:.4f} MB (10⁶ bytes)."
+        + "".join(f"\n{line}" for line in (*_seen(result), *_noise(result)))
     )
+
+
+def _seen(result: dict[str, Any]) -> list[str]:
+    """Whether the sensitivities were measured on these very images."""
+    if not (count := result["measured_on"]):
+        return []
+    which = "All" if count == result["n"] else f"{count:,}"
+    return [
+        f"{which} of these {result['n']:,} images were also measured on, so the choice has seen "
+        "them: evaluate on others to know its accuracy."
+    ]
+
+
+def _noise(result: dict[str, Any]) -> list[str]:
+    return [noise_sentence(result["noise"])] if result["noise"] else []

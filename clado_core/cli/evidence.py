@@ -6,8 +6,8 @@ Example:
   python -m clado_core evidence cifar10-resnet20 --data cifar10:FOLDER \\
       --granularity per-tensor --bits 2,4,8 --out assets --reproduce 2.5
 
-Artifacts that are there are used; losses and evaluations of a stopped run are kept in *.partial
-files beside them, and the same command continues.
+Artifacts that are there are used if they were measured in the same way; losses and evaluations of a
+stopped run are kept in *.partial files beside them, and the same command continues.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from clado_core.cli.measurement_options import (
     add_layers,
     add_loss,
     add_network,
+    add_noise,
     add_seed,
 )
 from clado_core.cli.problem_options import positive_count
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--samples", type=int, default=DEFAULT_SAMPLES, help="size of the sensitivity set")
     add("--batch-size", type=positive_count, help="samples per forward (default: as of measure)")
     add_device(parser)
+    add_noise(parser)
     add_seed(parser)
     add("--budgets", default=BUDGETS, help=f"average bits per weight (default: {BUDGETS})")
     add(
@@ -102,6 +104,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 "gram": artifact_digest(arguments.out / f"{name}{GRAM}{SUFFIX}"),
             },
             cache=cache,
+            allow_noise=arguments.allow_noise,
             on_progress=line.update,
         )
     evidence = replace(evidence, refine_k=k)
@@ -109,6 +112,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if stored is not None:
         return result | asdict(compare(evidence, stored, budgets))
     save_evidence(evidence, path)
+    partial_path(path).unlink(missing_ok=True)
     return result
 
 
@@ -213,6 +217,7 @@ def _settings(arguments: argparse.Namespace) -> MeasurementSettings:
         loss=arguments.loss,
         batch_size=batch_size,
         baselines=MEASURED_ALONG,
+        allow_noise=arguments.allow_noise,
     )
 
 
@@ -283,6 +288,7 @@ def _choices(
                 k=k,
                 shifts=shifts,
                 cache=cache,
+                allow_noise=arguments.allow_noise,
                 on_progress=line.update,
             )
     return choices

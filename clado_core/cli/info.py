@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "provenance": matrix.provenance.to_json(),
         "coverage": coverage(matrix).to_json(),
+        "baselines": sorted(matrix.diagonals),
         "checks": diagnose(matrix).to_json(),
         "warnings": list(matrix.provenance.labels.warnings) if matrix.provenance.labels else [],
         **float_facts(matrix.layers),
@@ -69,6 +70,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def show(result: dict[str, Any]) -> str:
     """A short report and one line per layer."""
     checks, about = result["checks"], result["provenance"]
+    along = ", ".join(result["baselines"])
     facts = {
         "sha256": result["sha256"],
         "base loss": result["base_loss"],
@@ -78,6 +80,7 @@ def show(result: dict[str, Any]) -> str:
         "classes": _classes(about),
         "float network": _labels(about),
         "measured": result["coverage"]["sentence"],
+        **({"baselines": f"{along}, estimates from derivatives"} if along else {}),
         "eigenvalues": f"{checks['smallest_eigenvalue']:.4g} to "
         f"{checks['largest_eigenvalue']:.4g}, {checks['negative_eigenvalues']} negative",
         "cross terms": f"{checks['cross_layer_share']:.1%} of the absolute sum of G",

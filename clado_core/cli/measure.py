@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         tuple(name for name in arguments.baselines.split(",") if name),
         None if arguments.memory_mb is None else int(arguments.memory_mb * 1e6),
         group_bits=arguments.group_bits,
+        allow_noise=arguments.allow_noise,
     )
     model = _model(arguments, device)
     samples = _samples(arguments, model)
@@ -217,7 +218,7 @@ def _measure(
             samples,
             settings=settings,
             name=model.name,
-            origin=origin_of(model, seed=arguments.seed, split=arguments.split),
+            origin=origin_of(model, seed=arguments.seed),
             on_progress=on_progress,
             cluster=cluster,
         )

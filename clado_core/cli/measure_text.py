@@ -71,7 +71,7 @@ def _said_of_it(result: dict[str, Any]) -> list[str]:
         *(f"The float network: {text}." for text in did),
         *_classes(result["classes"]),
         *weights_left_float(result),
-        *_not_traced(result),
+        *_run_as_a_whole(result),
     ]
 
 
@@ -80,6 +80,16 @@ def _grouping(result: dict[str, Any]) -> list[str]:
     if seconds > WORTHWHILE * result["estimated_s"]:
         return []
     return [f"With --group-bits, a layer's bit-widths as one batch: about {clock(seconds)}."]
+
+
+def _run_as_a_whole(result: dict[str, Any]) -> list[str]:
+    """Why the network, or a part of it, was never run in pieces."""
+    if changing := result["details"].get("changing_buffers"):
+        return [
+            "Every forward changes buffers, which were put back each time, so the network was "
+            f"always run as a whole: {changing}."
+        ]
+    return [] if "noise" in result["details"] else _not_traced(result)
 
 
 def _not_traced(result: dict[str, Any]) -> list[str]:

@@ -71,6 +71,15 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto")
 
 
+def add_noise(parser: argparse.ArgumentParser) -> None:
+    """Add ``--allow-noise``."""
+    parser.add_argument(
+        "--allow-noise",
+        action="store_true",
+        help="run a network whose outputs for the same images differ each time, with a warning",
+    )
+
+
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add ``--seed``."""
     parser.add_argument("--seed", type=int, default=0, help="draws the sensitivity set")
@@ -137,5 +146,6 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
         help=f"of activations; {CHANNELS_LAST} is faster",
     )
     add("--group-bits", action="store_true", help="run a layer's bit-widths as one batch")
+    add_noise(parser)
     add("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
     add("--address", default="auto", help="of the Ray cluster; local starts one (default: auto)")

@@ -16,6 +16,7 @@ from clado_core.allocation.bootstrap import bootstrap_choices, lacks_spread
 from clado_core.allocation.k_best import k_best, price_of_pin
 from clado_core.allocation.methods import allocate
 from clado_core.allocation.stored import load_shifts
+from clado_core.cli.measurement_options import add_noise
 from clado_core.cli.problem_options import (
     add_budgets,
     add_effort,
@@ -29,6 +30,7 @@ from clado_core.errors import InputError
 from clado_core.files.artifact import load
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.solution import Solution, SolveStatus
+from clado_core.records.coverage import noise_of
 from clado_core.records.names import METHODS
 from clado_core.records.scheme import bits_to_json
 from clado_core.records.trust import doubt, prediction_error
@@ -101,6 +103,7 @@ def _add_refinement(parser: argparse.ArgumentParser) -> None:
     add("--model", help="with --refine: the network, where the artifact does not name it")
     add("--weights", help="with --refine: the weights it was measured with")
     add("--data", help="with --refine: the data it was measured on, such as cifar10:FOLDER")
+    add_noise(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -120,6 +123,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         gap_limit=arguments.gap,
     )
     result = solution.to_json() | {
+        "noise": noise_of(problem.matrix),
         "status_sentence": solution.status.value,
         "budgets": problem.budgets,
         "rules": problem.rules,
@@ -189,7 +193,11 @@ def _refined(
     from clado_core.evaluation.refine import refine, sensitivity_evaluator
 
     evaluator = sensitivity_evaluator(
-        problem.matrix, model=arguments.model, weights=arguments.weights, data=arguments.data
+        problem.matrix,
+        model=arguments.model,
+        weights=arguments.weights,
+        data=arguments.data,
+        allow_noise=arguments.allow_noise,
     )
     with ProgressLine(f"Refining {problem.matrix.name}", "assignments") as line:
         found = refine(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from clado_core.records.coverage import noise_sentence
+
 
 def show(result: dict[str, Any]) -> str:
     """The numbers, then one line per layer."""
@@ -20,6 +22,8 @@ def show(result: dict[str, Any]) -> str:
         f"{price['size_bits'] / 8e6:+.4g} MB"
         for price in result.get("prices", ())
     ]
+    if result["noise"]:
+        lines.append(noise_sentence(result["noise"]))
     width = max(map(len, result["assignment"]))
     kept = {name: f"  kept in {share:.0%}" for name, share in result.get("kept", {}).items()}
     lines += [

@@ -37,8 +37,9 @@ def as_samples(
         InputError: Another form, no samples or fewer than n, or types that cannot be used.
     """
     class_names: tuple[str, ...] = ()
+    split = None
     if isinstance(data, Samples):
-        name, class_names = data.name, data.class_names
+        name, class_names, split = data.name, data.class_names, data.split
         data = (data.x, data.y)
     xs: list[Tensor] = []
     ys: list[Tensor] = []
@@ -53,7 +54,7 @@ def as_samples(
         raise InputError(f"The data gives no samples; a generator can be read only once. {FORMS}")
     if n is not None and found < n:
         raise InputError(f"The data has {found} samples; ask for 1 to {found}, not {n}.")
-    return Samples(torch.cat(xs), torch.cat(ys), name, class_names)
+    return Samples(torch.cat(xs), torch.cat(ys), name, class_names, split=split)
 
 
 def _pieces(data: object, labels: bool) -> Iterator[Piece]:

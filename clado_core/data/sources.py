@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,6 +44,7 @@ class Samples:
         y: Shape (N,), int64, class indices.
         name: Of the data set they were taken from.
         class_names: Class index → name; empty where names are not known.
+        split: Part of the data set they were taken from, where that is known.
 
     Raises:
         InputError: Shapes or types differ from those, or there are no samples.
@@ -53,6 +54,7 @@ class Samples:
     y: Tensor
     name: str
     class_names: tuple[str, ...] = ()
+    split: Split | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.dtype != torch.float32 or len(self.x) == 0:
@@ -120,7 +122,7 @@ class DataSource:
         indices = self.indices(split)
         if len(indices) == 0:
             raise InputError(self._is_empty(split))
-        return self.samples(indices)
+        return replace(self.samples(indices), split=split)
 
     def _is_empty(self, split: Split) -> str:
         return f"The {split} part of '{self.name}' is empty; choose another split or add data."
@@ -144,7 +146,8 @@ class DataSource:
                 f"The {split} part of '{self.name}' has {len(indices)} samples; "
                 f"ask for 1 to {len(indices)}, not {n}."
             )
-        return self.samples(np.random.default_rng(seed).permutation(indices)[:n])
+        drawn = np.random.default_rng(seed).permutation(indices)[:n]
+        return replace(self.samples(drawn), split=split)
 
 
 def load_data(spec: str, /, *, prepare: Prepare | None = None) -> DataSource:

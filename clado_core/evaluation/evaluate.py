@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scipy.stats import binomtest
-from torch import nn
+from torch import Tensor, nn
 
-from clado_core.data.sources import Samples
+from clado_core.data.seen import measured_on
+from clado_core.data.sources import DataSource, Samples
 from clado_core.errors import InputError
 from clado_core.evaluation.evaluator import image_outcomes
 from clado_core.networks.inference import (
+    Batch,
     make_batches,
     measuring,
     reference_outputs,
@@ -36,6 +38,9 @@ class Evaluation:
         ci95: Wilson interval of ``top1``, 95 %.
         float_top1: Fraction classified right without quantization.
         float_loss: Mean cross-entropy without quantization.
+        noise: How much the float network's outputs differ from run to run, as in ``Steadiness``.
+        measured_on: How many of the samples the matrix was measured on too, which a choice by it
+            has seen; None where that is not known.
     """
 
     top1: float
@@ -44,6 +49,8 @@ class Evaluation:
     ci95: tuple[float, float]
     float_top1: float
     float_loss: float
+    noise: float = 0.0
+    measured_on: int | None = None
 
 
 def evaluate(
@@ -54,6 +61,8 @@ def evaluate(
     *,
     batch_size: int = 256,
     matrix: SensitivityMatrix | None = None,
+    source: DataSource | None = None,
+    allow_noise: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Quantize for real, run the samples, and put the weights back.
@@ -64,24 +73,35 @@ def evaluate(
         samples: Best held out from training and measuring.
         batch_size: Samples per forward.
         matrix: What was measured; its ``input_ranges`` are needed where inputs are quantized.
+        source: Where the samples come from, to tell which of them were measured on.
+        allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called with (batches done, batches in all).
 
     Raises:
         InputError: Inputs are to be quantized, and their ranges are not known.
+        MeasurementError: The network cannot run the samples, or gives other outputs each time.
     """
     batches = make_batches(model, samples, batch_size)
-    with measuring(model), _ready(model, assignment, matrix) as swap:
-        before = reference_outputs(model, batches)
+    ready = _ready(model, assignment, matrix)
+    with measuring(model, batches, allow_noise=allow_noise) as steady, ready as swap:
+        before = image_outcomes(reference_outputs(model, batches), batches)
         swap.apply(dict(enumerate(assignment.bits)))
-        after = []
-        for batch in batches:
-            after.append(run_batch(model, batch))
-            if on_progress:
-                on_progress(len(after), len(batches))
-    quantized, reference = image_outcomes(after, batches), image_outcomes(before, batches)
-    interval = wilson_interval(int(quantized.right.sum()), len(samples))
-    found = (quantized.top1, quantized.loss, len(samples), interval)
-    return Evaluation(*found, reference.top1, reference.loss)
+        after = image_outcomes(_run(model, batches, on_progress), batches)
+    interval = wilson_interval(int(after.right.sum()), len(samples))
+    found = (after.top1, after.loss, len(samples), interval, before.top1, before.loss)
+    seen = None if matrix is None else measured_on(samples, matrix.provenance, source=source)
+    return Evaluation(*found, steady.noise, seen)
+
+
+def _run(
+    model: nn.Module, batches: list[Batch], on_progress: Callable[[int, int], None] | None
+) -> list[Tensor]:
+    outputs = []
+    for batch in batches:
+        outputs.append(run_batch(model, batch))
+        if on_progress:
+            on_progress(len(outputs), len(batches))
+    return outputs
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from clado_core.networks.inference import (
     run_batch,
 )
 from clado_core.networks.load import state_digest
+from clado_core.networks.steady import Steadiness
 from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.matrix import SensitivityMatrix
@@ -69,6 +70,7 @@ class Evaluator:
         cache: Keeps outcomes as they are found, one JSON object a line; any network's and any
             data's may share it. A last line that was cut off is ignored.
         batch_size: Samples per forward; that of ``default_batch_size`` where None.
+        allow_noise: Run a network whose outputs differ from run to run, with a warning.
     """
 
     def __init__(
@@ -80,8 +82,11 @@ class Evaluator:
         *,
         cache: Path | None = None,
         batch_size: int | None = None,
+        allow_noise: bool = False,
     ) -> None:
         self._model, self._matrix = model, matrix
+        self._allow_noise = allow_noise
+        self._found_out: list[Steadiness] = []  # on the first run, for all that share the network
         device = next(model.parameters()).device
         self._batch_size = default_batch_size(device) if batch_size is None else batch_size
         self._cache = cache
@@ -113,7 +118,7 @@ class Evaluator:
         """Quantize for real and run all images; None leaves the network as it is.
 
         Raises:
-            MeasurementError: The network cannot run the images.
+            MeasurementError: The network cannot run the images, or gives other outputs each time.
             InputError: Labels are not among its classes.
         """
         key = self._key(bits)
@@ -136,8 +141,11 @@ class Evaluator:
     def _run(self, bits: BitWidths | None) -> ImageOutcomes:
         matrix = self._matrix
         inside = (self._model, matrix.layers, matrix.bit_widths, matrix.scheme)
+        known = self._found_out[0] if self._found_out else None
         with (
-            measuring(self._model),
+            measuring(
+                self._model, self._batches, allow_noise=self._allow_noise, known=known
+            ) as found,
             quantizing_inputs(*inside, ranges=matrix.input_ranges) as inputs,
             self._swap as swap,
         ):
@@ -147,6 +155,7 @@ class Evaluator:
             else:
                 swap.apply(dict(enumerate(bits)))
                 logits = [run_batch(self._model, batch) for batch in self._batches]
+        self._found_out[:] = [found]
         return image_outcomes(logits, self._batches)
 
     def _key(self, bits: BitWidths | None) -> str:

@@ -16,7 +16,6 @@ from clado_core.evaluation.refine import refine
 from clado_core.evidence.choices import REFERENCES, Choice, choice_of
 from clado_core.evidence.record import Evidence, Outcome
 from clado_core.evidence.significance import mcnemar
-from clado_core.files.artifact import load
 from clado_core.networks.load import LoadedModel, require_weights
 from clado_core.networks.measured import origin_of
 from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
@@ -24,7 +23,12 @@ from clado_core.problem.solution import SolveStatus
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import REFINED, LayerSelection
 from clado_core.records.scheme import BitWidths
-from clado_core.sensitivity import MeasurementSettings, layers_of, measure_into
+from clado_core.sensitivity import (
+    MeasurementSettings,
+    layers_of,
+    measure_into,
+    measured_before,
+)
 from clado_core.solvers.shifts import ConvexifyingShifts, compute_shifts
 
 OnProgress = Callable[[int, int], None]
@@ -47,17 +51,22 @@ def measured(
         path: Ends in ``.clado``; losses of a stopped measurement are kept beside it.
         model: The network; an artifact that is there must be of its weights.
         samples: The sensitivity set that ``seed`` drew.
-        settings: How to measure.
+        settings: How to measure; an artifact that is there must have been measured so.
         selection: As for ``find_layers``.
         on_progress: Called with (losses known, losses in all so far).
+
+    Raises:
+        InputError, ArtifactError: The artifact that is there is of something else.
     """
+    layers = layers_of(model.module, samples, selection=selection)
     if path.is_file():
-        require_weights(model, matrix := load(path))
+        matrix = measured_before(path, layers, samples, settings, seed=seed)
+        require_weights(model, matrix)
         return matrix
     return measure_into(
         path,
         model.module,
-        layers_of(model.module, samples, selection=selection),
+        layers,
         samples,
         settings=settings,
         name=path.stem,
@@ -89,6 +98,7 @@ def refined(
     k: int,
     shifts: ConvexifyingShifts,
     cache: Path | None = None,
+    allow_noise: bool = False,
     on_progress: OnProgress | None = None,
 ) -> list[Choice]:
     """At each budget, the assignment of least measured loss on the sensitivity set.
@@ -100,10 +110,11 @@ def refined(
         budgets: Average bits per searched weight.
         k: As for ``refine``.
         shifts: Of the matrix.
-        cache: As for ``Evaluator``.
+        cache: As for ``Evaluator``, likewise ``allow_noise``.
+        allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called with (budgets done, budgets in all).
     """
-    evaluator = Evaluator(model.module, matrix, samples, cache=cache)
+    evaluator = Evaluator(model.module, matrix, samples, cache=cache, allow_noise=allow_noise)
     found = []
     for done, budget in enumerate(budgets, start=1):
         limit = bits_for_average(budget, matrix.layers)
@@ -124,6 +135,7 @@ def evaluated(
     *,
     digests: dict[str, str],
     cache: Path | None = None,
+    allow_noise: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Evidence:
     """Quantize every choice for real and run it.
@@ -134,11 +146,12 @@ def evaluated(
         images: The sensitivity set, and images neither trained nor measured on.
         choices: Equal assignments are run once.
         digests: Of the artifacts, by what they are.
-        cache: As for ``Evaluator``.
+        cache: As for ``Evaluator``, likewise ``allow_noise``.
+        allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called with (assignments done, assignments in all).
     """
     samples, held_out = images
-    evaluator = Evaluator(model.module, matrix, held_out, cache=cache)
+    evaluator = Evaluator(model.module, matrix, held_out, cache=cache, allow_noise=allow_noise)
     seen = evaluator.on(samples)
     reference = evaluator.outcomes(None)
     _run_all((evaluator, seen), choices, on_progress)

@@ -149,6 +149,7 @@ def sensitivity_evaluator(
     model: str | None = None,
     weights: str | None = None,
     data: str | None = None,
+    allow_noise: bool = False,
 ) -> Evaluator:
     """Runs the network that was measured, on the images it was measured on.
 
@@ -157,6 +158,7 @@ def sensitivity_evaluator(
         model: The network, where the artifact does not name it.
         weights: As for ``load_model``, where they are not those that the artifact names.
         data: As for ``load_data``, where the artifact does not name it.
+        allow_noise: As for ``Evaluator``.
 
     Raises:
         InputError: The network or the data is not named, or the data gives other images than were
@@ -171,7 +173,8 @@ def sensitivity_evaluator(
         )
     loaded = load_measured(matrix, model=model, weights=weights)
     place(loaded.module, choose_device("auto"))
-    return Evaluator(loaded.module, matrix, measured_samples(loaded, matrix, data=data))
+    samples = measured_samples(loaded, matrix, data=data)
+    return Evaluator(loaded.module, matrix, samples, allow_noise=allow_noise)
 
 
 def _rivals(problem: AllocationProblem, time_limit_s: float) -> Iterator[BitWidths]:

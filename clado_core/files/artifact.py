@@ -10,7 +10,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from clado_core.errors import (
 from clado_core.files.atomic import write_atomically
 from clado_core.files.typed import Record, parse_json, read_record
 from clado_core.records.float_parts import FloatPart
+from clado_core.records.label_check import LabelCheck
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.provenance import Provenance
@@ -213,7 +214,7 @@ def _matrix(
         bit_widths=told.bit_widths,
         base_loss=told.base_loss,
         scheme=read_record(header["scheme"], QuantizationScheme, "scheme"),
-        provenance=read_record(header["provenance"], Provenance, "provenance"),
+        provenance=_provenance(header["provenance"]),
         diagonals={
             name.removeprefix(DIAGONAL): array
             for name, array in arrays.items()
@@ -225,6 +226,14 @@ def _matrix(
         measured=_measured(arrays),
         fit_error=_fit_error(arrays),
     )
+
+
+def _provenance(values: Any) -> Provenance:
+    if not isinstance(values, dict):
+        raise InputError("'provenance' must be an object")
+    plain = {name: value for name, value in values.items() if name != "labels"}
+    about, labels = read_record(plain, Provenance, "provenance"), values.get("labels")
+    return about if labels is None else replace(about, labels=LabelCheck.from_json(labels))
 
 
 def _float_parts(header: Mapping[str, Any]) -> tuple[FloatPart, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from clado_core.problem.allocation_problem import AllocationProblem
@@ -39,6 +40,7 @@ def evaluate(
     matrix: SensitivityMatrix | None = None,
     n_samples: int | None = None,
     batch_size: int | None = None,
+    allow_noise: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Quantize a network as chosen, run images through it, and put its weights back.
@@ -50,12 +52,13 @@ def evaluate(
         matrix: What was measured: weights are compared with it, quantized inputs need its ranges.
         n_samples: Use the first so many; all where None.
         batch_size: Samples per forward; what suits the device where None.
+        allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called with (batches done, batches in all).
 
     Raises:
         InputError: The data cannot be used.
         ArtifactError: The weights are others than were measured.
-        MeasurementError: The network cannot run the data.
+        MeasurementError: The network cannot run the data, or gives other outputs each time.
     """
     from clado_core.data.in_memory import as_samples
     from clado_core.evaluation.evaluate import evaluate
@@ -63,11 +66,10 @@ def evaluate(
 
     require_measured(module, matrix)
     samples, chosen = as_samples(data, n=n_samples), assignment_of(choice)
+    task = partial(evaluate, matrix=matrix, allow_noise=allow_noise, on_progress=on_progress)
     with placed(module) as device:
         size = batch_size or default_batch_size(device)
-        return evaluate(
-            module, chosen, samples, batch_size=size, matrix=matrix, on_progress=on_progress
-        )
+        return task(module, chosen, samples, batch_size=size)
 
 
 def refine(
@@ -80,6 +82,7 @@ def refine(
     n_samples: int | None = None,
     shifts: ConvexifyingShifts | None = None,
     time_limit_s: float | None = None,
+    allow_noise: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Refinement:
     """Choose by measured loss among the best by prediction, other methods' choices, neighbours.
@@ -92,11 +95,11 @@ def refine(
         n_samples: Use the first so many; all where None.
         shifts: Of the matrix, where they were computed before; proofs are then faster.
         time_limit_s: Of each solve; 10 where None.
+        allow_noise: As for ``evaluate``.
         on_progress: Called with (assignments run, of so many so far).
 
     Raises:
-        InputError, MeasurementError: The data cannot be used, or the network cannot run it.
-        ArtifactError: The weights are others than were measured.
+        InputError, ArtifactError, MeasurementError: As for ``evaluate``.
     """
     from clado_core.data.in_memory import as_samples
     from clado_core.evaluation.evaluator import Evaluator
@@ -105,11 +108,10 @@ def refine(
 
     require_measured(module, problem.matrix)
     limit = TIME_LIMIT_S if time_limit_s is None else time_limit_s
+    task = partial(refine, k=k, shifts=shifts, time_limit_s=limit, on_progress=on_progress)
+    samples = as_samples(data, n=n_samples)
     with placed(module):
-        evaluator = Evaluator(module, problem.matrix, as_samples(data, n=n_samples))
-        return refine(
-            problem, evaluator, k=k, shifts=shifts, time_limit_s=limit, on_progress=on_progress
-        )
+        return task(problem, Evaluator(module, problem.matrix, samples, allow_noise=allow_noise))
 
 
 def require_measured(module: nn.Module, matrix: SensitivityMatrix | None, /) -> None:

@@ -69,7 +69,7 @@ def measure(
 
     Raises:
         InputError: The data or a setting cannot be used.
-        MeasurementError: A loss is not finite, or the network cannot run the data.
+        MeasurementError: A loss is not finite, or the network cannot run the data or repeat itself.
     """
     from clado_core.data.in_memory import as_samples
     from clado_core.networks.inference import placed

@@ -22,6 +22,7 @@ from clado_core.networks.inference import running
 from clado_core.networks.left_float import entries, float_parts, stored_bytes
 from clado_core.networks.ordinary import evaluating, require_ordinary
 from clado_core.networks.searchable import SEARCHED, Weight, list_weights
+from clado_core.networks.steady import own_buffers, same_parameters
 from clado_core.networks.weight_uses import WeightUses
 from clado_core.records.layers import FLOAT_BYTES, LayerInfo, LayerTable
 from clado_core.records.names import SELECTIONS, LayerSelection
@@ -48,7 +49,7 @@ def find_layers(
         and ``float_parts`` names them.
 
     Raises:
-        InputError: A weight is shared or reparametrized, or there is none to search.
+        InputError: A weight is shared or reparametrized, or changed by a forward; or there is none.
         MeasurementError: The example does not reach a layer, or the network cannot run it.
     """
     if selection not in SELECTIONS:
@@ -179,9 +180,16 @@ def _run(model: nn.Module, example: Tensor) -> tuple[WeightUses, set[str]]:
     for name, module in model.named_modules():
         if isinstance(module, SEARCHED):
             handles.append(module.register_forward_pre_hook(partial(_note_call, called, name)))
-    uses = WeightUses(model, example)
     try:
-        with running(example), evaluating(model), attention_fast_path_off(), uses:
+        with (
+            running(example),
+            evaluating(model),
+            own_buffers(model),
+            same_parameters(model),
+            attention_fast_path_off(),
+            # Buffers are told by where they lie, so after they have been copied.
+            WeightUses(model, example) as uses,
+        ):
             model(example)
     finally:
         for handle in handles:

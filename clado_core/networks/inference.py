@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,7 +15,21 @@ from torch.nn import functional as F
 from clado_core.data.sources import Samples
 from clado_core.errors import CladoError, InputError, MeasurementError
 from clado_core.networks.ordinary import require_ordinary
+from clado_core.networks.steady import (
+    STEADY,
+    Home,
+    Steadiness,
+    changed_buffers,
+    difference,
+    fresh_buffers,
+    own_buffers,
+    require_steady,
+    shown,
+    steadiness,
+)
 from clado_core.records.names import DEVICES
+
+logger = logging.getLogger(__name__)
 
 LossFunction: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(outputs, labels, the float network's outputs) of one batch → sum over its samples, float64."""
@@ -114,8 +129,27 @@ def make_batches(model: nn.Module, samples: Samples, batch_size: int, /) -> list
 
 
 @contextmanager
-def measuring(model: nn.Module, /) -> Iterator[None]:
-    """Eval mode without gradients or TF32, so that losses repeat; modes are put back after."""
+def measuring(
+    model: nn.Module,
+    batches: Sequence[Batch] = (),
+    /,
+    *,
+    allow_noise: bool = False,
+    known: Steadiness | None = None,
+) -> Iterator[Steadiness]:
+    """Eval mode without gradients or TF32, every forward with the same buffers, so that losses
+    repeat; modes and buffers are put back after.
+
+    Args:
+        model: Left as it was.
+        batches: What will be run: whether the network repeats itself is found out on the first,
+            before and after. Without any it is taken on trust.
+        allow_noise: Warn of a network that does not, instead of refusing it.
+        known: What was found out before; nothing is run then.
+
+    Raises:
+        MeasurementError: The network does not repeat itself, or cannot run the batches.
+    """
     modes = {module: module.training for module in model.modules()}
     precision = torch.get_float32_matmul_precision()
     model.eval()
@@ -126,12 +160,74 @@ def measuring(model: nn.Module, /) -> Iterator[None]:
             torch.backends.cudnn.flags(
                 enabled=True, benchmark=False, deterministic=True, allow_tf32=False
             ),
+            repeating(model, batches, allow_noise=allow_noise, known=known) as found,
         ):
-            yield
+            yield found
     finally:
         torch.set_float32_matmul_precision(precision)
         for module, training in modes.items():
             module.training = training
+
+
+@contextmanager
+def repeating(
+    model: nn.Module,
+    batches: Sequence[Batch],
+    /,
+    *,
+    allow_noise: bool,
+    known: Steadiness | None,
+) -> Iterator[Steadiness]:
+    """The part of ``measuring`` that has every forward start from the same buffers."""
+    with own_buffers(model) as homes:
+        found, first = known or STEADY, None
+        if batches and known is None:
+            found, first = _found_out(model, batches, homes, allow_noise)
+        with fresh_buffers(model, [home for home in homes if home[0] in found.changing]):
+            yield found
+            if first is not None and not found.noise:
+                _require_unchanged(model, batches[0], homes, first, found)
+
+
+def _found_out(
+    model: nn.Module, batches: Sequence[Batch], homes: Sequence[Home], allow_noise: bool
+) -> tuple[Steadiness, Tensor]:
+    """How well a network repeats itself, and its outputs for the first batch."""
+    changing: set[str] = set()
+    first, others = batches[0], batches[1:]
+    with fresh_buffers(model, homes, changing):
+        noise, outputs = steadiness(
+            lambda x: run_batch(model, Batch(x, first.y)),
+            first.x,
+            others[0].x if others else None,
+        )
+    if not allow_noise:
+        require_steady(noise)
+    elif noise:
+        logger.warning(
+            "The network's outputs for the same images differ by %s from one run to the next; what "
+            "is measured holds that noise.",
+            shown(noise),
+        )
+    return Steadiness(noise, tuple(sorted(changing))), outputs
+
+
+def _require_unchanged(
+    model: nn.Module, batch: Batch, homes: Sequence[Home], before: Tensor, found: Steadiness
+) -> None:
+    """Raises MeasurementError where a network is another one after it was measured."""
+    late = set(changed_buffers(homes)) - set(found.changing)
+    noise = difference(before, run_batch(model, batch))
+    if late or noise:
+        raise MeasurementError(
+            "The network changed while it was measured: "
+            + (
+                f"its buffer '{min(late)}' is another"
+                if late
+                else f"its outputs for the same images differ by {shown(noise)} from those before"
+            )
+            + "; make it start every forward from the same state."
+        )
 
 
 def run_batch(model: nn.Module, batch: Batch, /) -> Tensor:

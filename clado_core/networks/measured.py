@@ -6,15 +6,15 @@ same tensors.
 
 from __future__ import annotations
 
+from clado_core.data.seen import redrawn
 from clado_core.data.sources import DataSource, Samples, load_data
 from clado_core.errors import InputError
 from clado_core.networks.load import LoadedModel, load_model, require_weights
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.names import SPLITS, Split
 from clado_core.records.provenance import Provenance
 
-WEIGHTS, SPLIT = "weights", "split"
-"""Details of a provenance: which weights were asked for, and the part that samples are from."""
+WEIGHTS = "weights"
+"""Detail of a provenance: which weights were asked for."""
 
 
 def open_data(model: LoadedModel, spec: str, /) -> DataSource:
@@ -27,17 +27,14 @@ def open_data(model: LoadedModel, spec: str, /) -> DataSource:
     return load_data(spec, prepare=model.prepare)
 
 
-def origin_of(model: LoadedModel, /, *, seed: int, split: Split = "train") -> Provenance:
+def origin_of(model: LoadedModel, /, *, seed: int) -> Provenance:
     """What has to be known to find network and sensitivity set again.
 
     Args:
         model: The network.
         seed: Drew the sensitivity set.
-        split: The part of the data it was drawn from.
     """
     details = {} if model.weights is None else {WEIGHTS: model.weights}
-    if split != "train":
-        details[SPLIT] = split
     return Provenance(model=model.spec, seed=seed, details=details)
 
 
@@ -58,8 +55,7 @@ def load_measured(
     spec = model or matrix.provenance.model
     if spec is None:
         raise InputError(f"'{matrix.name}' names no network: give the model it was measured with.")
-    named = weights or matrix.provenance.details.get(WEIGHTS)
-    loaded = load_model(spec, None if named is None else str(named))
+    loaded = load_model(spec, weights or matrix.provenance.weights)
     require_weights(loaded, matrix)
     return loaded
 
@@ -83,11 +79,8 @@ def measured_samples(
         raise InputError(
             f"'{matrix.name}' does not say which data it was measured on: give the data."
         )
-    part = about.details.get(SPLIT, "train")
-    split: Split = next((name for name in SPLITS if name == part), "train")
-    source = open_data(model, spec)
-    samples = source.sensitivity_set(about.n_samples, seed=about.seed or 0, split=split)
-    if about.data_sha256 not in (None, samples.digest):
+    samples = redrawn(open_data(model, spec), about)
+    if samples is None:
         raise InputError(
             f"The images of {spec} are not those '{matrix.name}' was measured on; give the same "
             "data."

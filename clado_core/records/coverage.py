@@ -29,6 +29,7 @@ class Coverage:
         pairs: Of two candidates of different layers.
         n_pairs: Such pairs.
         rest: What the others are, such as "count as zero"; "" where there are none.
+        noise: How much the network's outputs differed from run to run, of the largest output.
     """
 
     singles: int | None
@@ -36,6 +37,7 @@ class Coverage:
     pairs: int | None
     n_pairs: int
     rest: str
+    noise: float = 0.0
 
     @property
     def complete(self) -> bool:
@@ -45,6 +47,10 @@ class Coverage:
     @property
     def sentence(self) -> str:
         """The same for people."""
+        return self._counted + (f" {noise_sentence(self.noise)}" if self.noise else "")
+
+    @property
+    def _counted(self) -> str:
         every = f"{self.n_singles:,} entries of single candidates and {self.n_pairs:,} of pairs"
         if self.singles is None or self.pairs is None:
             return f"It is not recorded which of the {every} were measured."
@@ -73,16 +79,30 @@ def measured_cells(matrix: SensitivityMatrix, /) -> Mask:
     return measured | never_used
 
 
+def noise_sentence(noise: float, /) -> str:
+    """What a noise means for what was measured in it."""
+    return (
+        f"The network's outputs for the same images differed by up to {noise:.2g} times the "
+        "largest from one run to the next: every number measured holds that noise."
+    )
+
+
+def noise_of(matrix: SensitivityMatrix, /) -> float:
+    """The noise that a matrix was measured in, of the largest output; 0 where there was none."""
+    noise = matrix.provenance.details.get("noise")
+    return float(noise) if isinstance(noise, int | float) else 0.0
+
+
 def coverage(matrix: SensitivityMatrix, /) -> Coverage:
     """Count what was measured."""
     upper = np.triu(~matrix.same_layer(), 1)
     n_singles, n_pairs = len(matrix.G), int(upper.sum())
     measured = matrix.measured_entries()
     if measured is None:
-        return Coverage(None, n_singles, None, n_pairs, "")
+        return Coverage(None, n_singles, None, n_pairs, "", noise_of(matrix))
     singles, pairs = int(measured.diagonal().sum()), int((measured & upper).sum())
     missing = ~measured & (upper | np.eye(n_singles, dtype=np.bool_))
     rest = REST.get(str(matrix.provenance.estimator), UNKNOWN) if missing.any() else ""
     if missing.any() and not matrix.G[missing].any():
         rest = ZERO
-    return Coverage(singles, n_singles, pairs, n_pairs, rest)
+    return Coverage(singles, n_singles, pairs, n_pairs, rest, noise_of(matrix))

@@ -9,6 +9,7 @@ from typing import Any
 
 from clado_core.errors import InputError
 from clado_core.records.label_check import LabelCheck
+from clado_core.records.names import Split
 from clado_core.records.portable import Portable
 
 OPTIONAL = ("classes", "labels")
@@ -33,6 +34,8 @@ class Provenance(Portable):
         details: What the estimator reports of itself, such as the share of pairs it measured.
         classes: Class index → name, where the data has names.
         labels: How the float network's answers agree with the labels.
+        split: Part of the data that the samples were drawn from; None in files of before it was
+            kept, and for data in memory.
     """
 
     model: str | None = None
@@ -45,15 +48,22 @@ class Provenance(Portable):
     loss: str | None = None
     created: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    details: Mapping[str, float | str] = field(default_factory=dict)
+    details: Mapping[str, int | float | str] = field(default_factory=dict)
     classes: tuple[str, ...] | None = None
     labels: LabelCheck | None = None
+    split: Split | None = None
 
     def __post_init__(self) -> None:
         if self.classes is not None:
             object.__setattr__(self, "classes", _names(self.classes))
         for name in ("versions", "details"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def weights(self) -> str | None:
+        """The checkpoint or the name of the weights, where they are not the default ones."""
+        named = self.details.get("weights")
+        return None if named is None else str(named)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values for a JSON header; of what is optional, what there is."""

@@ -8,3 +8,4 @@ from clado_core.sensitivity.settings import MeasurementSettings as MeasurementSe
 from clado_core.sensitivity.stored import class_count as class_count
 from clado_core.sensitivity.stored import layers_of as layers_of
 from clado_core.sensitivity.stored import measure_into as measure_into
+from clado_core.sensitivity.stored import measured_before as measured_before

@@ -68,13 +68,13 @@ def forecast(
     batches = make_batches(model, samples, settings.batch_size)
     menu = settings.bit_widths
     with (
-        measuring(model),
+        measuring(model, batches[:2], allow_noise=settings.allow_noise) as steady,
         quantizing_inputs(
             model, layers, menu, settings.scheme, calibrate_on=[batches[0].x]
         ) as inputs,
         WeightSwap(model, layers, settings.scheme, inputs=inputs) as swap,
     ):
-        runner = build_runner(model, layers, batches, settings, swap)
+        runner = build_runner(model, layers, batches, settings.for_network(steady), swap)
         classes = run_batch(model, batches[0]).shape[1]
         x, several = batches[0].x, torch.cat([batches[0].x] * len(menu))
         grouped_s = _seconds_per_step(runner, several) / len(menu)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from clado_core.errors import ArtifactError, InputError
+from clado_core.sensitivity.same import difference
 
 MAGIC = b"CLADOJ02"
 _LENGTHS = struct.Struct("<II")
@@ -112,15 +113,9 @@ def _read_records(contents: bytes, start: int, n_keys: int) -> tuple[dict[int, b
 
 
 def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    for name in sorted(found.keys() | wanted.keys()):
-        if found.get(name) != wanted.get(name):
-            raise InputError(
-                f"{path} holds an unfinished measurement with another '{name}' "
-                f"({_short(found.get(name))} there, {_short(wanted.get(name))} now): finish that "
-                "one, delete the file, or store this one elsewhere."
-            )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    if apart := difference(found, wanted):
+        name, there, now = apart
+        raise InputError(
+            f"{path} holds an unfinished measurement with another '{name}' ({there} there, {now} "
+            "now): finish that one, delete the file, or store this one elsewhere."
+        )

@@ -16,15 +16,17 @@ from torch import nn
 
 from clado_core._version import __version__
 from clado_core.data.sources import Samples
-from clado_core.errors import InputError
+from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.inference import (
     LOSSES,
     LossFunction,
     is_channels_last,
     make_batches,
     measuring,
+    run_batch,
 )
 from clado_core.networks.load import state_digest
+from clado_core.networks.steady import Steadiness
 from clado_core.quantization.inputs import InputQuantizer, quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.layers import LayerTable
@@ -90,16 +92,14 @@ def measure(
         cluster: Measures the losses; None measures them here.
 
     Raises:
-        MeasurementError: A loss is not finite, or the network cannot run the samples.
+        MeasurementError: A loss is not finite, or the network cannot run the samples, or gives
+            other outputs for them each time.
         InputError: The journal belongs to another measurement, or labels or layers do not fit.
     """
     loss = loss_function or _loss_named(settings.loss)
     provenance = _provenance(model, samples, settings, origin or Provenance())
     task = _Task(model, layers, samples, settings, loss, provenance, cluster)
-    with contextlib.ExitStack() as stack:
-        kept = None if journal is None else stack.enter_context(task.journal(journal))
-        bench = stack.enter_context(task.bench(kept, on_progress))
-        return _matrix(bench, name, task.checked(bench))
+    return task.matrix(name, journal, on_progress)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,6 +122,22 @@ class _Task:
         names.append(MPQCO_KEY)
         return {name: k for k, name in enumerate(dict.fromkeys(names))}
 
+    def matrix(
+        self, name: str, journal: Path | None, on_progress: Progress | None
+    ) -> SensitivityMatrix:
+        """Measured; a journal of a network that became another one on the way is removed."""
+        found: SensitivityMatrix | None = None
+        try:
+            with contextlib.ExitStack() as stack:
+                kept = None if journal is None else stack.enter_context(self.journal(journal))
+                bench = stack.enter_context(self.bench(kept, on_progress))
+                found = _matrix(bench, name, self.checked(bench))
+        except MeasurementError:
+            if found is not None and journal is not None:
+                journal.unlink(missing_ok=True)
+            raise
+        return found
+
     def journal(self, path: Path) -> Journal:
         """Opened, for this measurement alone."""
         n_batches = -(-len(self.samples) // self.settings.batch_size)
@@ -136,7 +152,7 @@ class _Task:
         batches = make_batches(model, self.samples, settings.batch_size)
         menu, scheme, xs = settings.bit_widths, settings.scheme, (batch.x for batch in batches)
         with (
-            measuring(model),
+            measuring(model, batches, allow_noise=settings.allow_noise) as steady,
             quantizing_inputs(model, layers, menu, scheme, calibrate_on=xs) as inputs,
             WeightSwap(model, layers, scheme, inputs=inputs) as swap,
         ):
@@ -144,14 +160,15 @@ class _Task:
                 model,
                 layers,
                 batches,
-                settings,
+                settings.for_network(steady),
                 loss=self.loss,
                 swap=swap,
                 keys=self.keys(),
                 keep_outputs=settings.estimator in WITH_OUTPUTS,
                 journal=journal,
                 on_progress=on_progress,
-                engine=self._engine(inputs),
+                engine=self._engine(inputs, steady),
+                steady=steady,
             )
 
     def checked(self, bench: Workbench) -> Provenance:
@@ -161,22 +178,23 @@ class _Task:
         labels = labels_checked(bench.reference, self.samples, loss=self.settings.loss)
         return replace(self.provenance, labels=labels)
 
-    def _engine(self, inputs: InputQuantizer | None) -> Engine | None:
+    def _engine(self, inputs: InputQuantizer | None, steady: Steadiness) -> Engine | None:
         if self.cluster is None:
             return None
         return self.cluster.engine(
             self.layers,
-            self.settings,
+            self.settings.for_network(steady),
             self.loss,
             keep_outputs=self.settings.estimator in WITH_OUTPUTS,
             ranges=None if inputs is None else inputs.ranges,
+            steady=steady,
         )
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal for losses of two runs to belong together."""
         about, settings = self.provenance.to_json(), asdict(self.settings)
         # These change what is run, or held at once, but no loss.
-        for harmless in ("baselines", "memory_bytes", "reuse"):
+        for harmless in ("baselines", "memory_bytes", "reuse", "allow_noise"):
             del settings[harmless]
         for said_of_it in ("created", "details", "classes"):
             about.pop(said_of_it, None)
@@ -186,10 +204,25 @@ class _Task:
             **settings.pop("scheme"),
             **settings,
             "bit_widths": list(self.settings.bit_widths),
+            "loss_function": self._loss_identity(),
             "layers": list(self.layers.names),
             "memory_format": "channels-last" if is_channels_last(self.model) else None,
             "device": here if self.cluster is None else self.cluster.device,
         }
+
+    def _loss_identity(self) -> str:
+        """The loss's name; of a caller's own function also what it gives for made-up outputs, as
+        another one may have the same name."""
+        if self.loss in LOSSES.values():
+            return self.settings.loss
+        first = make_batches(self.model, self.samples, self.settings.batch_size)[0]
+        with measuring(self.model):
+            like = run_batch(self.model, first)
+        generator = torch.Generator().manual_seed(0)
+        outputs, reference = torch.randn((2, *like.shape), generator=generator).to(like)
+        value = float(self.loss(outputs, first.y, reference))
+        name = getattr(self.loss, "__name__", type(self.loss).__name__)
+        return f"{value:.9g} for made-up outputs, {name}"
 
 
 def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityMatrix:
@@ -199,6 +232,10 @@ def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityM
     details = {**provenance.details, **estimate.details, "losses": len(bench.measured)}
     if not_traced := bench.runner.graph.not_traced:
         details["not_traced"] = not_traced
+    if bench.steady.changing:
+        details["changing_buffers"] = ", ".join(bench.steady.changing)
+    if bench.steady.noise:
+        details["noise"] = bench.steady.noise
     return SensitivityMatrix(
         name,
         estimate.G,
@@ -230,6 +267,7 @@ def _provenance(
         weights_sha256=state_digest(model),
         data=samples.name,
         data_sha256=samples.digest,
+        split=samples.split,
         n_samples=len(samples),
         estimator=settings.estimator,
         loss=settings.loss,

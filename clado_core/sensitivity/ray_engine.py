@@ -32,6 +32,7 @@ from clado_core.networks.inference import (
     measuring,
     place,
 )
+from clado_core.networks.steady import STEADY, Steadiness
 from clado_core.quantization.inputs import Ranges, quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.layers import LayerTable
@@ -56,6 +57,7 @@ class Job:
         keep_outputs: Whether outputs of single candidates are wanted.
         ranges: Of quantized inputs, shape (L, A, 2), or None.
         threads: Of torch, so that sums are taken alike.
+        steady: How well the network repeats itself, as the process that asks has found.
     """
 
     key: str
@@ -65,6 +67,7 @@ class Job:
     keep_outputs: bool
     ranges: Ranges | None
     threads: int
+    steady: Steadiness = STEADY
 
 
 class RayEngine:
@@ -140,6 +143,7 @@ class RayEngine:
         *,
         keep_outputs: bool,
         ranges: Ranges | None,
+        steady: Steadiness = STEADY,
     ) -> Engine:
         """What measures a bench's losses here; network and samples must have been shipped.
 
@@ -149,9 +153,11 @@ class RayEngine:
             loss: Of one batch, summed.
             keep_outputs: Whether outputs are wanted with the losses.
             ranges: Of quantized inputs; None where they stay float.
+            steady: How well the network repeats itself.
         """
         threads = torch.get_num_threads()
-        job = Job(uuid.uuid4().hex, layers, settings, loss, keep_outputs, ranges, threads)
+        key = uuid.uuid4().hex
+        job = Job(key, layers, settings, loss, keep_outputs, ranges, threads, steady)
         return lambda work: self._measure(job, work)
 
     def _measure(self, job: Job, work: Work) -> Iterator[Measured]:
@@ -231,7 +237,7 @@ class _Kept:
         model, last = copy.deepcopy(model), is_channels_last(model)
         place(model, choose_device("auto"), channels_last=last)
         menu, scheme = job.settings.bit_widths, job.settings.scheme
-        cls._open.enter_context(measuring(model))
+        cls._open.enter_context(measuring(model, known=job.steady))
         inputs = cls._open.enter_context(
             quantizing_inputs(model, job.layers, menu, scheme, ranges=job.ranges)
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clado_core.errors import InputError
+from clado_core.networks.steady import Steadiness
 from clado_core.records.names import ESTIMATORS, MEASURED_ALONG
 from clado_core.records.scheme import (
     BitWidths,
@@ -30,6 +31,7 @@ class MeasurementSettings:
         reuse: False runs the whole network for every loss, as the paper does.
         group_bits: Run the bit-widths of one layer as one batch: faster where batches are small
             for the machine, and equal to 1e-6, not to the last bit.
+        allow_noise: Measure a network whose outputs differ from run to run, with a warning.
 
     Raises:
         InputError: A field cannot be used.
@@ -44,6 +46,7 @@ class MeasurementSettings:
     memory_bytes: int | None = None
     reuse: bool = True
     group_bits: bool = False
+    allow_noise: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bit_widths", bit_menu(self.bit_widths))
@@ -66,3 +69,8 @@ class MeasurementSettings:
                 )
         if self.memory_bytes is not None and self.memory_bytes < 1:
             raise InputError(f"The memory must be positive, not {self.memory_bytes} bytes.")
+
+    def for_network(self, found: Steadiness, /) -> MeasurementSettings:
+        """The same where each forward has to start from the same buffers: whole forwards, as parts
+        of them would read what other runs have changed."""
+        return replace(self, reuse=False) if found.changing else self

@@ -9,7 +9,8 @@ from typing import Required, TypedDict, Unpack
 from torch import nn
 
 from clado_core.data.sources import Samples
-from clado_core.files.artifact import partial_path, save_matrix
+from clado_core.errors import InputError
+from clado_core.files.artifact import load, partial_path, save_matrix
 from clado_core.networks.discovery import find_layers
 from clado_core.networks.inference import make_batches, measuring, run_batch
 from clado_core.records.layers import LayerTable
@@ -18,6 +19,7 @@ from clado_core.records.names import LayerSelection
 from clado_core.records.provenance import Provenance
 from clado_core.sensitivity.measure import measure
 from clado_core.sensitivity.ray_engine import RayEngine
+from clado_core.sensitivity.same import asked_for, description, difference
 from clado_core.sensitivity.settings import MeasurementSettings
 from clado_core.sensitivity.workbench import Progress
 
@@ -79,4 +81,37 @@ def measure_into(
     matrix = measure(model, layers, samples, journal=journal, **options)
     save_matrix(matrix, path)
     journal.unlink(missing_ok=True)
+    return matrix
+
+
+def measured_before(
+    path: Path,
+    layers: LayerTable,
+    samples: Samples,
+    settings: MeasurementSettings,
+    /,
+    *,
+    seed: int,
+) -> SensitivityMatrix:
+    """A stored matrix, if it was measured as is asked for.
+
+    Args:
+        path: Of the artifact.
+        layers: As for ``measure_into``, likewise ``samples``.
+        samples: The sensitivity set.
+        settings: What changes no number is not compared; baselines beyond those asked for are fine.
+        seed: That drew the samples.
+
+    Raises:
+        InputError: It was measured in another way; the sentence names a field and both values.
+    """
+    matrix = load(path)
+    found, wanted = description(matrix), asked_for(layers, samples, settings, seed)
+    wanted["baselines"] = sorted({*settings.baselines, *matrix.diagonals})
+    if apart := difference(found, {name: wanted[name] for name in found}):
+        name, there, now = apart
+        raise InputError(
+            f"{path} was measured with another '{name}' ({there} there, {now} now): ask for what "
+            "it was measured with, delete the file, or store this one elsewhere."
+        )
     return matrix

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.inference import Batch, LossFunction, require_classes
+from clado_core.networks.steady import STEADY, Steadiness
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.layers import LayerTable
 from clado_core.sensitivity.journal import Journal
@@ -49,6 +50,7 @@ class Workbench:
         journal: Holds what is known already; None keeps results in memory alone.
         on_progress: Called with (records known, records asked for so far).
         engine: Measures elsewhere; None measures on this very network.
+        steady: How well the network repeats itself.
 
     Raises:
         InputError: Labels outside the network's classes, or too little memory.
@@ -69,13 +71,14 @@ class Workbench:
         journal: Journal | None = None,
         on_progress: Progress | None = None,
         engine: Engine | None = None,
+        steady: Steadiness = STEADY,
     ) -> None:
         self.model, self.layers, self.swap, self.loss = model, layers, swap, loss
         self.batches, self.settings = batches, settings
         self.n_samples = sum(len(batch.y) for batch in batches)
         self.menu = settings.bit_widths
         self.runner = build_runner(model, layers, self.batches, settings, swap)
-        self._keys, self.keep_outputs = keys, keep_outputs
+        self._keys, self.keep_outputs, self.steady = keys, keep_outputs, steady
         self._engine: Engine = self.measure if engine is None else engine
         self._journal, self._on_progress = journal, on_progress
         self._records: dict[int, bytes] = dict(journal.records) if journal else {}

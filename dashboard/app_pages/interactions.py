@@ -31,11 +31,11 @@ def headline() -> str:
 
 
 def banner() -> None:
-    """What was not measured, if anything."""
+    """What is known not to have been measured, if anything; the Method page says what is not."""
     found = uncertainty.coverage(state.matrix)
-    if found.complete:
+    if (found.complete or found.pairs is None) and not found.noise:
         return
-    hatched = "" if found.pairs is None else " Those are hatched."
+    hatched = "" if found.complete or found.pairs is None else " Those are hatched."
     st.info(found.sentence + hatched, icon=":material/texture:")
 
 

@@ -43,6 +43,7 @@ def provenance_rows() -> list[dict[str, str]]:
         "Data": source.data,
         "Data (SHA-256)": short(source.data_sha256),
         "Samples": source.n_samples,
+        "Split": source.split,
         "Seed": source.seed,
         "Estimator": source.estimator,
         "Entries": coverage(matrix).sentence,
@@ -178,7 +179,7 @@ with left:
             "10⁻⁶ of each other; the gap says how far the optimum can be at most.\n\n"
             "**Budgets help each other**: a choice for a smaller budget fits a larger one, a bound "
             "for a larger budget holds for a smaller one. **Other methods' curves** (diagonal "
-            "only, HAWQ, MPQCO, PSD) are minimized by local search and scored on the measured G; "
+            "only, HAWQ, MPQCO, PSD) are minimized by local search and scored on the same G; "
             "about it they prove nothing."
         )
 with right:

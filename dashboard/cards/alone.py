@@ -35,8 +35,8 @@ def alone_card(state: ViewState, answer: Solution, /) -> None:
         figure=lambda: sensitivity_figure(info, state.mode),
         alt=sensitivity_alt(info),
         rows=lambda: sensitivity_rows(info),
-        help=f"{info.how.capitalize()} loss increase with this layer alone quantized; a ring marks "
-        "the bit-width of the current choice. Bars reach two standard errors either way.",
+        help=f"{info.title.capitalize()} with this layer alone quantized; a ring marks the "
+        "bit-width of the current choice. Bars reach two standard errors either way.",
     )
     draw_chart(chart, height=HEIGHT)
     if found is None:

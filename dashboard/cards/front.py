@@ -161,7 +161,7 @@ def _front_chart(state: ViewState, info: ParetoInfo, *, title: str) -> Chart:
         alt=pareto_alt(info),
         rows=lambda: _rows(state),
         help="The best choice known at each size, and what other methods choose, all scored on "
-        "the measured matrix. Lower left is better.",
+        "the matrix of sensitivities. Lower left is better.",
     )
 
 

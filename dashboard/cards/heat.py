@@ -86,7 +86,7 @@ def _controls(state: ViewState, *, too_many: bool) -> tuple[View, bool, bool]:
             "PSD-clipped",
             key="heat_psd",
             help="Negative eigenvalues set to zero, as the paper solves it; numbers beside the "
-            "chart stay the measured ones.",
+            "chart stay those of the matrix itself.",
         )
         known = known_cells(state.artifact)
         noise = known.errors is not None and st.toggle(

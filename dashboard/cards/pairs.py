@@ -44,8 +44,8 @@ def pair_card(
     (i, b), (j, c) = found.first, found.second
     st.markdown(f"**{names[i]}** at {b} bits × **{names[j]}** at {c} bits")
     columns = st.columns(3)
-    how = "Measured" if found.alone_measured else "Estimated"
-    columns[0].metric("Alone, sum", signed(sum(found.alone)), help=f"{how} loss increases added.")
+    how = "The loss increases added" + ("." if found.alone_measured else ", which are estimates.")
+    columns[0].metric("Alone, sum", signed(sum(found.alone)), help=how)
     both = "Both quantized at once" + ("." if found.measured else "; not run, but estimated.")
     columns[1].metric("Together", signed(found.together), help=both)
     columns[2].metric(

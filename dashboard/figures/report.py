@@ -151,6 +151,7 @@ def _provenance(info: ReportInfo) -> str:
         "Network": source.model,
         "Data": source.data,
         "Samples": source.n_samples,
+        "Split": source.split,
         "Seed": source.seed,
         "Estimator": source.estimator,
         "Entries": coverage(info.matrix).sentence,

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from clado_core import Assignment, SensitivityMatrix
-from clado_core.records.coverage import measured_cells
 from dashboard.figures.axes import SignedLog, signed_log
 from dashboard.figures.bits import MAX_UPRIGHT, stages
 from dashboard.figures.spec import Spec
@@ -36,7 +35,7 @@ class SensitivityInfo:
             or None.
         chosen: Bit-width of each layer in the current choice.
         groups: (label, first layer, last layer) of stages.
-        measured: Whether ``alone`` was measured; else it is an estimate.
+        measured: Whether ``alone`` was measured; else it is an estimate. None where nobody knows.
     """
 
     names: tuple[str, ...]
@@ -46,12 +45,14 @@ class SensitivityInfo:
     kept: Array | None
     chosen: tuple[int, ...]
     groups: tuple[tuple[str, int, int], ...]
-    measured: bool = True
+    measured: bool | None = True
 
     @property
-    def how(self) -> str:
-        """How the losses are known, as an adjective."""
-        return "measured" if self.measured else "estimated"
+    def title(self) -> str:
+        """What the losses are called."""
+        if self.measured is None:
+            return "loss increase"
+        return f"{'measured' if self.measured else 'estimated'} loss increase"
 
 
 def sensitivity_info(
@@ -70,7 +71,7 @@ def sensitivity_info(
         errors: Standard errors in units of predicted loss, shape (n, n), or None.
         kept: As in the record.
     """
-    shape = (matrix.n_layers, matrix.n_bits)
+    shape, known = (matrix.n_layers, matrix.n_bits), matrix.measured_entries()
     return SensitivityInfo(
         names=matrix.layers.names,
         bit_widths=matrix.bit_widths,
@@ -79,7 +80,7 @@ def sensitivity_info(
         kept=kept,
         chosen=chosen.bits,
         groups=stages(matrix.layers),
-        measured=bool(measured_cells(matrix).diagonal().all()),
+        measured=None if known is None else bool(known.diagonal().all()),
     )
 
 
@@ -92,7 +93,7 @@ def sensitivity_alt(info: SensitivityInfo, /) -> str:
         sure = f" {firm} of {len(info.names)} layers keep their bit-width in 9 of 10 redraws."
     return (
         f"Alone at {info.bit_widths[0]} bits {info.names[worst]} costs most, "
-        f"{signed(float(info.alone[worst, 0]))} {info.how} loss.{sure}"
+        f"{signed(float(info.alone[worst, 0]))} {info.title}.{sure}"
     )
 
 
@@ -204,7 +205,7 @@ def _layout(info: SensitivityInfo, axis: SignedLog, span: tuple[float, float], m
             "showgrid": False,
         },
         "yaxis": {
-            "title": {"text": f"{info.how.capitalize()} loss increase (signed log)"},
+            "title": {"text": f"{info.title.capitalize()} (signed log)"},
             "range": list(span),
             "tickmode": "array",
             "tickvals": values,

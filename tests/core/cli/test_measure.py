@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import clado_core as cc
+from clado_core.cli.evaluate import show as show_evaluation
 from clado_core.cli.measure_text import show
+from clado_core.cli.solve import show as show_solution
 from clado_core.networks.builtin import BUILTIN_NETWORKS
-from clado_core.sensitivity.journal import MAGIC, OVERHEAD_BYTES
+from clado_core.sensitivity.journal import MAGIC, OVERHEAD_BYTES, Journal
 from tests.core.cli.killing import run_until
 from tests.core.commands import call
 
@@ -136,11 +139,117 @@ def test_own_network_on_own_data(tmp_path, capsys):
     )  # fmt: skip
     assert code == 0 and result["n_layers"] == 2
     about = cc.load(out).provenance
+    assert about.split == "train"
     assert about.n_samples == 21 and about.estimator == "pairwise" and about.seed == 0
     chosen = tmp_path / "chosen.json"
     chosen.write_text('{"0": 8, "2": 8}')
     code, result, _ = call(capsys, "evaluate", str(out), "--assignment", str(chosen))
     assert code == 0 and result["n"] == 9
+
+
+OTHERS = """
+import torch
+from torch import nn
+
+class Dropout(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5)
+
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        self.seen += 1
+        return x * self.seen
+
+def noisy():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), Dropout(), nn.Flatten(), nn.Linear(8, 3))
+
+def counting():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), Counter(), nn.Flatten(), nn.Linear(8, 3))
+"""
+
+
+@pytest.fixture
+def others(tmp_path, monkeypatch):
+    """A folder with networks that do not repeat themselves by themselves, and data."""
+    (tmp_path / "others.py").write_text(OTHERS)
+    x = np.random.default_rng(0).normal(size=(30, 1, 4, 4)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x, y=np.arange(30) % 3)
+    monkeypatch.chdir(tmp_path)
+    return ("--data", "data.npz", "--bits", "2,4", "--samples", "16")
+
+
+def test_noise_is_refused_by_every_command_that_runs_it_and_named_where_it_is_allowed(
+    others, tmp_path, capsys, caplog
+):
+    measured = ("measure", "others.py:noisy", *others, "--out", "a.clado")
+    code, _, error = call(capsys, *measured)
+    refused = "something in it is random in eval mode"
+    assert code == 2 and refused in error and not (tmp_path / "a.clado").exists()
+    code, result, _ = call(capsys, *measured, "--allow-noise")
+    noise = result["details"]["noise"]
+    assert code == 0 and noise > 0.1
+    assert f"differ by up to {noise:.2g} times the largest from one run" in caplog.text
+    assert "every number measured holds that noise" in show(result)
+    code, result, _ = call(capsys, "solve", "a.clado", "--avg-bits", "3")
+    assert code == 0 and result["noise"] == noise and "holds that noise" in show_solution(result)
+    (tmp_path / "c.json").write_text(json.dumps(result))
+    (tmp_path / "out").mkdir()
+    for words in (
+        ("evaluate", "a.clado", "--assignment", "c.json"),
+        ("solve", "a.clado", "--avg-bits", "3", "--refine", "1"),
+        ("evidence", "others.py:noisy", *others, "--budgets", "3", "--refine", "1", "--out", "out"),
+    ):
+        code, _, error = call(capsys, *words)
+        assert code == 2 and refused in error.splitlines()[-1], words
+        caplog.clear()
+        code, _, _ = call(capsys, *words, "--allow-noise")
+        assert code == 0 and "holds that noise" in caplog.text, words
+
+
+def test_a_network_that_changes_its_buffers_is_measured_and_evaluated(others, tmp_path, capsys):
+    code, result, _ = call(capsys, "measure", "others.py:counting", *others, "--out", "a.clado")
+    assert code == 0 and result["details"]["changing_buffers"] == "1.seen"
+    assert "put back each time, so the network was always run as a whole: 1.seen" in show(result)
+    (tmp_path / "c.json").write_text('{"0": 4, "3": 4}')
+    code, _, _ = call(capsys, "evaluate", "a.clado", "--assignment", "c.json")
+    assert code == 0
+    code, _, _ = call(capsys, "solve", "a.clado", "--avg-bits", "3", "--refine", "1")
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--loss", "kl"), 'another \'loss\' ("ce" there, "kl" now)'),
+        (("--split", "all"), 'another \'split\' ("train" there, "all" now)'),
+        (("--seed", "3"), "another 'seed' (0 there, 3 now)"),
+        (("--samples", "12"), "another 'n_samples' (16 there, 12 now)"),
+        (("--weights", "other.pt"), "another 'weights_sha256' ("),
+    ],
+)
+def test_a_stopped_measurement_is_not_continued_by_another(
+    others, tmp_path, capsys, monkeypatch, words, sentence
+):
+    from clado_core.networks.load import load_model
+
+    def stop(self, key, payload):
+        raise KeyboardInterrupt
+
+    command = ("measure", "others.py:counting", *others, "--out", "a.clado")
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", stop)
+        assert call(capsys, *command)[0] == 130
+    kept = (tmp_path / "a.clado.partial").read_bytes()
+    state = load_model("others.py:counting").module.state_dict()
+    torch.save({name: value + 1 for name, value in state.items()}, "other.pt")
+    code, _, error = call(capsys, *command, *words)
+    assert code == 2 and sentence in error.splitlines()[-1]
+    assert (tmp_path / "a.clado.partial").read_bytes() == kept
+    assert call(capsys, *command)[0] == 0 and not (tmp_path / "a.clado.partial").exists()
 
 
 @pytest.fixture
@@ -164,6 +273,26 @@ def test_evaluate_the_shipped_artifact(capsys, eight_bits):
     assert {"top1", "loss", "n", "ci95", "float_top1", "float_loss"} <= result.keys()
     assert result["n"] == 539 and result["top1"] >= 0.97 and result["float_top1"] >= 0.97
     assert result["ci95"][0] < result["top1"] < result["ci95"][1]
+
+
+@pytest.mark.parametrize(
+    ("split", "seen", "said"),
+    [
+        ("held-out", 0, None),
+        ("train", 1024, "1,024 of these 1,258 images were also measured on"),
+        ("all", 1024, "1,024 of these 1,797 images were also measured on"),
+    ],
+)
+def test_evaluating_on_images_that_were_measured_on_says_so(capsys, eight_bits, split, seen, said):
+    artifact = str(ROOT / "assets/digits-resnet.clado")
+    words = ("evaluate", artifact, "--assignment", str(eight_bits), "--split", split)
+    code, result, _ = call(capsys, *words)
+    assert code == 0 and result["measured_on"] == seen
+    text = show_evaluation(result)
+    assert ("also measured on" in text) == (said is not None) and (said or "") in text
+    assert "All of these 1,258 images were also" in show_evaluation(result | {"n": 1258,
+        "measured_on": 1258})  # fmt: skip
+    assert "also measured on" not in show_evaluation(result | {"measured_on": None})
 
 
 @pytest.mark.parametrize("size", ["0", "-5", "many"])

@@ -160,7 +160,7 @@ def test_the_command_stores_what_every_method_does(made):
         assert outcome.ci95[0] < outcome.top1 < outcome.ci95[1]
     content = json.loads((made / FILE).read_text())
     assert content["rank_correlation"]["all"] == stored.rank_correlation(None)
-    assert not list(made.glob("*.partial.*")) and len(list(made.glob("*.clado"))) == 2
+    assert not list(made.glob("*.partial*")) and len(list(made.glob("*.clado"))) == 2
 
 
 def test_a_stored_row_is_made_again_with_what_was_chosen_by_measured_loss(folder, capsys):
@@ -203,6 +203,49 @@ def test_only_rows_that_are_stored_are_made_again(folder, capsys):
     assert [each["choice"]["method"] for each in redone["outcomes"]] == ["uniform"]
     code, _, error = reproduce(capsys, folder, "3.3")
     assert code == 2 and "choose one of 2, 2.5, 3, 4" in error
+
+
+@pytest.mark.parametrize("reproduced", [False, True])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--samples", "48"), "another 'n_samples' (64 there, 48 now)"),
+        (("--seed", "7"), "another 'seed' (0 there, 7 now)"),
+    ],
+)
+def test_an_artifact_that_was_measured_otherwise_is_not_used(
+    folder, capsys, words, sentence, reproduced
+):
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    args = (*COMMAND, "--out", str(folder), "--refine", "0", *words)
+    args += ("--reproduce", "3") if reproduced else ("--budgets", "3")
+    code, _, error = call(capsys, *args)
+    assert code == 2 and sentence in error.splitlines()[-1]
+    assert "digits-resnet-per-channel-24.clado was measured with" in error.splitlines()[-1]
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--split", "all"), "another 'split' (\"train\" there"),
+        (("--range", "min-max"), "another 'range_rule' (\"min-max\" there"),
+        (("--estimator", "block"), "another 'estimator' (\"block\" there"),
+        (("--loss", "kl"), "another 'loss' (\"kl\" there"),
+        (("--act-bits", "8"), "another 'act_bits' (8 there, \"none\" now)"),
+        (("--layers", "paper"), "another 'layers' ("),
+        (("--bits", "2,8"), "another 'bit_widths' ([2, 8] there, [2, 4] now)"),
+        ((), 'another \'baselines\' ([] there, ["hawq", "mpqco"] now)'),
+    ],
+)
+def test_an_artifact_of_that_name_that_measure_made_is_not_used(tmp_path, capsys, words, sentence):
+    out = tmp_path / "digits-resnet-per-channel-24.clado"
+    measured = ("digits-resnet", "--samples", "16", "--bits", "2,4", "--out", str(out), *words)
+    assert main(["measure", *measured, "--memory-format", "channels-last"]) == 0
+    args = ("evidence", "digits-resnet", "--samples", "16", "--bits", "2,4", "--out", str(tmp_path))
+    code, _, error = call(capsys, *args, "--budgets", "3", "--refine", "0")
+    expected = sentence.replace('"train" there', '"all" there')
+    assert code == 2 and expected in error.splitlines()[-1]
 
 
 def test_a_choice_that_ran_out_of_time_is_not_solved_again(folder, capsys):

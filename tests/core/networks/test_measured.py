@@ -95,7 +95,8 @@ def test_every_command_prepares_images_as_measure_did(tmp_path, folder, seen, ca
     seen.clear()
     words = ("evaluate", out, "--assignment", str(tmp_path / "chosen.json"))
     assert call(capsys, *words, "--split", "held-out")[0] == 0
-    (held_out,) = seen
+    held_out, again = seen
+    assert again == measured, "looked at, to say whether any of them were measured on"
 
     seen.clear()
     words = ("evidence", *MODEL, *data, *QUICK, "--budgets", "6", "--refine", "0")
@@ -118,7 +119,7 @@ def test_a_set_from_another_part_is_found_again(tmp_path, folder, capsys):
     words = ("measure", *MODEL, "--data", str(folder), *QUICK, "--split", "all", "--out", out)
     assert call(capsys, *words)[0] == 0
     matrix = cc.load(out)
-    assert matrix.provenance.details["split"] == "all"
+    assert matrix.provenance.split == "all"
     model = load_measured(matrix)
     assert measured_samples(model, matrix).digest == matrix.provenance.data_sha256
 

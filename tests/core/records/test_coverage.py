@@ -172,6 +172,8 @@ def test_info_counts_what_was_measured(capsys):
     assert "None of the 60 entries of single candidates and 1,710 of pairs" in show(result)
     code, result, _ = call(capsys, "info", str(ROOT / "assets" / "digits-resnet.clado"))
     assert "All 39 entries of single candidates and 702 of pairs were measured." in show(result)
+    assert result["baselines"] == ["hawq", "mpqco"]
+    assert "hawq, mpqco, estimates from derivatives" in show(result)
 
 
 def test_a_notebook_does_not_call_estimates_measured(by_estimator):

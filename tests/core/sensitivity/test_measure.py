@@ -1,7 +1,9 @@
 """Measured matrices: the estimator's facts, what is left untouched, and resuming."""
 
+import dataclasses
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -224,8 +226,46 @@ def test_a_journal_of_other_weights_is_refused(unbroken, tmp_path):
     model, layers, samples = convolutional()
     with torch.no_grad():
         model[6].bias += 1
-    with pytest.raises(InputError, match="another 'weights_sha256'"):
+    there, now = (state_digest(net)[:30] for net in (convolutional()[0], model))
+    with pytest.raises(InputError, match=f"'weights_sha256'.*{there}.* there, .*{now}.* now"):
         measure(model, layers, samples, settings=SETTINGS, journal=path)
+
+
+def test_a_journal_of_another_split_is_refused_by_its_name(unbroken, tmp_path):
+    """Not by that of the digest of its images, which are others too."""
+    path = tmp_path / "some.partial"
+    model, layers, samples = convolutional()
+    train = dataclasses.replace(samples, split="train")
+    measure(model, layers, train, settings=SETTINGS, journal=path)
+    whole = dataclasses.replace(samples, x=samples.x + 1, split="all")
+    with pytest.raises(InputError, match=r"another 'split' \(\"train\" there, \"all\" now\)"):
+        measure(model, layers, whole, settings=SETTINGS, journal=path)
+    with pytest.raises(InputError, match=r"another 'split' \(\"train\" there, null now\)"):
+        measure(model, layers, samples, settings=SETTINGS, journal=path)
+    moved = dataclasses.replace(train, x=samples.x + 1)
+    with pytest.raises(InputError, match="another 'data_sha256'"):
+        measure(model, layers, moved, settings=SETTINGS, journal=path)
+
+
+def test_a_journal_of_another_loss_function_of_the_same_name_is_refused(tmp_path):
+    def made(factor):
+        def squared(outputs, labels, reference):
+            return factor * squared_error(outputs, labels, reference)
+
+        return squared
+
+    model, layers, samples = convolutional()
+    how = {"settings": SETTINGS, "journal": tmp_path / "some.partial"}
+    first = measure(model, layers, samples, **how, loss_function=made(1))
+    again = measure(model, layers, samples, **how, loss_function=made(1))
+    assert np.array_equal(first.G, again.G)
+    both = r"another 'loss_function' \(\"([\d.]+) for made-up .* there, \"([\d.]+) for .* now\)"
+    with pytest.raises(InputError, match=both) as caught:
+        measure(model, layers, samples, **how, loss_function=made(2))
+    there, now = map(float, re.search(both, str(caught.value)).groups())
+    assert now == pytest.approx(2 * there)
+    with pytest.raises(InputError, match=r"another 'loss_function' \(\".* there, \"ce\" now\)"):
+        measure(model, layers, samples, **how)
 
 
 def test_a_file_that_is_no_journal_is_not_overwritten(tmp_path):

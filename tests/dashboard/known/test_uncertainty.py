@@ -122,10 +122,15 @@ def test_estimates_are_not_called_measured(open_page: OpenPage, own_artifacts: P
     said = "None of the 18 entries of single candidates and 135 of pairs is a difference of"
     assert said in app.info[0].value and "estimates from output changes" in app.info[0].value
     assert "This pair was not measured." in texts(app) and "no draw says" in texts(app)
-    assert "Measured" not in {m.label: m.help for m in app.metric}["Alone, sum"]
+    assert "which are estimates" in {m.label: m.help for m in app.metric}["Alone, sum"]
     assert interaction_info(matrix, View(candidates=True)).hatched.sum() == 18 + 2 * 135
     chosen = cc.AllocationProblem(matrix).assignment((4,) * 6)
     assert "estimated loss" in sensitivity_alt(sensitivity_info(matrix, chosen))
+    unknown = sensitivity_info(replace(matrix, provenance=cc.Provenance()), chosen)
+    assert (unknown.title, sensitivity_info(rich_matrix(), chosen).title) == (
+        "loss increase",
+        "measured loss increase",
+    )
     app = open_page("method", model="gram")
     entries = {row["What"]: row["Value"] for row in app.table[0].value.to_dict("records")}
     assert said in entries["Entries"]
