@@ -33,11 +33,16 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
 
 
 def fill_samples(page: Page) -> None:
-    """Set the number of samples; a button clicked before the page has run is replaced under it."""
+    """Set the number of samples."""
     page.get_by_label("Samples").fill("256")
     page.get_by_label("Samples").press("Enter")
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait until the page has run: a button of before is replaced under the click."""
     page.wait_for_timeout(500)
-    page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
+    page.wait_for_selector("[data-test-script-state=notRunning]", state="attached", timeout=LONG)
 
 
 def test_start_cancel_resume_and_open(page: Page, tmp_path: Path) -> None:
@@ -55,6 +60,7 @@ def test_start_cancel_resume_and_open(page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Resume").click()
     page.get_by_text(re.compile(r"is measured: \d+ layers")).wait_for(timeout=LONG)
     assert (tmp_path / "digits-resnet-own.clado").is_file()
+    settle(page)
     page.get_by_role("button", name="Open digits-resnet-own").click()
     page.get_by_role("link", name="See digits-resnet-own in Explore").click()
     page.wait_for_selector(".st-key-card-front .js-plotly-plot .main-svg", timeout=60_000)
