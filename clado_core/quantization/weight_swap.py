@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clado_core.errors import InputError, MeasurementError
+from clado_core.networks.discovery import PROJECTIONS
 from clado_core.quantization.inputs import InputQuantizer
 from clado_core.quantization.weights import QuantizedWeight, dequantize, quantize
 from clado_core.records.layers import LayerInfo, LayerTable
@@ -43,7 +44,7 @@ class WeightSwap:
         self.inputs = inputs
         self._layers = layers
         self._scheme = scheme
-        self._slices = [_slice(model, layer) for layer in layers.layers]
+        self._slices = [weight_slice(model, layer) for layer in layers.layers]
         self._originals = [part.clone() for part in self._slices]
         self._quantized: dict[tuple[int, int], QuantizedWeight] = {}
         self._current: dict[int, int] = {}
@@ -99,7 +100,12 @@ class WeightSwap:
         return self._quantized[layer, bits]
 
 
-def _slice(model: nn.Module, layer: LayerInfo) -> Tensor:
+def weight_slice(model: nn.Module, layer: LayerInfo, /) -> Tensor:
+    """A layer's weight as a view: writing to it changes the network.
+
+    Raises:
+        InputError: The parameter is missing or has another shape.
+    """
     try:
         parameter = model.get_parameter(layer.parameter)
     except AttributeError:
@@ -114,3 +120,17 @@ def _slice(model: nn.Module, layer: LayerInfo) -> Tensor:
             f"{layer.shape}; give the network that was measured."
         )
     return part
+
+
+def bias_slice(model: nn.Module, layer: LayerInfo, /) -> Tensor | None:
+    """A layer's bias as a view, shape (out_channels,); None where it has none."""
+    owner, _, name = layer.parameter.rpartition(".")
+    start, entry = 0, "bias"
+    if layer.kind == "attention" and name != "weight":
+        # One bias for q, k and v, whether or not their weights are one parameter.
+        start = PROJECTIONS.index(layer.name.rpartition(".")[2]) * layer.out_channels
+        entry = "in_proj_bias"
+    bias = getattr(model.get_submodule(owner), entry, None)
+    if not isinstance(bias, Tensor):
+        return None
+    return bias.data[start : start + layer.out_channels]

@@ -86,7 +86,9 @@ def _best_relative_scales(relative: Tensor, bits: int, steps: int) -> Tensor:
     best = torch.full_like(best_error, first)
     for k in range(steps):
         scale = first * (1 - RANGE_STEP * k)
-        error = (_round(relative, scale, bits) * scale - relative).square().sum(1, keepdim=True)
+        error = (
+            (nearest_levels(relative, scale, bits) * scale - relative).square().sum(1, keepdim=True)
+        )
         better = error < best_error
         best_error = torch.where(better, error, best_error)
         best = torch.where(better, scale, best)
@@ -111,7 +113,7 @@ def round_to_levels(weight: Tensor, scales: Tensor, bits: int, /) -> QuantizedWe
     """
     bits = weight_bits(bits)
     values = weight.detach().to(torch.float32)
-    levels = _round(values, _per_row(scales, values.ndim), bits)
+    levels = nearest_levels(values, _per_row(scales, values.ndim), bits)
     return QuantizedWeight(levels.to(torch.int8), scales.to(torch.float32), bits)
 
 
@@ -126,7 +128,8 @@ def fake_quantize(weight: Tensor, bits: int, scheme: QuantizationScheme, /) -> T
     return dequantize(quantize(weight, bits, scheme)).to(weight.dtype)
 
 
-def _round(values: Tensor, scale: Tensor | float, bits: int) -> Tensor:
+def nearest_levels(values: Tensor, scale: Tensor | float, bits: int, /) -> Tensor:
+    """clamp(round(x/s)) in the type of the values; the scale is broadcast."""
     low, high = integer_range(bits)
     return torch.round(values / scale).clamp_(low, high)
 
