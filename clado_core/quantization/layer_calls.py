@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from clado_core.networks.discovery import PROJECTIONS
+from clado_core.networks.searchable import PROJECTIONS
 from clado_core.quantization.inputs import ATTENTION_ARGUMENTS
 from clado_core.quantization.weight_swap import weight_slice
 from clado_core.records.layers import LayerInfo

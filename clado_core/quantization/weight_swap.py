@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clado_core.errors import InputError, MeasurementError
-from clado_core.networks.discovery import PROJECTIONS
+from clado_core.networks.searchable import PROJECTIONS
 from clado_core.quantization.inputs import InputQuantizer
 from clado_core.quantization.weights import QuantizedWeight, dequantize, quantize
 from clado_core.records.layers import LayerInfo, LayerTable
