@@ -19,6 +19,7 @@ CHECKED = [
     "problem.solution",
     "solvers",
     "allocation",
+    "quantization.statistics",
     "quantization.weights",
 ]
 install_import_hook([f"clado_core.{name}" for name in CHECKED], "tests.runtime_types.check")

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from clado_core.networks.discovery import PROJECTIONS
+from clado_core.quantization.inputs import ATTENTION_ARGUMENTS
 from clado_core.quantization.weight_swap import weight_slice
 from clado_core.records.layers import LayerInfo
 
 Pair: TypeAlias = tuple[int, int]
 
-ATTENTION_INPUTS = ("query", "key", "value")
 _ATTENTION = inspect.signature(F.multi_head_attention_forward)
 _CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _LINEAR = ("input", "weight", "bias")
@@ -150,7 +150,7 @@ class LayerCalls(TorchFunctionMode):
 
     def _attend(self, given: dict[str, Any]) -> Any:
         """Attention; its output projection is applied after it where that layer is watched."""
-        for name, key in zip(ATTENTION_INPUTS, _projections(given), strict=True):
+        for name, key in zip(ATTENTION_ARGUMENTS, _projections(given), strict=True):
             layer, x = self._layers.get(key), given[name]
             if layer is not None and layer.shape == (given["embed_dim_to_check"], x.shape[-1]):
                 self._on_call(LayerCall(layer, x, None, None))

@@ -54,6 +54,8 @@ class InputMoments:
                 f"Second moments have shape {tuple(self.second.shape)} and means "
                 f"{tuple(self.mean.shape)}; expected (groups, k, k) and (groups, k)."
             )
+        if types := {self.second.dtype, self.mean.dtype} - {torch.float64}:
+            raise InputError(f"Moments are float64, not {types.pop()}.")
         if self.count < 1:
             raise InputError("Moments of no column at all say nothing; give inputs.")
         if not (self.second.isfinite().all() and self.mean.isfinite().all()):

@@ -267,6 +267,8 @@ def test_moments_check_themselves():
     assert good.groups == 1 and good.width == 3
     with pytest.raises(InputError, match="expected"):
         InputMoments(good.second, torch.zeros(1, 2).double(), 4)
+    with pytest.raises(InputError, match="float64"):
+        InputMoments(good.second.float(), good.mean, 4)
     with pytest.raises(InputError, match="no column"):
         InputMoments(good.second, good.mean, 0)
     with pytest.raises(InputError, match="NaN"):
