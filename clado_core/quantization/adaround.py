@@ -35,8 +35,8 @@ def adaround(
 
     Each weight may stay at the level that it starts with, or go to the next one on the side of its
     float value; descending may take it further. Scales are kept. Repeats bit for bit on one device.
-    A thousand steps take a CPU about a second for weights with some hundred inputs, and minutes for
-    those with thousands.
+    A thousand steps take a CPU about a second where weights have a few hundred inputs, and minutes
+    where they have thousands.
 
     Args:
         weight: Shape (out_channels, ...), finite.
