@@ -45,15 +45,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         )
     from clado_core.data.sources import load_data
     from clado_core.evaluation.evaluate import evaluate
-    from clado_core.networks.inference import choose_device, default_batch_size, place
+    from clado_core.networks.inference import choose_device, default_batch_size, place_for
     from clado_core.networks.load import load_model, require_weights
 
     device = choose_device(arguments.device)
     weights = arguments.weights or matrix.provenance.details.get("weights")
     model = load_model(spec, None if weights is None else str(weights))
     require_weights(model, matrix)
-    place(model.module, device)
     samples = load_data(data, prepare=model.prepare).split(arguments.split)
+    place_for(model.module, device, samples.x)
     with ProgressLine(f"Evaluating {matrix.name}", "batches") as line:
         result = evaluate(
             model.module,

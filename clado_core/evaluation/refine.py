@@ -12,7 +12,7 @@ from clado_core.allocation.methods import allocate
 from clado_core.data.sources import load_data
 from clado_core.errors import InputError
 from clado_core.evaluation.evaluator import Evaluator
-from clado_core.networks.inference import choose_device, place
+from clado_core.networks.inference import choose_device, place_for
 from clado_core.networks.load import load_model, require_weights
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import compile_program
@@ -173,13 +173,13 @@ def sensitivity_evaluator(
         )
     loaded = load_model(spec, weights)
     require_weights(loaded, matrix)
-    place(loaded.module, choose_device("auto"))
     samples = load_data(source).sensitivity_set(about.n_samples, seed=about.seed or 0)
     if about.data_sha256 not in (None, samples.digest):
         raise InputError(
             f"The images of {source} are not those '{matrix.name}' was measured on; give the "
             "same data."
         )
+    place_for(loaded.module, choose_device("auto"), samples.x)
     return Evaluator(loaded.module, matrix, samples)
 
 

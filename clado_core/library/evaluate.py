@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from clado_core.problem.allocation_problem import AllocationProblem
@@ -63,7 +64,7 @@ def evaluate(
 
     require_measured(module, matrix)
     samples, chosen = as_samples(data, n=n_samples), assignment_of(choice)
-    with placed(module) as device:
+    with placed(module, samples.x) as device:
         size = batch_size or default_batch_size(device)
         return evaluate(
             module, chosen, samples, batch_size=size, matrix=matrix, on_progress=on_progress
@@ -105,11 +106,10 @@ def refine(
 
     require_measured(module, problem.matrix)
     limit = TIME_LIMIT_S if time_limit_s is None else time_limit_s
-    with placed(module):
-        evaluator = Evaluator(module, problem.matrix, as_samples(data, n=n_samples))
-        return refine(
-            problem, evaluator, k=k, shifts=shifts, time_limit_s=limit, on_progress=on_progress
-        )
+    task = partial(refine, k=k, shifts=shifts, time_limit_s=limit, on_progress=on_progress)
+    samples = as_samples(data, n=n_samples)
+    with placed(module, samples.x):
+        return task(problem, Evaluator(module, problem.matrix, samples))
 
 
 def require_measured(module: nn.Module, matrix: SensitivityMatrix | None, /) -> None:
