@@ -45,11 +45,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     assignment = read_assignment(arguments.assignment, matrix)
     model, source = _model_and_data(arguments, matrix)
     from clado_core.evaluation.evaluate import evaluate
-    from clado_core.networks.inference import choose_device, default_batch_size, place
+    from clado_core.networks.inference import choose_device, default_batch_size, place_for
 
     device = choose_device(arguments.device)
-    place(model.module, device)
     samples = source.split(arguments.split)
+    place_for(model.module, device, samples.x)
     with ProgressLine(f"Evaluating {matrix.name}", "batches") as line:
         result = evaluate(
             model.module,

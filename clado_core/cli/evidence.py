@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make the evidence, or redo a part of it."""
     from clado_core.evaluation.evidence_run import evaluated
+    from clado_core.networks.inference import fit_memory
 
     if not arguments.out.is_dir():
         raise InputError(f"There is no folder {arguments.out} for --out; create it first.")
@@ -91,6 +92,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         budgets = _stored_budget(stored, arguments.reproduce)
     k = _refine_k(arguments.refine, stored, budgets)
     samples = data.sensitivity_set(arguments.samples, seed=arguments.seed)
+    fit_memory(model.module, samples.x)
     matrices = _artifacts(arguments, name, model, samples, settings)
     choices = _choices(arguments, matrices, budgets, k, (model, samples, cache))
     with ProgressLine(f"Evaluating {name}", "assignments") as line:

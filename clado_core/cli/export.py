@@ -159,4 +159,4 @@ def _receipt_lines(receipt: dict[str, Any]) -> list[str]:
         f"File: {receipt['file_bytes']:,} bytes, promised {receipt['promised_bytes']:,} "
         f"({receipt['difference']:+.2%}); the promise is that of the packed safetensors"
     )
-    return lines
+    return [*lines, *receipt["notes"]]

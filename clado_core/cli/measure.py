@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure and store, or describe the measurement."""
     menu, scheme = _menu(arguments)
     _check_out(arguments)
-    from clado_core.networks.inference import choose_device, default_batch_size
+    from clado_core.networks.inference import choose_device, default_batch_size, fit_memory
     from clado_core.sensitivity import MeasurementSettings, layers_of
 
     device = choose_device(arguments.device)
@@ -83,6 +83,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     model = _model(arguments, device)
     samples = _samples(arguments, model)
+    fit_memory(model.module, samples.x)
     layers = layers_of(model.module, samples, selection=arguments.layers)
     if arguments.dry_run:
         return _describe(model, samples, layers, settings)

@@ -11,7 +11,7 @@ from clado_core.allocation.k_best import k_best, neighbours
 from clado_core.allocation.methods import allocate
 from clado_core.errors import InputError
 from clado_core.evaluation.evaluator import Evaluator
-from clado_core.networks.inference import choose_device, place
+from clado_core.networks.inference import choose_device, place_for
 from clado_core.networks.measured import load_measured, measured_samples
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import compile_program
@@ -172,8 +172,8 @@ def sensitivity_evaluator(
             "the model and the data."
         )
     loaded = load_measured(matrix, model=model, weights=weights)
-    place(loaded.module, choose_device("auto"))
     samples = measured_samples(loaded, matrix, data=data)
+    place_for(loaded.module, choose_device("auto"), samples.x)
     return Evaluator(loaded.module, matrix, samples, allow_noise=allow_noise)
 
 

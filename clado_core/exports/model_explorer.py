@@ -6,7 +6,7 @@ from clado_core.exports.as_text import json_file
 from clado_core.exports.capability import Capability
 from clado_core.exports.format import Format
 from clado_core.exports.job import ExportJob
-from clado_core.exports.onnx_qdq import weight_name
+from clado_core.exports.onnx_weights import weight_name
 
 COLOURS = ("#d7301f", "#fdcc8a", "#2b8cbe")
 """From few bits to many."""

@@ -6,7 +6,8 @@ from clado_core.exports.as_csv import csv_bytes
 from clado_core.exports.capability import Capability, ChosenLayer
 from clado_core.exports.format import Format
 from clado_core.exports.job import ExportJob
-from clado_core.exports.onnx_qdq import quantized_name, scale_name, weight_name
+from clado_core.exports.onnx_qdq import quantized_name, scale_name
+from clado_core.exports.onnx_weights import weight_name
 
 
 def names(chosen: ChosenLayer, /) -> dict[str, str | int]:

@@ -1,4 +1,4 @@
-"""An ONNX model with its configuration and a digest among its metadata."""
+"""An ONNX model with its configuration, its run and a digest among its metadata."""
 
 from __future__ import annotations
 
@@ -8,26 +8,44 @@ from typing import TYPE_CHECKING
 
 from clado_core.errors import InputError
 from clado_core.exports.job import ExportJob
+from clado_core.exports.onnx_agreement import FileRun
 from clado_core.exports.packed import configuration_text
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-CONFIGURATION, DIGEST = "clado", "clado.sha256"
+CONFIGURATION, RUN, DIGEST = "clado", "clado.run", "clado.sha256"
 
 
-def stamped(model: ModelProto, job: ExportJob, /) -> bytes:
-    """Add the configuration and a digest of all the rest, check the model, and serialize it."""
-    from onnx import checker, helper
+def stamped(
+    model: ModelProto, job: ExportJob, run: FileRun | None, notes: tuple[str, ...], /
+) -> bytes:
+    """Add the configuration, how the file was run and a digest of all the rest, and serialize.
+
+    Args:
+        model: Checked; it is changed.
+        job: Whose configuration.
+        run: None where nothing here runs it.
+        notes: Sentences on this file.
+    """
+    from onnx import helper
 
     model.producer_name, model.producer_version = "clado-explorer", ""
-    facts = json.loads(configuration_text(job))
-    helper.set_model_props(model, {CONFIGURATION: json.dumps(facts)})
+    ran = {"run": run.to_json() if run else None, "notes": list(notes)}
+    facts = {CONFIGURATION: json.dumps(json.loads(configuration_text(job))), RUN: json.dumps(ran)}
+    helper.set_model_props(model, facts)
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    helper.set_model_props(model, {CONFIGURATION: json.dumps(facts), DIGEST: digest})
-    checker.check_model(model)
+    helper.set_model_props(model, {**facts, DIGEST: digest})
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def run_told(model: ModelProto, /) -> tuple[FileRun | None, tuple[str, ...]]:
+    """How a file was run when it was written, and the notes on it."""
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    told = json.loads(facts[RUN])
+    run = FileRun.from_json(told["run"]) if told["run"] else None
+    return run, tuple(told["notes"])
 
 
 def read_checked(file: bytes, /) -> ModelProto:

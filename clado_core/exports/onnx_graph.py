@@ -1,56 +1,52 @@
-"""The float network as an ONNX graph whose initializers keep the names of the state dict.
-
-PyTorch's TorchScript exporter is used: it starts at opset 13, where int8 weights need no more,
-keeps q, k and v of ``nn.MultiheadAttention`` as the one parameter they are, and folds nothing when
-told not to. Newer opsets are reached with ONNX's own version converter.
-"""
+"""A float ONNX graph made ready: its opset, its names, and nothing in it that running it lacks."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import sys
-import warnings
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import ast
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from clado_core.errors import InputError
-from clado_core.exports.network import QuantizedNetwork
-from clado_core.exports.optional import require
+from clado_core.exports import onnx_exporters
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
-FIRST_OPSET, LAST_OPSET = 13, 20
-"""What the exporter writes."""
-IR_VERSIONS = {13: 8, 21: 10, 25: 13}
+IR_VERSIONS = {18: 8, 21: 10, 25: 13}
 """The IR version that came with an opset; those between keep the older one."""
 INPUT, OUTPUT = "input", "output"
 NAMED = ("Conv", "Gemm", "MatMul")
 """Operations whose nodes keep the names of their modules."""
-BATCH = 2
-"""Samples of the traced input: 1 would be taken for a constant."""
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Under this key the newer exporter says which modules a node stands in."""
 
 
-def float_graph(network: QuantizedNetwork, opset: int, /) -> ModelProto:
-    """Export the float network, batch size free.
+def made_ready(
+    model: ModelProto, opset: int, /, *, own: Iterable[str], reserved: Iterable[str]
+) -> ModelProto:
+    """Convert to an opset, give an alias of an equal initializer its own values, and rename.
+
+    Traces of source lines, shapes between nodes and the names of nodes without weights go, equal
+    constants become one initializer, and values between nodes get short names: a small network's
+    graph outweighs its weights.
 
     Args:
-        network: Its module is run once.
+        model: As an exporter gives it; it is used up.
         opset: The smallest allowed; the graph's own operations may need a newer one.
-
-    Raises:
-        InputError: The network has an operation that ONNX lacks, or onnx is not installed.
+        own: Initializers that keep their names, the network's parameters and buffers.
+        reserved: Names that nothing else may have.
     """
-    onnx = require("onnx", "onnx", "The ONNX export")
-    model: ModelProto = onnx.load_from_string(_traced(network, opset))
+    _strip(model.graph)  # a conversion would lose where nodes stood
     if opset > opset_of(model):
         from onnx import version_converter
 
         model = version_converter.convert_version(model, opset)
     model.ir_version = max(v for o, v in IR_VERSIONS.items() if o <= opset_of(model))
-    _strip(model)
+    del model.graph.value_info[:], model.metadata_props[:]
+    _separate_aliases(model.graph)
+    constants = _constants_to_initializers(model.graph)
+    _rename(model.graph, constants, set(own), set(reserved))
+    _name_batch(model.graph)
     return model
 
 
@@ -59,111 +55,116 @@ def opset_of(model: ModelProto, /) -> int:
     return next(int(entry.version) for entry in model.opset_import if not entry.domain)
 
 
-def _traced(network: QuantizedNetwork, opset: int) -> bytes:
-    from torch.onnx.errors import OnnxExporterError, UnsupportedOperatorError
-
-    problem: Exception | None = None
-    # Nearest to a newer opset is the exporter's newest; else the oldest with every operation.
-    start = LAST_OPSET if opset > LAST_OPSET else opset
-    for version in range(start, LAST_OPSET + 1):
-        try:
-            return _trace(network, version)
-        except UnsupportedOperatorError as error:
-            problem = error
-        except (OnnxExporterError, RuntimeError) as error:
-            problem = error
-            break
-    said = str(problem).splitlines()[0]
-    raise InputError(f"This network cannot be written as ONNX: {said}") from None
-
-
-def _trace(network: QuantizedNetwork, opset: int) -> bytes:
-    import torch
-
-    from clado_core.networks.discovery import attention_fast_path_off
-
-    if network.input_shape is None:
-        raise InputError(
-            "An ONNX file needs the shape of one input: give input_shape=(channels, height, width)."
-        )
-    parameter = next(network.module.parameters())
-    example = torch.zeros(BATCH, *network.input_shape, dtype=parameter.dtype)
-    file: Any = io.BytesIO()
-    options: dict[str, Any] = {
-        "dynamo": False,
-        "opset_version": opset,
-        "input_names": [INPUT],
-        "output_names": [OUTPUT],
-        "dynamic_axes": {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
-        "do_constant_folding": False,
-        # The network is in eval mode; to "preserve" it keeps batch norms apart from convolutions.
-        "training": torch.onnx.TrainingMode.PRESERVE,
-    }
-    with (
-        warnings.catch_warnings(),
-        _without_standard_output(),
-        attention_fast_path_off(),
-        torch.no_grad(),
-    ):
-        warnings.simplefilter("ignore")
-        torch.onnx.export(network.module, (example,), file, **options)
-    data: bytes = file.getvalue()
-    return data
-
-
-@contextlib.contextmanager
-def _without_standard_output() -> Iterator[None]:
-    """PyTorch's C++ part prints the whole graph when it meets an operation it cannot write."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _strip(model: ModelProto) -> None:
-    """Leave out what running it does not need; a small network's graph outweighs its weights.
-
-    Traces of source lines, shapes between nodes and the names of nodes without weights go, equal
-    constants become one initializer, and values between nodes get short names.
-    """
-    graph = model.graph
-    del graph.value_info[:]
-    renamed = _shared_constants(model)
-    kept = {INPUT, OUTPUT, "", *(tensor.name for tensor in graph.initializer)}
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """All nodes, those of branches and loops too."""
     for node in graph.node:
-        node.ClearField("doc_string")
-        if node.op_type not in NAMED:
-            node.ClearField("name")
-        del node.metadata_props[:]
-        for i, value in enumerate(node.input):
-            node.input[i] = renamed.get(value, value)
-        for i, value in enumerate(node.output):
-            # An alias of an equal parameter keeps its name: a weight may have to take its place.
-            if value not in kept and node.op_type != "Identity":
-                renamed[value] = node.output[i] = f"v{len(renamed)}"
+        yield node
+        for inner in _inner(node):
+            yield from _nodes(inner)
 
 
-def _shared_constants(model: ModelProto) -> dict[str, str]:
-    """Make initializers of the constant nodes, equal ones once; returns old name → new."""
-    graph = model.graph
-    shared: dict[bytes, str] = {}
-    renamed: dict[str, str] = {}
+def _inner(node: NodeProto) -> list[GraphProto]:
+    return [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+
+
+def _separate_aliases(graph: GraphProto) -> None:
+    """Equal parameters that an exporter made one become two again: each has bits of its own."""
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    results = {value.name for value in graph.output}
+    for node in [node for node in graph.node if node.op_type == "Identity"]:
+        source, alias = node.input[0], node.output[0]
+        if source in initializers and alias not in results:
+            copied = graph.initializer.add()
+            copied.CopyFrom(initializers[source])
+            copied.name = alias
+            initializers[alias] = copied
+            graph.node.remove(node)
+
+
+def _constants_to_initializers(graph: GraphProto) -> dict[str, str]:
+    """Make initializers of the constant nodes, equal ones once; returns name → equal one's name."""
+    first: dict[bytes, str] = {}
+    equal: dict[str, str] = {}
     for node in [node for node in graph.node if node.op_type == "Constant"]:
         (value,) = node.attribute
         if value.name != "value":
             continue
         value.t.ClearField("name")
-        key = value.t.SerializeToString(deterministic=True)
-        if key not in shared:
-            shared[key] = f"c{len(shared)}"
+        name = first.setdefault(value.t.SerializeToString(deterministic=True), node.output[0])
+        if name == node.output[0]:
             graph.initializer.add().CopyFrom(value.t)
-            graph.initializer[-1].name = shared[key]
-        renamed[node.output[0]] = shared[key]
+            graph.initializer[-1].name = name
+        else:
+            equal[node.output[0]] = name
         graph.node.remove(node)
-    return renamed
+    return equal
+
+
+def _strip(graph: GraphProto) -> None:
+    for value in [*graph.input, *graph.output]:
+        del value.metadata_props[:]
+    used: set[str] = set()
+    for node in _nodes(graph):
+        node.ClearField("doc_string")
+        name = _module_name(node) if node.op_type in NAMED else ""
+        node.name = "" if name in used else name
+        used.add(name)
+        del node.metadata_props[:]
+
+
+def _module_name(node: NodeProto) -> str:
+    """ "/blocks/0/conv1/Conv": the module that a node stands in, whichever exporter wrote it."""
+    scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), None)
+    if scopes is None:
+        return str(node.name)
+    module = ast.literal_eval(scopes)[-2]
+    return "/" + "/".join([*module.split("."), node.op_type] if module else [node.op_type])
+
+
+def _rename(graph: GraphProto, equal: dict[str, str], own: set[str], reserved: set[str]) -> None:
+    """Parameters keep their names unless others need them; all other names become short."""
+    names = {
+        "": "",
+        onnx_exporters.INPUT: INPUT,
+        onnx_exporters.OUTPUT: OUTPUT,
+    }
+    taken = reserved | {INPUT, OUTPUT}
+    initializers = [tensor.name for tensor in graph.initializer]
+    for name in initializers:
+        if name in own and name not in taken:
+            names[name] = name
+            taken.add(name)
+    for letter, found in (("c", initializers), ("v", _defined(graph))):
+        numbered = (f"{letter}{i}" for i in itertools.count())
+        short = (text for text in numbered if text not in taken)
+        for name in found:
+            if name not in names:
+                names[name] = next(short)
+    names |= {name: names[first] for name, first in equal.items()}
+    _apply(graph, names)
+
+
+def _defined(graph: GraphProto) -> Iterator[str]:
+    """Names given to values by nodes, and inside branches and loops."""
+    for node in graph.node:
+        yield from node.output
+        for inner in _inner(node):
+            yield from (value.name for value in [*inner.input, *inner.initializer])
+            yield from _defined(inner)
+
+
+def _apply(graph: GraphProto, names: dict[str, str]) -> None:
+    for value in [*graph.input, *graph.output, *graph.initializer, *graph.value_info]:
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [names.get(value, value) for value in values]
+        for inner in _inner(node):
+            _apply(inner, names)
+
+
+def _name_batch(graph: GraphProto) -> None:
+    for value in [*graph.input, *graph.output]:
+        first = value.type.tensor_type.shape.dim[:1]
+        if first and not first[0].HasField("dim_value"):
+            first[0].dim_param = "batch"

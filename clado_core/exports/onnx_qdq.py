@@ -8,26 +8,27 @@ the same values: ONNX has no type between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from clado_core.errors import InputError
 from clado_core.exports.bit_packing import pack
 from clado_core.exports.capability import Capability, ChosenLayer, Fate, Handling, each
 from clado_core.exports.format import Format
 from clado_core.exports.job import ExportJob
 from clado_core.exports.network import PackedWeight
-from clado_core.exports.onnx_digest import read_checked, stamped
-from clado_core.exports.onnx_graph import float_graph
+from clado_core.exports.onnx_digest import read_checked, run_told
+from clado_core.exports.onnx_exporters import FIRST_OPSET
+from clado_core.exports.onnx_file import OnnxTarget, onnx_file
+from clado_core.exports.onnx_runtimes import onnx_runtimes
+from clado_core.exports.onnx_weights import WeightForm, weight_name
 from clado_core.exports.receipt import LayerBytes, Receipt
-from clado_core.records.layers import LayerInfo
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import NodeProto, TensorProto
 
-MakeWeight: TypeAlias = Callable[[PackedWeight, str], "tuple[list[TensorProto], NodeProto]"]
+QUANTIZED, SCALE = "_quantized", "_scale"
+"""Suffixes of a weight's initializers."""
 
 
 class IntegerType(NamedTuple):
@@ -36,7 +37,7 @@ class IntegerType(NamedTuple):
     Args:
         bits: It holds.
         name: Of the ``TensorProto`` type.
-        opset: First whose ``DequantizeLinear`` takes it.
+        opset: First whose ``DequantizeLinear`` takes it, or that the exporters write.
     """
 
     bits: int
@@ -44,7 +45,11 @@ class IntegerType(NamedTuple):
     opset: int
 
 
-INTEGER_TYPES = (IntegerType(2, "INT2", 25), IntegerType(4, "INT4", 21), IntegerType(8, "INT8", 13))
+INTEGER_TYPES = (
+    IntegerType(2, "INT2", 25),
+    IntegerType(4, "INT4", 21),
+    IntegerType(8, "INT8", FIRST_OPSET),
+)
 
 
 def integer_type(bits: int, /) -> IntegerType:
@@ -53,87 +58,21 @@ def integer_type(bits: int, /) -> IntegerType:
 
 
 def render(job: ExportJob, report: Capability, /) -> bytes:
-    """The model at the smallest opset that its bit-widths and operations need."""
-    network = job.require_network()
-    kinds = [integer_type(weight.bits) for weight in network.weights.values()]
-    model = float_graph(network, max(kind.opset for kind in kinds))
-    insert_weights(model, network.weights, _dequantizer)
-    return stamped(model, job)
-
-
-def insert_weights(
-    model: ModelProto, weights: Mapping[str, PackedWeight], make: MakeWeight, /
-) -> None:
-    """Replace every searched weight of a float graph, in place.
-
-    Args:
-        model: As ``float_graph`` gives it.
-        weights: By layer name.
-        make: A weight and its name → the initializers and the node that give it.
-    """
-    from onnx import helper
-
-    by_parameter: dict[str, list[PackedWeight]] = {}
-    for weight in weights.values():
-        by_parameter.setdefault(weight.layer.parameter, []).append(weight)
-    nodes: list[NodeProto] = []
-    for parameter, parts in by_parameter.items():
-        rows = detach_initializer(model, parameter)
-        if sum(part.layer.out_channels for part in parts) != rows:
-            raise InputError(f"Only some rows of '{parameter}' are searched; ONNX needs all.")
-        outputs = [weight_name(part.layer) for part in parts]
-        for part, output in zip(parts, outputs, strict=True):
-            tensors, node = make(part, output)
-            model.graph.initializer.extend(tensors)
-            nodes.append(node)
-        if outputs != [parameter]:
-            nodes.append(helper.make_node("Concat", outputs, [parameter], parameter, axis=0))
-    for node in reversed(nodes):
-        model.graph.node.insert(0, node)
+    """The model at the smallest opset that its bit-widths and operations need, run and checked."""
+    kinds = [integer_type(weight.bits) for weight in job.require_network().weights.values()]
+    opset = max(kind.opset for kind in kinds)
+    form = WeightForm((QUANTIZED, SCALE), _dequantizer)
+    return onnx_file(job, OnnxTarget(form, opset, onnx_runtimes(), "onnxruntime"))
 
 
 def quantized_name(weight: str, /) -> str:
     """Initializer of the integers of a weight."""
-    return f"{weight}_quantized"
+    return weight + QUANTIZED
 
 
 def scale_name(weight: str, /) -> str:
     """Initializer of the scales of a weight."""
-    return f"{weight}_scale"
-
-
-def weight_name(layer: LayerInfo, /) -> str:
-    """The float weight's name in the graph: the parameter's, or that of a part of a packed one."""
-    packed = layer.parameter.endswith("in_proj_weight")
-    # A matrix that was measured elsewhere knows no parameters.
-    return f"{layer.name}.weight" if packed or not layer.parameter else layer.parameter
-
-
-def detach_initializer(model: ModelProto, name: str, /) -> int:
-    """Take a float initializer (or an alias of an equal one) out; returns its number of rows."""
-    graph = model.graph
-    for i, tensor in enumerate(graph.initializer):
-        if tensor.name == name:
-            rows = int(tensor.dims[0])
-            if not _is_aliased(model, name):
-                del graph.initializer[i]
-            else:
-                tensor.name = f"{name}_float"
-                for node in graph.node:
-                    if node.op_type == "Identity" and list(node.input) == [name]:
-                        node.input[0] = tensor.name
-            return rows
-    for i, node in enumerate(graph.node):
-        if node.op_type == "Identity" and list(node.output) == [name]:
-            source = next(t for t in graph.initializer if t.name == node.input[0])
-            rows = int(source.dims[0])
-            del graph.node[i]
-            return rows
-    raise InputError(f"The ONNX graph does not use the weight '{name}'.")
-
-
-def _is_aliased(model: ModelProto, name: str) -> bool:
-    return any(n.op_type == "Identity" and list(n.input) == [name] for n in model.graph.node)
+    return weight + SCALE
 
 
 def _dequantizer(part: PackedWeight, output: str) -> tuple[list[TensorProto], NodeProto]:
@@ -157,7 +96,8 @@ def _dequantizer(part: PackedWeight, output: str) -> tuple[list[TensorProto], No
 
 def receipt(job: ExportJob, file: bytes, /) -> Receipt:
     """What each layer's initializer takes in the file."""
-    sizes = {tensor.name: len(tensor.raw_data) for tensor in read_checked(file).graph.initializer}
+    model = read_checked(file)
+    sizes = {tensor.name: len(tensor.raw_data) for tensor in model.graph.initializer}
     layers, scales = [], 0
     for name, part in job.require_network().weights.items():
         taken = sizes.pop(quantized_name(weight_name(part.layer)))
@@ -173,6 +113,7 @@ def receipt(job: ExportJob, file: bytes, /) -> Receipt:
             "everything else, float32": values,
             "graph": len(file) - weights - scales - values,
         },
+        *run_told(model),
     )
 
 
@@ -198,7 +139,7 @@ FORMAT = Format(
     suffix=".onnx",
     mime="application/octet-stream",
     keeps="The network as ONNX with INT2, INT4 or INT8 weights behind DequantizeLinear, at the "
-    "smallest opset that they need (25, 21, 13); runs in ONNX Runtime.",
+    "smallest opset that they need (25, 21, 18); runs in ONNX Runtime.",
     render=render,
     fates=each(fate),
     needs_network=True,

@@ -1,10 +1,12 @@
-"""What a written file takes against what was promised, layer by layer."""
+"""What a written file takes against what was promised, layer by layer, and how it ran."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from clado_core.exports.onnx_agreement import FileRun
 
 
 class LayerBytes(NamedTuple):
@@ -33,11 +35,15 @@ class Receipt:
         layers: The weights.
         parts: Everything else by name: scales, float values, the file's own structure.
         promised_bytes: ``size_bytes`` of the assignment.
+        run: How the file was run before it was let out; None where nothing here runs it.
+        notes: Sentences on this file.
     """
 
     layers: tuple[LayerBytes, ...]
     promised_bytes: int
     parts: Mapping[str, int] = field(default_factory=dict)
+    run: FileRun | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def file_bytes(self) -> int:
@@ -57,4 +63,6 @@ class Receipt:
             "difference": self.difference,
             "layers": [layer._asdict() for layer in self.layers],
             "parts": dict(self.parts),
+            "run": self.run.to_json() if self.run else None,
+            "notes": list(self.notes),
         }

@@ -67,7 +67,7 @@ def evaluate(
     require_measured(module, matrix)
     samples, chosen = as_samples(data, n=n_samples), assignment_of(choice)
     task = partial(evaluate, matrix=matrix, allow_noise=allow_noise, on_progress=on_progress)
-    with placed(module) as device:
+    with placed(module, samples.x) as device:
         size = batch_size or default_batch_size(device)
         return task(module, chosen, samples, batch_size=size)
 
@@ -110,7 +110,7 @@ def refine(
     limit = TIME_LIMIT_S if time_limit_s is None else time_limit_s
     task = partial(refine, k=k, shifts=shifts, time_limit_s=limit, on_progress=on_progress)
     samples = as_samples(data, n=n_samples)
-    with placed(module):
+    with placed(module, samples.x):
         return task(problem, Evaluator(module, problem.matrix, samples, allow_noise=allow_noise))
 
 

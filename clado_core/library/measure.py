@@ -77,7 +77,7 @@ def measure(
 
     samples = as_samples(data, n=n_samples, labels=settings.get("loss") != "kl")
     task = measure if out is None else partial(measure_into, _artifact_path(out))
-    with placed(module) as device:
+    with placed(module, samples.x) as device:
         layers = layers_of(module, samples, selection=selection)
         how = _settings(device, settings)
         return task(module, layers, samples, settings=how, name=name, on_progress=on_progress)

@@ -87,11 +87,49 @@ def place(model: nn.Module, device: torch.device, /, *, channels_last: bool = Tr
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
+def place_for(model: nn.Module, device: torch.device, x: Tensor, /) -> None:
+    """Move a network to a device, channels innermost if it runs so on samples like these."""
+    place(model, device)
+    fit_memory(model, x)
+
+
+def fit_memory(model: nn.Module, x: Tensor, /) -> None:
+    """Put a network back to channels-first memory if it runs on no other, in place.
+
+    ``x.view(x.size(0), -1)`` after a convolution is such a case. One sample is run to see.
+
+    Args:
+        model: As ``place`` leaves it.
+        x: Samples, shape (n, C, H, W), on any device.
+    """
+    if not is_channels_last(model):
+        return
+    modes = {module: module.training for module in model.modules()}
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    first = next(p for p in model.parameters() if p.is_floating_point())
+    example = x[:1].to(first.device, first.dtype).contiguous(memory_format=torch.channels_last)
+    try:
+        with torch.no_grad():
+            model.eval()(example.clone())
+    except RuntimeError:  # if the memory is not at fault, the first batch fails with a sentence
+        for parameter in model.parameters():
+            parameter.data = parameter.data.contiguous()
+    finally:
+        for buffer, data in kept:
+            buffer.copy_(data)
+        for module, training in modes.items():
+            module.training = training
+
+
 @contextmanager
-def placed(model: nn.Module, /) -> Iterator[torch.device]:
+def placed(model: nn.Module, x: Tensor, /) -> Iterator[torch.device]:
     """Channels innermost for as long as this lasts, on the device where the network is.
 
     For networks that belong to a caller: parameters and their memory are as before when it ends.
+
+    Args:
+        model: The network.
+        x: Samples for ``fit_memory``.
 
     Raises:
         InputError: It is none whose layers can be told apart.
@@ -100,7 +138,7 @@ def placed(model: nn.Module, /) -> Iterator[torch.device]:
     before = [(parameter, parameter.data) for parameter in model.parameters()]
     device = before[0][1].device if before else torch.device("cpu")
     try:
-        place(model, device)
+        place_for(model, device, x)
         yield device
     finally:
         for parameter, data in before:

@@ -31,6 +31,11 @@ MEASURED_ALONG = (HAWQ, MPQCO)
 METHODS = (CLADO, DIAGONAL, BLOCK, *MEASURED_ALONG, UNIFORM, RANDOM)
 """What ``allocate`` can minimize or choose."""
 
+NEAREST, GPTQ, ADAROUND = "nearest", "gptq", "adaround"
+Rounding: TypeAlias = Literal["nearest", "gptq", "adaround"]
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
+"""How weights become integers: alone, with errors spread over others, or learned."""
+
 REFINED = "clado-refined"
 """Method of a choice of least measured loss, among those that were run."""
 

@@ -147,6 +147,8 @@ def _receipt(receipt: dict[str, Any]) -> None:
     )
     if abs(receipt["difference"]) > SAME_SIZE:
         st.caption("The promise is that of the packed file, --format safetensors.")
+    if receipt["notes"]:
+        st.caption(" ".join(map(str, receipt["notes"])))
     rows = [
         {
             "part": layer["name"],

@@ -98,7 +98,7 @@ def test_inputs_that_were_quantized_are_not_forgotten() -> None:
 
 @pytest.mark.parametrize(
     ("bits", "name", "opset"),
-    [(2, "INT2", 25), (3, "INT4", 21), (4, "INT4", 21), (5, "INT8", 13), (8, "INT8", 13)],
+    [(2, "INT2", 25), (3, "INT4", 21), (4, "INT4", 21), (5, "INT8", 18), (8, "INT8", 18)],
 )
 def test_the_smallest_integer_type_is_chosen(bits: int, name: str, opset: int) -> None:
     assert integer_type(bits)[1:] == (name, opset)

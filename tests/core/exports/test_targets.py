@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import os
 import re
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,12 +19,27 @@ import pytest
 import torch
 
 from clado_core import exports
+from clado_core.errors import InputError
 from clado_core.exports.capability import Capability, ChosenLayer
 from clado_core.exports.litert import scope
 from clado_core.exports.name_map import names
-from clado_core.exports.onnx_qdq import weight_name
+from clado_core.exports.onnx_runtimes import EXACT_MATMUL
+from clado_core.exports.onnx_weights import weight_name
 from clado_core.networks.load import load_model
 from tests.core.exports.choices import DIGITS, WIDE_MENU, choice, fake_quantized, job
+from tests.core.exports.odd_networks import (
+    IN_PLACE_ON_VIEWS,
+    Clashing,
+    LeNet,
+    Norm,
+    Padded,
+    Small,
+    Spread,
+    Twins,
+    built,
+    job_of,
+    largest_difference,
+)
 
 pytestmark = [pytest.mark.export_targets, pytest.mark.filterwarnings("ignore")]
 
@@ -187,6 +206,54 @@ def test_qonnx_runs_to_the_same_outputs(name: str) -> None:
     got = execute_onnx(model, {"input": X.numpy()})["output"]
     wanted = fake_quantized(name, configuration)(X).numpy()
     np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+KINDS: dict[str, Callable[[], torch.nn.Module]] = {
+    "in place on a view": partial(Small, IN_PLACE_ON_VIEWS["late"]),
+    "equal weights": Twins,
+    "names in use": Clashing,
+    "local response normalization": Norm,
+    "view after a convolution": LeNet,
+    "data parallel": lambda: torch.nn.DataParallel(Spread()),
+    "padding same, dilated": partial(Padded, kernel_size=(3, 4), dilation=(2, 1)),
+    "float16": lambda: Small().half(),
+    "bfloat16": lambda: Small().bfloat16(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_runtime_and_qonnx_run_what_exporters_were_found_to_write_wrong(kind: str) -> None:
+    library("onnxscript")
+    runtime: Any = library("onnxruntime")
+    library("qonnx")
+    chosen, files = job_of(built(KINDS[kind])), {}
+    for target, name in (("onnx", "onnxruntime"), ("qonnx", "qonnx")):
+        format = exports.FORMATS[target]
+        files[target] = format.contents(chosen)
+        assert format.receipt is not None
+        run = format.receipt(chosen, files[target]).run
+        assert run is not None and run.runtime == name and run.batch_sizes == (1, 3)
+        assert run.version == importlib.metadata.version(name)
+    if kind == "bfloat16":  # numpy has none; what the file was held against is float32
+        return
+    options = runtime.SessionOptions()
+    options.add_session_config_entry(*EXACT_MATMUL)
+    session = runtime.InferenceSession(files["onnx"], options)
+    off = largest_difference(chosen, lambda x: session.run(None, {"input": x})[0])
+    assert off < (4e-3 if kind == "float16" else 1e-5)
+
+
+@pytest.mark.parametrize("target", ["onnx", "qonnx"])
+def test_a_file_that_computes_something_else_is_refused_by_its_difference(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library("onnxruntime"), library("qonnx")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    chosen = job_of(built(partial(Small, IN_PLACE_ON_VIEWS["chunk"])))
+    with pytest.raises(
+        InputError, match=rf"in {target[0]}\w+ [\d.]+ are off by up to 0\.\d+, with"
+    ):
+        exports.FORMATS[target].contents(chosen)
 
 
 @each_network

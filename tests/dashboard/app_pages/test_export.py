@@ -13,6 +13,7 @@ import clado_core as cc
 from clado_core import exports
 from clado_core.cli import main
 from clado_core.exports.choice_file import choice_contents
+from clado_core.exports.receipt import LayerBytes, Receipt
 from clado_core.files.artifact import artifact_digest
 from clado_core.networks.builtin import ASSETS
 from clado_core.problem.allocation_problem import bits_for_average
@@ -88,6 +89,20 @@ def test_a_written_file_shows_its_receipt(
     assert not app.exception and not app.warning
     assert any("+0.00%" in block.value for block in app.markdown)
     assert "torch" not in {name.partition(".")[0] for name in _modules_of_the_page()}
+
+
+def test_the_receipt_says_how_the_file_ran(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "Not run here: install onnxruntime to check it."
+    receipt = Receipt((LayerBytes("a", 4, 4, 8, 8),), 8, {"graph": 1}, None, (said,))
+    written = ExportedFile(b"file", receipt.to_json())
+    monkeypatch.setattr("dashboard.cards.export.export_file", lambda *_, **__: written)
+    app = open_page("export", model="alpha", avg_bits="4")
+    app.selectbox(key="export_format").set_value("onnx").run()
+    assert not any(said in block.value for block in app.caption)
+    next(b for b in app.button if b.label == "Write the file").click().run()
+    assert any(said in block.value for block in app.caption)
 
 
 def _modules_of_the_page() -> set[str]:
