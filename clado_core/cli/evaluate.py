@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     assignment = read_assignment(arguments.assignment, matrix)
     model, source = _model_and_data(arguments, matrix)
     from clado_core.evaluation.evaluate import evaluate
-    from clado_core.networks.inference import choose_device, default_batch_size, place_for
+    from clado_core.networks.placement import choose_device, default_batch_size, place_for
 
     device = choose_device(arguments.device)
     samples = source.split(arguments.split)

@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make the evidence, or redo a part of it."""
     from clado_core.evaluation.evidence_run import evaluated
-    from clado_core.networks.inference import fit_memory
+    from clado_core.networks.placement import fit_memory
 
     if not arguments.out.is_dir():
         raise InputError(f"There is no folder {arguments.out} for --out; create it first.")
@@ -88,8 +88,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     path = arguments.out / f"{name}{EVIDENCE_SUFFIX}"
     stored = None if arguments.reproduce is None else load_evidence(path)
     cache = partial_path(path) if stored is None else None
-    if stored is not None:
-        budgets = _stored_budget(stored, arguments.reproduce)
+    budgets = budgets if stored is None else _stored_budget(stored, arguments.reproduce)
     k = _refine_k(arguments.refine, stored, budgets)
     samples = data.sensitivity_set(arguments.samples, seed=arguments.seed)
     fit_memory(model.module, samples.x)
@@ -196,9 +195,9 @@ def _refine_k(asked: int | None, stored: Evidence | None, budgets: list[float]) 
 
 
 def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSource]:
-    from clado_core.networks.inference import choose_device, place
     from clado_core.networks.load import load_model
     from clado_core.networks.measured import open_data
+    from clado_core.networks.placement import choose_device, place
 
     model = load_model(arguments.model, arguments.weights)
     place(model.module, choose_device(arguments.device))
@@ -209,7 +208,7 @@ def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSou
 
 
 def _settings(arguments: argparse.Namespace) -> MeasurementSettings:
-    from clado_core.networks.inference import choose_device, default_batch_size
+    from clado_core.networks.placement import choose_device, default_batch_size
     from clado_core.sensitivity import MeasurementSettings
 
     batch_size = arguments.batch_size or default_batch_size(choose_device(arguments.device))

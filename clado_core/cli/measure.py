@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure and store, or describe the measurement."""
     menu, scheme = _menu(arguments)
     _check_out(arguments)
-    from clado_core.networks.inference import choose_device, default_batch_size, fit_memory
+    from clado_core.networks.placement import choose_device, default_batch_size, fit_memory
     from clado_core.sensitivity import MeasurementSettings, layers_of
 
     device = choose_device(arguments.device)
@@ -112,8 +112,8 @@ def _check_out(arguments: argparse.Namespace) -> None:
 
 
 def _model(arguments: argparse.Namespace, device: torch.device) -> LoadedModel:
-    from clado_core.networks.inference import place
     from clado_core.networks.load import RANDOM_WEIGHTS, TORCHVISION, load_model
+    from clado_core.networks.placement import place
 
     weights = arguments.weights
     if arguments.dry_run and weights is None and arguments.model.startswith(TORCHVISION):

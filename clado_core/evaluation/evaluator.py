@@ -20,13 +20,13 @@ from clado_core.errors import InputError
 from clado_core.networks.inference import (
     Batch,
     cross_entropy,
-    default_batch_size,
     make_batches,
     measuring,
     reference_outputs,
     run_batch,
 )
 from clado_core.networks.load import state_digest
+from clado_core.networks.placement import default_batch_size
 from clado_core.networks.steady import Steadiness
 from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap

@@ -11,8 +11,8 @@ from clado_core.allocation.k_best import k_best, neighbours
 from clado_core.allocation.methods import allocate
 from clado_core.errors import InputError
 from clado_core.evaluation.evaluator import Evaluator
-from clado_core.networks.inference import choose_device, place_for
 from clado_core.networks.measured import load_measured, measured_samples
+from clado_core.networks.placement import choose_device, place_for
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import compile_program
 from clado_core.records.assignment import Assignment

@@ -62,7 +62,7 @@ def evaluate(
     """
     from clado_core.data.in_memory import as_samples
     from clado_core.evaluation.evaluate import evaluate
-    from clado_core.networks.inference import default_batch_size, placed
+    from clado_core.networks.placement import default_batch_size, placed
 
     require_measured(module, matrix)
     samples, chosen = as_samples(data, n=n_samples), assignment_of(choice)
@@ -104,7 +104,7 @@ def refine(
     from clado_core.data.in_memory import as_samples
     from clado_core.evaluation.evaluator import Evaluator
     from clado_core.evaluation.refine import TIME_LIMIT_S, refine
-    from clado_core.networks.inference import placed
+    from clado_core.networks.placement import placed
 
     require_measured(module, problem.matrix)
     limit = TIME_LIMIT_S if time_limit_s is None else time_limit_s

@@ -72,7 +72,7 @@ def measure(
         MeasurementError: A loss is not finite, or the network cannot run the data or repeat itself.
     """
     from clado_core.data.in_memory import as_samples
-    from clado_core.networks.inference import placed
+    from clado_core.networks.placement import placed
     from clado_core.sensitivity import layers_of, measure, measure_into
 
     samples = as_samples(data, n=n_samples, labels=settings.get("loss") != "kl")
@@ -84,7 +84,7 @@ def measure(
 
 
 def _settings(device: torch.device, given: dict[str, Any]) -> MeasurementSettings:
-    from clado_core.networks.inference import default_batch_size
+    from clado_core.networks.placement import default_batch_size
     from clado_core.sensitivity import MeasurementSettings
 
     known = [field.name for field in fields(MeasurementSettings)]

@@ -17,15 +17,9 @@ from torch import nn
 from clado_core._version import __version__
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError, MeasurementError
-from clado_core.networks.inference import (
-    LOSSES,
-    LossFunction,
-    is_channels_last,
-    make_batches,
-    measuring,
-    run_batch,
-)
+from clado_core.networks.inference import LOSSES, LossFunction, make_batches, measuring, run_batch
 from clado_core.networks.load import state_digest
+from clado_core.networks.placement import is_channels_last
 from clado_core.networks.steady import Steadiness
 from clado_core.quantization.inputs import InputQuantizer, quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap

@@ -24,14 +24,8 @@ from torch import nn
 
 from clado_core.data.sources import Samples
 from clado_core.errors import CladoError, InputError, MeasurementError
-from clado_core.networks.inference import (
-    LossFunction,
-    choose_device,
-    is_channels_last,
-    make_batches,
-    measuring,
-    place,
-)
+from clado_core.networks.inference import LossFunction, make_batches, measuring
+from clado_core.networks.placement import choose_device, is_channels_last, place
 from clado_core.networks.steady import STEADY, Steadiness
 from clado_core.quantization.inputs import Ranges, quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap

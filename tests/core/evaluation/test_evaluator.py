@@ -12,8 +12,8 @@ from clado_core.data.sources import Samples
 from clado_core.errors import InputError
 from clado_core.evaluation.evaluate import evaluate
 from clado_core.evaluation.evaluator import Evaluator
-from clado_core.networks.inference import default_batch_size
 from clado_core.networks.load import state_digest
+from clado_core.networks.placement import default_batch_size
 from clado_core.quantization.weights import fake_quantize
 from clado_core.records.scheme import QuantizationScheme
 from tests.core.small_networks import convolutional

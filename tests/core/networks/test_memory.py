@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import clado_core as cc
-from clado_core.networks.inference import fit_memory, is_channels_last, place, placed
+from clado_core.networks.placement import fit_memory, is_channels_last, place, placed
 from tests.core.commands import call
 
 CPU = torch.device("cpu")

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError
 from clado_core.networks.discovery import find_layers
-from clado_core.networks.inference import is_channels_last, make_batches, measuring, place
+from clado_core.networks.inference import make_batches, measuring
 from clado_core.networks.load import load_model, state_digest
+from clado_core.networks.placement import is_channels_last, place
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.scheme import QuantizationScheme
 from clado_core.sensitivity import MeasurementSettings, measure
