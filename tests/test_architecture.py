@@ -25,9 +25,10 @@ CORE_ROOMS: dict[str, set[str]] = {
     "quantization": {"networks", "data", "records"},
     "exports": {"quantization", "networks", "data", "files", "problem", "records"},
     "sensitivity": {"quantization", "networks", "data", "files", "solvers", "problem", "records"},
+    "repair": {"quantization", "networks", "data", "records"},
     "training": {"networks", "data", "files", "records"},
     "evaluation": {
-        *("sensitivity", "evidence", "quantization", "networks", "data"),
+        *("repair", "sensitivity", "evidence", "quantization", "networks", "data"),
         *("allocation", "files", "solvers", "problem", "records"),
     },
 }
@@ -39,7 +40,15 @@ latter over, may import from all of them; ``library`` does not import ``cli``.
 
 FACES = {"cli", "library"}
 
-TORCH_ROOMS = {"data", "networks", "quantization", "sensitivity", "evaluation", "training"}
+TORCH_ROOMS = {
+    "data",
+    "networks",
+    "quantization",
+    "sensitivity",
+    "evaluation",
+    "repair",
+    "training",
+}
 """Rooms whose modules may import torch when they are imported."""
 
 TORCH_FREE = {"networks", "networks.builtin"}

@@ -1,0 +1,120 @@
+"""Integers of single layers, and the statistics that go with them, each made on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from clado_core.quantization.adaround import adaround
+from clado_core.quantization.batch_norm import following_norms, norm_buffers
+from clado_core.quantization.descent import descend
+from clado_core.quantization.gptq import gptq
+from clado_core.quantization.moments import InputMoments, collect_moments
+from clado_core.quantization.statistics import bias_correction, output_statistics
+from clado_core.quantization.weight_swap import bias_slice, weight_slice
+from clado_core.quantization.weights import QuantizedWeight, round_to_levels, search_scales
+from clado_core.records.layers import LayerInfo, LayerTable
+from clado_core.records.names import GPTQ, NEAREST, Rounding
+from clado_core.records.scheme import QuantizationScheme
+
+
+class Candidate(NamedTuple):
+    """One layer at one bit-width.
+
+    Args:
+        weight: Its integers and scales.
+        state: Name → value of what the network keeps beside it: the statistics of the
+            normalization that follows, or its own bias.
+    """
+
+    weight: QuantizedWeight
+    state: dict[str, Tensor]
+
+
+class Candidates:
+    """Makes candidates of a network's layers from one pass over calibration images.
+
+    The scales are those of rounding to nearest, so the bytes are too. Each candidate depends on
+    its layer and on the float network's inputs to it alone.
+
+    Args:
+        model: The float network, on its device.
+        layers: Its searched layers.
+        scheme: The quantizer.
+        inputs: Calibration images, batch by batch, on the device.
+        rounding: "nearest", "gptq" (error compensation, then descent) or "adaround" (learned from
+            there).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: LayerTable,
+        scheme: QuantizationScheme,
+        inputs: Iterable[Tensor],
+        /,
+        *,
+        rounding: Rounding = "adaround",
+    ) -> None:
+        self._model, self._scheme, self._rounding = model, scheme, rounding
+        batches = list(inputs)
+        self._moments = collect_moments(model, layers.layers, batches)
+        self._norms = following_norms(model, layers.layers, batches[0][:1])
+        self._made: dict[tuple[str, int], Candidate] = {}
+
+    @torch.no_grad()
+    def make(self, layer: LayerInfo, bits: int, /) -> Candidate:
+        """A layer at a bit-width (2 to 8); made once and kept."""
+        key = layer.name, bits
+        if key not in self._made:
+            weight = weight_slice(self._model, layer).clone()
+            rounded = round_weight(
+                weight, self._moments[layer.name], bits, self._scheme, rounding=self._rounding
+            )
+            self._made[key] = Candidate(rounded, self._state(layer, weight, rounded))
+        return self._made[key]
+
+    def _state(
+        self, layer: LayerInfo, weight: Tensor, rounded: QuantizedWeight
+    ) -> dict[str, Tensor]:
+        """Matched statistics where a normalization follows; else the bias that keeps the mean."""
+        moments, bias = self._moments[layer.name], bias_slice(self._model, layer)
+        norm = self._norms.get(layer.name)
+        if norm is not None:
+            before = output_statistics(weight, moments, bias=bias)
+            after = output_statistics(rounded, moments, bias=bias)
+            return norm_buffers(self._model, norm, before, after)
+        if bias is None or layer.kind == "attention":
+            # The biases of a packed projection are one parameter of several layers.
+            return {}
+        owner = layer.parameter.rpartition(".")[0]
+        name = f"{owner}.bias" if owner else "bias"
+        return {name: bias + bias_correction(weight, rounded, moments).to(bias)}
+
+
+def round_weight(
+    weight: Tensor,
+    moments: InputMoments,
+    bits: int,
+    scheme: QuantizationScheme,
+    /,
+    *,
+    rounding: Rounding,
+) -> QuantizedWeight:
+    """A weight as integers; the scales are the scheme's, whatever the rounding.
+
+    Args:
+        weight: Shape (out_channels, ...).
+        moments: Of the inputs of its layer.
+        bits: 2 to 8.
+        scheme: Granularity and range rule.
+        rounding: As of ``Candidates``.
+    """
+    scales = search_scales(weight, bits, scheme)
+    if rounding == NEAREST:
+        return round_to_levels(weight, scales, bits)
+    start = gptq(weight, moments, scales, bits)
+    return descend(weight, start, moments) if rounding == GPTQ else adaround(weight, start, moments)

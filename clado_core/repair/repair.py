@@ -1,0 +1,171 @@
+"""Repair one chosen configuration: each step is kept only if unseen images say that it helps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clado_core.data.sources import Samples
+from clado_core.errors import InputError
+from clado_core.networks.inference import kl_divergence, make_batches, measuring, run_batch
+from clado_core.quantization.batch_norm import reestimate_batch_norm
+from clado_core.quantization.inputs import quantizing_inputs
+from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.quantization.weights import QuantizedWeight
+from clado_core.records.assignment import Assignment
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import NEAREST, Rounding
+from clado_core.records.scheme import input_bits, weight_bits
+from clado_core.repair.candidates import Candidates
+from clado_core.repair.repaired import Repaired, Step, repaired_in
+
+OnLayer = Callable[[int, int], None]
+"""Called with (layers rounded, layers in all)."""
+
+MATCHED, REESTIMATED = "matched statistics", "re-estimated statistics"
+NORM_BATCH = 256
+"""Images normalized together where statistics are estimated anew; fewer are too noisy."""
+
+
+def repair(
+    model: nn.Module,
+    matrix: SensitivityMatrix,
+    assignment: Assignment,
+    calibration: Samples,
+    judges: Samples,
+    /,
+    *,
+    rounding: Rounding = "adaround",
+    batch_size: int = 64,
+    on_progress: OnLayer | None = None,
+) -> Repaired:
+    """Better integers on the same grid, and statistics that fit them; no labels are used.
+
+    Tried in turn: integers (``rounding``), statistics or biases that match each layer's, and
+    normalizations estimated anew over the whole network. Of all these, and of rounding to nearest,
+    that of least divergence from the float network's outputs on ``judges`` is returned.
+
+    Args:
+        model: The float network that was measured, on its device; as it was afterwards.
+        matrix: What was measured: ranges of quantized inputs.
+        assignment: The choice.
+        calibration: Images to round and estimate with; training images, some hundred.
+        judges: Others to judge with, neither among the former nor those accuracy is reported on.
+        rounding: "nearest", "gptq" or "adaround".
+        batch_size: Images per forward.
+        on_progress: Called after every layer.
+
+    Raises:
+        InputError: There are no images.
+        MeasurementError: The network cannot run the images.
+    """
+    if not len(calibration) or not len(judges):
+        raise InputError("A repair needs images to calibrate with and others to judge by.")
+    trials = _Trials(model, matrix, assignment, make_batches(model, judges, batch_size))
+    trials.offer(NEAREST, _nearest(model, assignment))
+    xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
+    large = [batch.x for batch in make_batches(model, calibration, NORM_BATCH)]
+    started = time.perf_counter()
+    made = Candidates(model, assignment.layers, assignment.scheme, xs, rounding=rounding)
+    weights, state = _candidates(made, assignment, on_progress)
+    rounded = Repaired(assignment, weights, {})
+    if rounding != NEAREST:
+        trials.offer(rounding, rounded, started)
+    started = time.perf_counter()
+    trials.offer(MATCHED, replace(rounded, state=state), started)
+    started = time.perf_counter()
+    if found := trials.reestimated(replace(rounded, state=state), large):
+        trials.offer(REESTIMATED, replace(rounded, state={**state, **found}), started)
+    return trials.best
+
+
+def _nearest(model: nn.Module, assignment: Assignment) -> Repaired:
+    swap = WeightSwap(model, assignment.layers, assignment.scheme)
+    pairs = enumerate(zip(assignment.layers.names, assignment.bits, strict=True))
+    return Repaired(assignment, {name: swap.quantized(i, bits) for i, (name, bits) in pairs}, {})
+
+
+def _candidates(
+    made: Candidates, assignment: Assignment, on_progress: OnLayer | None
+) -> tuple[dict[str, QuantizedWeight], dict[str, Tensor]]:
+    """All layers' integers, and the statistics and biases that go with them."""
+    weights: dict[str, QuantizedWeight] = {}
+    state: dict[str, Tensor] = {}
+    layers = assignment.layers.layers
+    for k, (layer, bits) in enumerate(zip(layers, assignment.bits, strict=True)):
+        weights[layer.name], own = made.make(layer, weight_bits(bits))
+        state |= own
+        if on_progress is not None:
+            on_progress(k + 1, len(layers))
+    return weights, state
+
+
+class _Trials:
+    """Judges what is offered against the float network's outputs, and keeps the best."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        matrix: SensitivityMatrix,
+        assignment: Assignment,
+        batches: Sequence[Any],
+    ) -> None:
+        self._model, self._matrix, self._assignment = model, matrix, assignment
+        self._batches = batches
+        with measuring(model):
+            self._float = [run_batch(model, batch) for batch in batches]
+        self._tried: list[tuple[Repaired, Step]] = []
+
+    @property
+    def best(self) -> Repaired:
+        """What diverges least, with all that was tried."""
+        chosen = min(self._tried, key=lambda trial: trial[1].divergence)
+        steps = tuple(
+            replace(step, kept=_is_part(repaired, chosen[0])) for repaired, step in self._tried
+        )
+        return replace(chosen[0], steps=steps)
+
+    def offer(self, name: str, repaired: Repaired, started: float | None = None) -> None:
+        """Judge one; its seconds count from ``started``."""
+        started = time.perf_counter() if started is None else started
+        with self._as(repaired), measuring(self._model):
+            outputs = [run_batch(self._model, batch) for batch in self._batches]
+        triples = zip(outputs, self._batches, self._float, strict=True)
+        total = sum(float(kl_divergence(z, batch.y, ref)) for z, batch, ref in triples)
+        divergence = total / sum(len(batch.y) for batch in self._batches)
+        step = Step(name, divergence, False, time.perf_counter() - started)
+        self._tried.append((repaired, step))
+
+    def reestimated(self, repaired: Repaired, inputs: Sequence[Tensor]) -> Mapping[str, Tensor]:
+        """Statistics of all normalizations of the network as it would be shipped."""
+        with self._as(repaired):
+            return reestimate_batch_norm(self._model, inputs)
+
+    @contextmanager
+    def _as(self, repaired: Repaired) -> Iterator[None]:
+        """The network as it would be shipped, its inputs quantized where the choice says so."""
+        scheme, matrix = self._assignment.scheme, self._matrix
+        inside = (self._model, self._assignment.layers, matrix.bit_widths, scheme)
+        with (
+            torch.no_grad(),
+            repaired_in(self._model, repaired),
+            quantizing_inputs(*inside, ranges=matrix.input_ranges) as inputs,
+        ):
+            if inputs is not None:
+                acts = {
+                    i: input_bits(b) or scheme.act_bits for i, b in enumerate(self._assignment.bits)
+                }
+                inputs.apply({i: act for i, act in acts.items() if act is not None})
+            yield
+
+
+def _is_part(tried: Repaired, chosen: Repaired) -> bool:
+    """Whether what was tried is in what was chosen: the same integers, and its statistics."""
+    same = all(w is chosen.weights[name] for name, w in tried.weights.items())
+    return same and all(chosen.state.get(name) is value for name, value in tried.state.items())
