@@ -26,6 +26,7 @@ from clado_core.library.load import load_data as load_data
 from clado_core.library.load import load_model as load_model
 from clado_core.library.measure import find_layers as find_layers
 from clado_core.library.measure import measure as measure
+from clado_core.library.repair import repair as repair
 from clado_core.problem.allocation_problem import AllocationProblem as AllocationProblem
 from clado_core.problem.allocation_problem import bits_for_average as bits_for_average
 from clado_core.problem.solution import Solution as Solution

@@ -23,12 +23,12 @@ CORE_ROOMS: dict[str, set[str]] = {
     "data": {"records"},
     "networks": {"data", "files", "records"},
     "quantization": {"networks", "data", "records"},
-    "exports": {"quantization", "networks", "data", "files", "problem", "records"},
+    "exports": {"repairs", "quantization", "networks", "data", "files", "problem", "records"},
     "sensitivity": {"quantization", "networks", "data", "files", "solvers", "problem", "records"},
-    "repair": {"quantization", "networks", "data", "records"},
+    "repairs": {"quantization", "networks", "data", "records"},
     "training": {"networks", "data", "files", "records"},
     "evaluation": {
-        *("repair", "sensitivity", "evidence", "quantization", "networks", "data"),
+        *("repairs", "sensitivity", "evidence", "quantization", "networks", "data"),
         *("allocation", "files", "solvers", "problem", "records"),
     },
 }
@@ -46,7 +46,7 @@ TORCH_ROOMS = {
     "quantization",
     "sensitivity",
     "evaluation",
-    "repair",
+    "repairs",
     "training",
 }
 """Rooms whose modules may import torch when they are imported."""

@@ -30,6 +30,7 @@ COMMANDS = (
     "certify",
     "solve",
     "frontier",
+    "repair",
     "evaluate",
     "evidence",
     "export",

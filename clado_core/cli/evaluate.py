@@ -18,19 +18,23 @@ from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import load
 from clado_core.files.assignment_file import read_assignment
+from clado_core.records.assignment import Assignment
 from clado_core.records.coverage import noise_sentence
 from clado_core.records.matrix import SensitivityMatrix
 
 if TYPE_CHECKING:
     from clado_core.data.sources import DataSource
     from clado_core.networks.load import LoadedModel
+    from clado_core.repairs.repaired import Repaired
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of ``evaluate``."""
     add = parser.add_argument
     add("artifact", type=Path, help="a .clado file")
-    add("--assignment", type=Path, required=True, help="JSON with each layer's bit-width")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--assignment", type=Path, help="JSON with each layer's bit-width")
+    which.add_argument("--repaired", type=Path, help="what repair wrote, run as it is")
     add_moved_network(parser)
     add("--data", help="default: the data it was measured on")
     add_split(parser, default="held-out")
@@ -42,18 +46,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluate one assignment; sizes are part of the answer."""
     matrix = load(arguments.artifact)
-    assignment = read_assignment(arguments.assignment, matrix)
     model, source = _model_and_data(arguments, matrix)
     from clado_core.evaluation.evaluate import evaluate
+    from clado_core.exports.repaired_file import read_repaired
     from clado_core.networks.placement import choose_device, default_batch_size, place_for
 
     device = choose_device(arguments.device)
     samples = source.split(arguments.split)
     place_for(model.module, device, samples.x)
+    shipped: Assignment | Repaired
+    if arguments.repaired:
+        shipped = read_repaired(arguments.repaired, matrix, model.module)
+    else:
+        shipped = read_assignment(arguments.assignment, matrix)
+    chosen = shipped if isinstance(shipped, Assignment) else shipped.assignment
     with ProgressLine(f"Evaluating {matrix.name}", "batches") as line:
         result = evaluate(
             model.module,
-            assignment,
+            shipped,
             samples,
             batch_size=arguments.batch_size or default_batch_size(device),
             matrix=matrix,
@@ -66,9 +76,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "ci95": list(result.ci95),
         "data": samples.name,
         "split": arguments.split,
-        "size_bits": assignment.size_bits,
-        "size_bytes": assignment.size_bytes,
-        "avg_bits": assignment.avg_bits,
+        "measured_as": "repaired" if arguments.repaired else "rounded",
+        "size_bits": chosen.size_bits,
+        "size_bytes": chosen.size_bytes,
+        "avg_bits": chosen.avg_bits,
     }
 
 
@@ -94,9 +105,9 @@ def show(result: dict[str, Any]) -> str:
     low, high = result["ci95"]
     return (
         f"Top-1 {result['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}) on {result['n']:,} "
-        f"samples of {result['data']} ({result['split']}); {result['float_top1']:.2%} without "
-        f"quantization.\nLoss {result['loss']:.4f}, {result['float_loss']:.4f} without. "
-        f"{result['avg_bits']:.2f} bits per weight, "
+        f"samples of {result['data']} ({result['split']}), as {result['measured_as']}; "
+        f"{result['float_top1']:.2%} without quantization.\nLoss {result['loss']:.4f}, "
+        f"{result['float_loss']:.4f} without. {result['avg_bits']:.2f} bits per weight, "
         f"{result['size_bytes'] / 1e6:.4f} MB (10⁶ bytes)."
         + "".join(f"\n{line}" for line in (*_seen(result), *_noise(result)))
     )

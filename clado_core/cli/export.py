@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("artifact", metavar="ARTIFACT", nargs="?", help="a .clado file")
     add("--assignment", metavar="FILE", help="JSON: what solve --json printed")
+    add("--repaired", metavar="FILE", help="what repair wrote of this choice, to be shipped")
     add("--format", required=True, metavar="F", help=f"{', '.join(FORMATS)}, or 'list'")
     add("--out", metavar="PATH", help="file to write")
     add(
@@ -76,7 +77,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.report:
         return {"report": report}
     if format.needs_network:
-        network = load_network(configuration, model=arguments.model, weights=arguments.weights)
+        network = load_network(
+            configuration,
+            model=arguments.model,
+            weights=arguments.weights,
+            repaired=arguments.repaired,
+        )
         job = ExportJob(configuration, network, arguments.upcast)
     contents = format.contents(job)
     write_atomically(arguments.out, contents)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from scipy.stats import binomtest
@@ -25,6 +25,7 @@ from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import act_widths
+from clado_core.repairs.repaired import Repaired, repaired_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Evaluation:
 
 def evaluate(
     model: nn.Module,
-    assignment: Assignment,
+    choice: Assignment | Repaired,
     samples: Samples,
     /,
     *,
@@ -69,7 +70,7 @@ def evaluate(
 
     Args:
         model: The network that was measured, on its device.
-        assignment: One bit-width per layer, with the scheme they are quantized by.
+        choice: Bit-widths to round to nearest, or what they are shipped as.
         samples: Best held out from training and measuring.
         batch_size: Samples per forward.
         matrix: What was measured; its ``input_ranges`` are needed where inputs are quantized.
@@ -82,11 +83,13 @@ def evaluate(
         MeasurementError: The network cannot run the samples, or gives other outputs each time.
     """
     batches = make_batches(model, samples, batch_size)
-    ready = _ready(model, assignment, matrix)
+    chosen = choice if isinstance(choice, Assignment) else choice.assignment
+    ready = _ready(model, chosen, matrix)
     with measuring(model, batches, allow_noise=allow_noise) as steady, ready as swap:
         before = image_outcomes(reference_outputs(model, batches), batches)
-        swap.apply(dict(enumerate(assignment.bits)))
-        after = image_outcomes(_run(model, batches, on_progress), batches)
+        swap.apply(dict(enumerate(chosen.bits)))
+        with repaired_in(model, choice) if isinstance(choice, Repaired) else nullcontext():
+            after = image_outcomes(_run(model, batches, on_progress), batches)
     interval = wilson_interval(int(after.right.sum()), len(samples))
     found = (after.top1, after.loss, len(samples), interval, before.top1, before.loss)
     seen = None if matrix is None else measured_on(samples, matrix.provenance, source=source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +62,12 @@ class QuantizedNetwork:
 
 
 def load_network(
-    configuration: Configuration, /, *, model: str | None = None, weights: str | None = None
+    configuration: Configuration,
+    /,
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    repaired: str | Path | None = None,
 ) -> QuantizedNetwork:
     """Load the measured network and quantize it as the configuration says. Imports torch.
 
@@ -69,6 +75,7 @@ def load_network(
         configuration: Its artifact names the network and the digest of its weights.
         model: Where the artifact does not name the network, or it moved.
         weights: A checkpoint, where it was not measured with the default ones.
+        repaired: A packed file whose integers and statistics are taken instead of rounded ones.
 
     Raises:
         InputError: The artifact does not name a network, or it cannot be loaded.
@@ -85,7 +92,15 @@ def load_network(
 
     loaded = load_measured(matrix, model=spec, weights=weights)
     shape = loaded.input_shape or _shape_of_data(configuration, loaded)
-    return QuantizedNetwork(loaded.module, quantize_weights(loaded.module, configuration), shape)
+    if repaired is None:
+        packed = quantize_weights(loaded.module, configuration)
+        return QuantizedNetwork(loaded.module, packed, shape)
+    from clado_core.exports.repaired_file import read_repaired, repaired_network
+
+    found = read_repaired(repaired, matrix, loaded.module)
+    if found.assignment.bits != configuration.assignment.bits:
+        raise InputError(f"{repaired} was repaired for other bit-widths than this choice has.")
+    return repaired_network(loaded.module, found, input_shape=shape)
 
 
 def quantize_weights(module: nn.Module, configuration: Configuration, /) -> dict[str, PackedWeight]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,16 +103,21 @@ def load_packed(path: str | Path, module: nn.Module, /) -> PackedFile:
     if structure(module, layers) != file.facts["structure"]:
         raise ArtifactError(f"{Path(path).name} belongs to another network: its parts differ.")
     _fill_rest(module, layers, file.rest)
+    for weight in packed_weights(file, layers):
+        layer, parameter = weight.layer, module.get_parameter(weight.layer.parameter).data
+        _copy(parameter[layer.row_start : layer.row_start + layer.shape[0]], weight.dequantized)
+    return file
+
+
+def packed_weights(file: PackedFile, layers: tuple[LayerInfo, ...], /) -> Iterator[PackedWeight]:
+    """The integers and scales of a packed file, layer by layer."""
     row = start = 0
     for layer, bits in zip(layers, file.facts["layers"].values(), strict=True):
         rows = layer.out_channels if file.facts["granularity"] == "per-channel" else 1
         stop = start + layer.weight_bytes(bits)
         integers = unpack(file.weights[start:stop].tobytes(), bits, layer.shape)
-        weight = PackedWeight(layer, bits, integers, file.scales[row : row + rows])
-        parameter = module.get_parameter(layer.parameter).data
-        _copy(parameter[layer.row_start : layer.row_start + layer.shape[0]], weight.dequantized)
+        yield PackedWeight(layer, bits, integers, file.scales[row : row + rows])
         row, start = row + rows, stop
-    return file
 
 
 def _layers_of(module: nn.Module, names: dict[str, int], file: str) -> tuple[LayerInfo, ...]:

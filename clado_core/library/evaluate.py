@@ -47,11 +47,11 @@ def evaluate(
 
     Args:
         module: The network that was measured.
-        choice: An Assignment, or what holds one, such as a Solution.
+        choice: An Assignment, or what holds one, such as a Solution; a Repaired runs as shipped.
         data: As for ``measure``; neither trained nor measured on.
         matrix: What was measured: weights are compared with it, quantized inputs need its ranges.
         n_samples: Use the first so many; all where None.
-        batch_size: Samples per forward; what suits the device where None.
+        batch_size: Samples per forward.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called with (batches done, batches in all).
 
@@ -63,13 +63,14 @@ def evaluate(
     from clado_core.data.in_memory import as_samples
     from clado_core.evaluation.evaluate import evaluate
     from clado_core.networks.placement import default_batch_size, placed
+    from clado_core.repairs.repaired import Repaired
 
     require_measured(module, matrix)
-    samples, chosen = as_samples(data, n=n_samples), assignment_of(choice)
+    samples = as_samples(data, n=n_samples)
+    chosen = choice if isinstance(choice, Repaired) else assignment_of(choice)
     task = partial(evaluate, matrix=matrix, allow_noise=allow_noise, on_progress=on_progress)
     with placed(module, samples.x) as device:
-        size = batch_size or default_batch_size(device)
-        return task(module, chosen, samples, batch_size=size)
+        return task(module, chosen, samples, batch_size=batch_size or default_batch_size(device))
 
 
 def refine(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,8 +22,8 @@ from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import NEAREST, Rounding
 from clado_core.records.scheme import input_bits, weight_bits
-from clado_core.repair.candidates import Candidates
-from clado_core.repair.repaired import Repaired, Step, repaired_in
+from clado_core.repairs.candidates import Candidates
+from clado_core.repairs.repaired import Repaired, Step, repaired_in
 
 OnLayer = Callable[[int, int], None]
 """Called with (layers rounded, layers in all)."""
@@ -47,42 +47,41 @@ def repair(
 ) -> Repaired:
     """Better integers on the same grid, and statistics that fit them; no labels are used.
 
-    Tried in turn: integers (``rounding``), statistics or biases that match each layer's, and
-    normalizations estimated anew over the whole network. Of all these, and of rounding to nearest,
-    that of least divergence from the float network's outputs on ``judges`` is returned.
+    Of integers (``rounding``), statistics or biases that match each layer's, and normalizations
+    estimated anew, what diverges least from the float network's outputs on ``judges`` is kept.
 
     Args:
         model: The float network that was measured, on its device; as it was afterwards.
         matrix: What was measured: ranges of quantized inputs.
         assignment: The choice.
         calibration: Images to round and estimate with; training images, some hundred.
-        judges: Others to judge with, neither among the former nor those accuracy is reported on.
+        judges: Others, neither among the former nor those that accuracy is reported on.
         rounding: "nearest", "gptq" or "adaround".
         batch_size: Images per forward.
         on_progress: Called after every layer.
 
-    Raises:
-        InputError: There are no images.
-        MeasurementError: The network cannot run the images.
+    Raises: MeasurementError where the network cannot run the images.
     """
-    if not len(calibration) or not len(judges):
-        raise InputError("A repair needs images to calibrate with and others to judge by.")
     trials = _Trials(model, matrix, assignment, make_batches(model, judges, batch_size))
     trials.offer(NEAREST, _nearest(model, assignment))
     xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
-    large = [batch.x for batch in make_batches(model, calibration, NORM_BATCH)]
     started = time.perf_counter()
     made = Candidates(model, assignment.layers, assignment.scheme, xs, rounding=rounding)
     weights, state = _candidates(made, assignment, on_progress)
-    rounded = Repaired(assignment, weights, {})
     if rounding != NEAREST:
-        trials.offer(rounding, rounded, started)
-    started = time.perf_counter()
-    trials.offer(MATCHED, replace(rounded, state=state), started)
-    started = time.perf_counter()
-    if found := trials.reestimated(replace(rounded, state=state), large):
-        trials.offer(REESTIMATED, replace(rounded, state={**state, **found}), started)
+        trials.offer(rounding, Repaired(assignment, weights, {}), started)
+    trials.offer(MATCHED, Repaired(assignment, weights, state))
+    trials.reestimate(Repaired(assignment, weights, state), calibration)
     return trials.best
+
+
+def halves(samples: Samples, /) -> tuple[Samples, Samples]:
+    """Samples to calibrate with, and others to judge by; an InputError for a single one."""
+    h = len(samples) // 2
+    if not h:
+        raise InputError("A repair needs two images or more: one to calibrate with, one to judge.")
+    calibration = replace(samples, x=samples.x[:h], y=samples.y[:h])
+    return calibration, replace(samples, x=samples.x[h:], y=samples.y[h:])
 
 
 def _nearest(model: nn.Module, assignment: Assignment) -> Repaired:
@@ -142,10 +141,15 @@ class _Trials:
         step = Step(name, divergence, False, time.perf_counter() - started)
         self._tried.append((repaired, step))
 
-    def reestimated(self, repaired: Repaired, inputs: Sequence[Tensor]) -> Mapping[str, Tensor]:
-        """Statistics of all normalizations of the network as it would be shipped."""
+    def reestimate(self, repaired: Repaired, calibration: Samples) -> None:
+        """Offer it with the statistics of all normalizations estimated anew, as it would run."""
+        started = time.perf_counter()
+        inputs = [batch.x for batch in make_batches(self._model, calibration, NORM_BATCH)]
         with self._as(repaired):
-            return reestimate_batch_norm(self._model, inputs)
+            found = reestimate_batch_norm(self._model, inputs)
+        if found:
+            anew = replace(repaired, state={**repaired.state, **found})
+            self.offer(REESTIMATED, anew, started)
 
     @contextmanager
     def _as(self, repaired: Repaired) -> Iterator[None]:

@@ -1,0 +1,112 @@
+"""Repaired networks as packed files: what evaluating and every export take up again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clado_core.errors import ArtifactError
+from clado_core.exports.configuration import Configuration
+from clado_core.exports.job import ExportJob
+from clado_core.exports.network import PackedWeight, QuantizedNetwork
+from clado_core.exports.packed import FORMAT
+from clado_core.exports.packed_load import load_packed, packed_weights
+from clado_core.files.atomic import write_atomically
+from clado_core.records.assignment import Assignment, assignment_from_mapping
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.scheme import parse_bits
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from clado_core.repairs.repaired import Repaired
+
+
+def repaired_network(
+    module: nn.Module, repaired: Repaired, /, *, input_shape: tuple[int, int, int] | None = None
+) -> QuantizedNetwork:
+    """The network that exports take: repaired integers, and a copy with the repaired statistics.
+
+    Args:
+        module: The float network that was repaired; not changed.
+        repaired: Of this network.
+        input_shape: Channels, height and width of one input, where they are known.
+    """
+    from torch import nn
+
+    own = copy.deepcopy(module).cpu().eval().requires_grad_(False)
+    own.load_state_dict({name: value.cpu() for name, value in repaired.state.items()}, strict=False)
+    found = {}
+    for layer in repaired.assignment.layers.layers:
+        weight = repaired.weights[layer.name]
+        owner = own.get_submodule(layer.parameter.rpartition(".")[0])
+        integers, scales = weight.integers.cpu().numpy(), weight.scales.cpu().numpy()
+        groups = owner.groups if isinstance(owner, nn.Conv2d) else 1
+        found[layer.name] = PackedWeight(layer, weight.bits, integers, scales, groups)
+    return QuantizedNetwork(own, found, input_shape)
+
+
+def write_repaired(
+    path: str | Path, matrix: SensitivityMatrix, module: nn.Module, repaired: Repaired, /
+) -> int:
+    """Write a repaired network as a packed file, as large as the choice promises; gives its bytes.
+
+    Args:
+        path: Appears only once it is complete.
+        matrix: What was measured.
+        module: The float network.
+        repaired: Of this network.
+    """
+    job = ExportJob(Configuration(matrix, repaired.assignment), repaired_network(module, repaired))
+    contents = FORMAT.contents(job)
+    write_atomically(path, contents)
+    return len(contents)
+
+
+def read_repaired(path: str | Path, matrix: SensitivityMatrix, module: nn.Module, /) -> Repaired:
+    """Read a packed file as a repaired network. Imports torch.
+
+    Args:
+        path: What ``write_repaired`` wrote, or any packed export.
+        matrix: What was measured.
+        module: The float network; not changed.
+
+    Raises:
+        ArtifactError: It is damaged, or of another network or other weights.
+    """
+    import torch
+
+    from clado_core.quantization.weights import QuantizedWeight
+    from clado_core.repairs.repaired import Repaired
+
+    other = copy.deepcopy(module).cpu()
+    file = load_packed(path, other)
+    if file.facts.get("weights_sha256") != matrix.provenance.weights_sha256:
+        raise ArtifactError(
+            f"{Path(path).name} was made of other weights than '{matrix.name}' was measured on."
+        )
+    assignment = _assignment(file.facts, matrix)
+    weights = {
+        packed.layer.name: QuantizedWeight(
+            torch.from_numpy(packed.integers), torch.from_numpy(packed.scales), packed.bits
+        )
+        for packed in packed_weights(file, assignment.layers.layers)
+    }
+    searched = {layer.parameter for layer in matrix.layers.layers}
+    before = module.state_dict()
+    state = {
+        name: value
+        for name, value in other.state_dict().items()
+        if name not in searched and not torch.equal(value, before[name].to(value))
+    }
+    return Repaired(assignment, weights, state)
+
+
+def _assignment(facts: dict[str, Any], matrix: SensitivityMatrix) -> Assignment:
+    bits: dict[str, int] = dict(facts["layers"])
+    if "inputs" in facts:
+        inputs: Iterable[str] = facts["inputs"]
+        bits = {n: parse_bits(f"{b}a{a}") for (n, b), a in zip(bits.items(), inputs, strict=True)}
+    return assignment_from_mapping(matrix.layers, matrix.scheme, bits)

@@ -1,0 +1,59 @@
+"""Make the network that is shipped of a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from clado_core.library.evaluate import Chosen, assignment_of, require_measured
+from clado_core.records.assignment import Assignment
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import Rounding
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from clado_core.repairs.repaired import Repaired
+
+
+def repair(
+    matrix: SensitivityMatrix,
+    choice: Assignment | Chosen,
+    module: nn.Module,
+    data: object,
+    /,
+    *,
+    rounding: Rounding = "adaround",
+    n_samples: int | None = None,
+    batch_size: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Repaired:
+    """Better integers and statistics for a choice, in the same bytes; labels are not used.
+
+    Args:
+        matrix: What was measured.
+        choice: An Assignment, or what holds one, such as a Solution.
+        module: The network that was measured; afterwards as it was.
+        data: As for ``measure``: training images; one half calibrates, the other judges.
+        rounding: "nearest", "gptq" or "adaround".
+        n_samples: Use the first so many; all where None.
+        batch_size: Samples per forward; what suits the device where None.
+        on_progress: Called with (layers rounded, layers in all).
+
+    Returns:
+        What ``evaluate`` and ``export`` take in place of the choice.
+
+    Raises:
+        InputError, ArtifactError, MeasurementError: As for ``evaluate``.
+    """
+    from clado_core.data.in_memory import as_samples
+    from clado_core.networks.placement import default_batch_size, placed
+    from clado_core.repairs.repair import halves, repair
+
+    require_measured(module, matrix)
+    samples, chosen = as_samples(data, n=n_samples, labels=False), assignment_of(choice)
+    with placed(module, samples.x) as device:
+        size = batch_size or default_batch_size(device)
+        task = partial(repair, rounding=rounding, batch_size=size, on_progress=on_progress)
+        return task(module, matrix, chosen, *halves(samples))
