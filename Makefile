@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 EXPORT_VENV := .venv-export
 SITE_PACKAGES := 'import sysconfig; print(sysconfig.get_path("purelib"))'
 ARGS ?=
+# One worker a core; a file's tests stay together, since they share what is slow to make.
+WORKERS ?= 2
 
 .PHONY: run test test-export lint bench readme setup test-tools clean
 
@@ -13,7 +15,7 @@ run: setup
 	$(BIN)/streamlit run dashboard/app.py $(ARGS)
 
 test: test-tools
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-export: $(EXPORT_VENV)/.installed
 	REQUIRE_EXPORT_TARGETS=1 $(EXPORT_VENV)/bin/python -m pytest -m export_targets \
