@@ -28,6 +28,11 @@ from clado_core.exports.check import check_file
 from clado_core.exports.choice_file import read_configuration
 from clado_core.files.atomic import write_atomically
 
+NO_WEIGHTS = (
+    "This format holds bit-widths and no weights, so nothing of the repair is in it: accuracy will "
+    "be that of the rounding that its reader does."
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
@@ -92,6 +97,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "bytes": len(contents),
         "size_bytes_promised": configuration.assignment.size_bytes,
         "report": report,
+        "note": NO_WEIGHTS if arguments.repaired and not format.needs_network else "",
         "receipt": format.receipt(job, contents).to_json() if format.receipt else None,
     }
 
@@ -107,6 +113,8 @@ def show(result: dict[str, Any]) -> str:
     lines = _report_lines(result["report"])
     if "written" in result:
         lines.insert(0, f"{result['written']} ({result['format']}, {result['bytes']:,} bytes)")
+    if result.get("note"):
+        lines.append(result["note"])
     if result.get("receipt"):
         lines += _receipt_lines(result["receipt"])
     return "\n".join(lines)

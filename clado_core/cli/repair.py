@@ -54,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Repair one assignment and write it; labels are not used."""
+    if not arguments.out.parent.is_dir():
+        raise InputError(f"There is no folder {arguments.out.parent} for --out; create it first.")
     matrix = load(arguments.artifact)
     assignment = read_assignment(arguments.assignment, matrix)
     data = arguments.data or matrix.provenance.data
@@ -68,15 +70,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     model = load_measured(matrix, model=arguments.model, weights=arguments.weights)
     source = open_data(model, data)
     n = min(2 * arguments.images, len(source.indices("train")))
-    calibration, judges = halves(source.sensitivity_set(n, seed=arguments.seed))
-    place_for(model.module, device, calibration.x)
+    images = halves(source.sensitivity_set(n, seed=arguments.seed))
+    place_for(model.module, device, images[0].x)
     with ProgressLine(f"Repairing {matrix.name}", "layers") as line:
         repaired = repair(
-            model.module,
-            matrix,
-            assignment,
-            calibration,
-            judges,
+            *(model.module, matrix, assignment, *images),
             rounding=arguments.rounding,
             batch_size=arguments.batch_size or default_batch_size(device),
             on_progress=line.update,
@@ -88,8 +86,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "size_bytes_promised": assignment.size_bytes,
         "avg_bits": assignment.avg_bits,
         "data": data,
-        "images": len(calibration),
-        "judged_on": len(judges),
+        "images": len(images[0]),
+        "judged_on": len(images[1]),
         "steps": [asdict(step) for step in repaired.steps],
     }
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ def repair(
     batch_size: int = 64,
     on_progress: OnLayer | None = None,
 ) -> Repaired:
-    """Better integers on the same grid, and statistics that fit them; no labels are used.
+    """Better integers on the same grid, and statistics that fit; no labels are used.
 
     Of integers (``rounding``), statistics or biases that match each layer's, and normalizations
     estimated anew, what diverges least from the float network's outputs on ``judges`` is kept.
@@ -54,25 +54,25 @@ def repair(
         model: The float network that was measured, on its device; as it was afterwards.
         matrix: What was measured: ranges of quantized inputs.
         assignment: The choice.
-        calibration: Images to round and estimate with; training images, some hundred.
-        judges: Others, neither among the former nor those that accuracy is reported on.
+        calibration: Images to round and estimate with; some hundred of the training images.
+        judges: Others, none of those that accuracy is reported on.
         rounding: "nearest", "gptq" or "adaround".
-        batch_size: Images per forward.
+        batch_size: Per forward.
         on_progress: Called after every layer.
 
-    Raises: MeasurementError where the network cannot run the images.
+    Raises:
+        MeasurementError: The network cannot run the images.
     """
     trials = _Trials(model, matrix, assignment, make_batches(model, judges, batch_size))
     trials.offer(NEAREST, _nearest(model, assignment))
-    xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
     started = time.perf_counter()
+    xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
     made = Candidates(model, assignment.layers, assignment.scheme, xs, rounding=rounding)
-    weights, state = _candidates(made, assignment, on_progress)
+    matched = _candidates(made, assignment, on_progress)
     if rounding != NEAREST:
-        trials.offer(rounding, Repaired(assignment, weights, {}), started)
-    trials.offer(MATCHED, Repaired(assignment, weights, state))
-    trials.reestimate(Repaired(assignment, weights, state), calibration)
-    return trials.best
+        trials.offer(rounding, replace(matched, state={}), started)
+    trials.offer(MATCHED, matched)
+    return trials.reestimated(matched, calibration).best
 
 
 def halves(samples: Samples, /) -> tuple[Samples, Samples]:
@@ -90,9 +90,7 @@ def _nearest(model: nn.Module, assignment: Assignment) -> Repaired:
     return Repaired(assignment, {name: swap.quantized(i, bits) for i, (name, bits) in pairs}, {})
 
 
-def _candidates(
-    made: Candidates, assignment: Assignment, on_progress: OnLayer | None
-) -> tuple[dict[str, QuantizedWeight], dict[str, Tensor]]:
+def _candidates(made: Candidates, assignment: Assignment, on_progress: OnLayer | None) -> Repaired:
     """All layers' integers, and the statistics and biases that go with them."""
     weights: dict[str, QuantizedWeight] = {}
     state: dict[str, Tensor] = {}
@@ -102,7 +100,7 @@ def _candidates(
         state |= own
         if on_progress is not None:
             on_progress(k + 1, len(layers))
-    return weights, state
+    return Repaired(assignment, weights, state)
 
 
 class _Trials:
@@ -141,7 +139,7 @@ class _Trials:
         step = Step(name, divergence, False, time.perf_counter() - started)
         self._tried.append((repaired, step))
 
-    def reestimate(self, repaired: Repaired, calibration: Samples) -> None:
+    def reestimated(self, repaired: Repaired, calibration: Samples) -> Self:
         """Offer it with the statistics of all normalizations estimated anew, as it would run."""
         started = time.perf_counter()
         inputs = [batch.x for batch in make_batches(self._model, calibration, NORM_BATCH)]
@@ -150,6 +148,7 @@ class _Trials:
         if found:
             anew = replace(repaired, state={**repaired.state, **found})
             self.offer(REESTIMATED, anew, started)
+        return self
 
     @contextmanager
     def _as(self, repaired: Repaired) -> Iterator[None]:

@@ -227,6 +227,17 @@ def test_the_command_s_file_is_evaluated_and_exported(
     for name, weight in first.weights.items():
         assert torch.equal(second.weights[name].integers, weight.integers)
     assert first.state.keys() == second.state.keys()
+    words[3], words[5] = "json", str(tmp_path / "bits.json")
+    assert main(["export", str(RESNET), *words, "--repaired", str(out)]) == 0
+    assert "nothing of the repair is in it" in capsys.readouterr().out
+
+
+def test_nothing_is_computed_for_a_folder_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--assignment", str(tmp_path / "none.json"), "--out", str(tmp_path / "no" / "r")]
+    assert main(["repair", str(RESNET), *words]) == 2
+    assert "There is no folder" in capsys.readouterr().err
 
 
 def test_an_onnx_file_of_a_repaired_network_computes_what_it_computes(
