@@ -114,7 +114,7 @@ def test_scips_products_need_neither_convex_form_nor_daqp(monkeypatch: pytest.Mo
     """
     monkeypatch.setitem(sys.modules, "daqp", None)
     monkeypatch.setattr(shifts, "convexify", None)
-    monkeypatch.setattr("clado_core.solvers.scip.eliminate", lambda incumbent: None)
+    monkeypatch.setattr("clado_core.solvers.scip.eliminate", lambda *_, **options: None)
     problem = _problem()
     found = cc.ScipSolver("products").solve(problem)
     assert found.status is cc.SolveStatus.OPTIMAL

@@ -18,13 +18,20 @@ from clado_core.errors import InputError, SolverError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program
 from clado_core.problem.solution import Solution, SolveStatus, solution_of
-from clado_core.solvers.daqp import INFEASIBLE, TIME_LIMIT, Tree
-from clado_core.solvers.elimination import least_objectives
+from clado_core.solvers.daqp import INFEASIBLE, MOST_FORBIDDEN, TIME_LIMIT, Tree
+from clado_core.solvers.elimination import capped, least_objectives
+from clado_core.solvers.enumerate import ranked_choices
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.neighbourhood import Neighbourhood
 from clado_core.solvers.protocol import Solver
 from clado_core.solvers.shifts import ConvexifyingShifts, convexify_for
 from clado_core.solvers.tiered import TieredSolver
+
+FEW = 20_000
+"""So many assignments are all looked at, whatever their scales."""
+
+ROUNDS = 5
+"""A candidate less lowers what others contribute at least."""
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +153,9 @@ def _followers(
     Every search forbids the choices found so far; the best allowed neighbour of one of them gives
     it a bound to beat.
     """
+    if incumbent.program.n_assignments <= FEW:
+        yield from itertools.islice(ranked_choices(incumbent.program, k, limit), 1, None)
+        return
     _rule_out(incumbent, k, limit)
     if incumbent.is_settled:
         return
@@ -164,15 +174,20 @@ def _followers(
 
 
 def _rule_out(incumbent: Incumbent, k: int, limit: float) -> None:
-    """Drop candidates of none of the k best: k feasible choices are known that cost less."""
-    program, choice = incumbent.program, incumbent.choice
-    assert choice is not None
-    known = sorted([incumbent.objective, *neighbours(program, choice, k).values()])
-    if len(known) >= k:
-        limit = min(limit, known[k - 1])
-    dropped = least_objectives(program) > limit
-    dropped[program.variables(choice)] = False
-    incumbent.rule_out(dropped)
+    """Leave nothing that only assignments beyond the k-th best need: k feasible ones are known."""
+    for _ in range(ROUNDS):
+        program, choice = incumbent.program, incumbent.choice
+        assert choice is not None
+        known = sorted([incumbent.objective, *neighbours(program, choice, k).values()])
+        if len(known) >= k:
+            limit = min(limit, known[k - 1])
+        dropped = least_objectives(program) > limit
+        dropped[program.variables(choice)] = False
+        incumbent.rule_out(dropped)
+        if incumbent.is_settled or not dropped.any():
+            break
+    if not incumbent.is_settled:
+        incumbent.replace_program(capped(incumbent.program, limit))
 
 
 def _next_best(
@@ -182,10 +197,14 @@ def _next_best(
     limit: float,
     stops_at: float | None,
 ) -> Choices | None:
-    """The best choice not forbidden, None where none is within the limit or the time is over."""
+    """The best choice not forbidden, None where none is within the limit or the time is over.
+
+    What DAQP finds joins the known ones, whose own objectives say which is the best: DAQP's values
+    are good to its tolerance only.
+    """
     best_known = min(known, key=lambda other: known[other], default=None)
     target = limit if best_known is None else min(known[best_known], limit)
-    while True:
+    for _ in range(MOST_FORBIDDEN):
         left_s = None if stops_at is None else max(stops_at - time.perf_counter(), 0.0)
         try:
             flag, choice = tree.search(target, left_s)
@@ -194,12 +213,14 @@ def _next_best(
             return None
         if flag in TIME_LIMIT:
             return None
-        if flag != INFEASIBLE and program.is_feasible(choice):
-            return choice
         if flag == INFEASIBLE:
-            known_is_best = best_known is not None and known[best_known] <= limit
-            return np.array(best_known, dtype=np.int64) if known_is_best else None
+            break
+        if program.is_feasible(choice):
+            known[tuple(choice.tolist())] = program.objective(choice)
+            break
         tree.forbid(choice)
+    best = min(known, key=lambda other: known[other], default=None)
+    return None if best is None or known[best] > limit else np.array(best, dtype=np.int64)
 
 
 def neighbours(program: Program, choice: Choices, k: int, /) -> dict[tuple[int, ...], float]:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clado_core.cli.measurement_options import add_device, add_moved_network
+from clado_core.cli.measurement_options import add_device, add_moved_network, add_noise
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
@@ -50,12 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=SEED, help="draws them")
     add("--batch-size", type=positive_count, help="samples per forward (default: as of measure)")
     add_device(parser)
+    add_noise(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Repair one assignment and write it; labels are not used."""
-    if not arguments.out.parent.is_dir():
-        raise InputError(f"There is no folder {arguments.out.parent} for --out; create it first.")
+    if arguments.out.is_dir() or not arguments.out.parent.is_dir():
+        raise InputError(f"--out {arguments.out} must be a file in a folder that exists.")
     matrix = load(arguments.artifact)
     assignment = read_assignment(arguments.assignment, matrix)
     data = arguments.data or matrix.provenance.data
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         repaired = repair(
             *(model.module, matrix, assignment, *images),
             rounding=arguments.rounding,
+            allow_noise=arguments.allow_noise,
             batch_size=arguments.batch_size or default_batch_size(device),
             on_progress=line.update,
         )

@@ -87,6 +87,7 @@ def read_repaired(path: str | Path, matrix: SensitivityMatrix, module: nn.Module
         raise ArtifactError(
             f"{Path(path).name} was made of other weights than '{matrix.name}' was measured on."
         )
+    _require_quantizer(file.facts, matrix, Path(path).name)
     assignment = _assignment(file.facts, matrix)
     weights = {
         packed.layer.name: QuantizedWeight(
@@ -99,9 +100,23 @@ def read_repaired(path: str | Path, matrix: SensitivityMatrix, module: nn.Module
     state = {
         name: value
         for name, value in other.state_dict().items()
-        if name not in searched and not torch.equal(value, before[name].to(value))
+        # What get_extra_state keeps is no tensor, and no file's.
+        if isinstance(value, torch.Tensor) and name not in searched
+        if not torch.equal(value, before[name].to(value))
     }
     return Repaired(assignment, weights, state)
+
+
+def _require_quantizer(facts: dict[str, Any], matrix: SensitivityMatrix, file: str) -> None:
+    """Refuse a file of another quantizer: its scales and inputs would be taken for this one's."""
+    scheme = matrix.scheme
+    ours = (scheme.granularity, scheme.range_rule, scheme.act_bits)
+    theirs = tuple(facts.get(name) for name in ("granularity", "range", "activation_bits"))
+    if theirs != ours:
+        raise ArtifactError(
+            f"{file} was quantized as {theirs}, and '{matrix.name}' was measured as {ours} "
+            "(granularity, range, bits of inputs); give the artifact that it was made with."
+        )
 
 
 def _assignment(facts: dict[str, Any], matrix: SensitivityMatrix) -> Assignment:

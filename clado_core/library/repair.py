@@ -27,33 +27,33 @@ def repair(
     rounding: Rounding = "adaround",
     n_samples: int | None = None,
     batch_size: int | None = None,
+    allow_noise: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Repaired:
     """Better integers and statistics for a choice, in the same bytes; labels are not used.
 
     Args:
         matrix: What was measured.
-        choice: An Assignment, or what holds one, such as a Solution.
+        choice: An Assignment, or what holds one.
         module: The network that was measured; afterwards as it was.
-        data: As for ``measure``: training images; one half calibrates, the other judges.
+        data: Training images, as for ``measure``; one half calibrates, the other judges.
         rounding: "nearest", "gptq" or "adaround".
-        n_samples: Use the first so many; all where None.
-        batch_size: Samples per forward; what suits the device where None.
+        n_samples: Use the first so many.
+        batch_size: Samples per forward.
+        allow_noise: As for ``evaluate``.
         on_progress: Called with (layers rounded, layers in all).
 
     Returns:
-        What ``evaluate`` and ``export`` take in place of the choice.
-
-    Raises:
-        InputError, ArtifactError, MeasurementError: As for ``evaluate``.
+        What ``evaluate`` and ``export`` take in place of the choice; they raise what this does.
     """
     from clado_core.data.in_memory import as_samples
     from clado_core.networks.placement import default_batch_size, placed
     from clado_core.repairs.repair import halves, repair
 
     require_measured(module, matrix)
-    samples, chosen = as_samples(data, n=n_samples, labels=False), assignment_of(choice)
+    samples = as_samples(data, n=n_samples, labels=False)
     with placed(module, samples.x) as device:
         size = batch_size or default_batch_size(device)
-        task = partial(repair, rounding=rounding, batch_size=size, on_progress=on_progress)
-        return task(module, matrix, chosen, *halves(samples))
+        task = partial(repair, rounding=rounding, batch_size=size, allow_noise=allow_noise)
+        choices = (assignment_of(choice), *halves(samples))
+        return task(module, matrix, *choices, on_progress=on_progress)

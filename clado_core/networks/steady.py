@@ -57,11 +57,20 @@ def own_buffers(model: nn.Module, /) -> Iterator[list[Home]]:
         for prefix, module in model.named_modules()
         for key, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
     ]
+    # Places that a forward may fill, such as those of positions that are computed when first used.
+    empty = [
+        (module, key)
+        for module in model.modules()
+        for key, buffer in module._buffers.items()
+        if buffer is None
+    ]
     _bind_copies(homes)
     try:
         yield homes
     finally:
         _bind(homes)
+        for module, key in empty:
+            module._buffers[key] = None
 
 
 @contextmanager

@@ -63,9 +63,9 @@ class _Watch:
         if call.output is not None:
             self._made.append((call.output, call.output._version, call.layer.name))
 
-    def reader(self, norm: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def before(_: nn.Module, args: tuple[Any, ...]) -> None:
-            x = args[0] if args else None
+    def reader(self, norm: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            x = _input_of(args, kwargs)
             # What was changed in place since, by an activation, is another value.
             same = [name for y, version, name in self._made if y is x and y._version == version]
             self._reads[norm].append(same[0] if same else None)
@@ -189,8 +189,9 @@ def _averaging(norms: Iterable[_BatchNorm]) -> Iterator[dict[_BatchNorm, int]]:
     seen: dict[_BatchNorm, int] = defaultdict(int)
     momenta = {module: module.momentum for module in norms}
 
-    def weigh(module: Any, args: tuple[Any, ...]) -> None:
-        n = args[0].numel() // args[0].shape[1]
+    def weigh(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        x = _input_of(args, kwargs)
+        n = x.numel() // x.shape[1]
         seen[module] += n
         module.momentum = n / seen[module]
 
@@ -213,12 +214,19 @@ def _norms(model: nn.Module) -> dict[str, _BatchNorm]:
 
 @contextmanager
 def _hooked(hooks: Mapping[Any, Any]) -> Iterator[None]:
-    handles = [module.register_forward_pre_hook(hook) for module, hook in hooks.items()]
+    handles = [
+        module.register_forward_pre_hook(hook, with_kwargs=True) for module, hook in hooks.items()
+    ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _input_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What a normalization was called with, by position or by name."""
+    return args[0] if args else kwargs.get("input")
 
 
 def _joined(inputs: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from clado_core.data.sources import Samples
-from clado_core.errors import InputError
-from clado_core.networks.inference import kl_divergence, make_batches, measuring, run_batch
+from clado_core.errors import InputError, MeasurementError
+from clado_core.networks.inference import Batch, kl_divergence, make_batches, measuring, run_batch
 from clado_core.quantization.batch_norm import reestimate_batch_norm
 from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
@@ -29,6 +30,8 @@ OnLayer = Callable[[int, int], None]
 """Called with (layers rounded, layers in all)."""
 
 MATCHED, REESTIMATED = "matched statistics", "re-estimated statistics"
+FEWEST_TO_NORMALIZE = 8
+"""With fewer images statistics are no estimates; a single one has none."""
 NORM_BATCH = 256
 """Images normalized together where statistics are estimated anew; fewer are too noisy."""
 
@@ -43,12 +46,10 @@ def repair(
     *,
     rounding: Rounding = "adaround",
     batch_size: int = 64,
+    allow_noise: bool = False,
     on_progress: OnLayer | None = None,
 ) -> Repaired:
-    """Better integers on the same grid, and statistics that fit; no labels are used.
-
-    Of integers (``rounding``), statistics or biases that match each layer's, and normalizations
-    estimated anew, what diverges least from the float network's outputs on ``judges`` is kept.
+    """Better integers on the same grid, and statistics that fit: what diverges least is kept.
 
     Args:
         model: The float network that was measured, on its device; as it was afterwards.
@@ -58,12 +59,14 @@ def repair(
         judges: Others, none of those that accuracy is reported on.
         rounding: "nearest", "gptq" or "adaround".
         batch_size: Per forward.
+        allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called after every layer.
 
     Raises:
-        MeasurementError: The network cannot run the images.
+        MeasurementError: The network cannot run the images, or gives other outputs each time.
     """
-    trials = _Trials(model, matrix, assignment, make_batches(model, judges, batch_size))
+    batches = make_batches(model, judges, batch_size)
+    trials = _Trials(model, matrix, assignment, batches, allow_noise=allow_noise)
     trials.offer(NEAREST, _nearest(model, assignment))
     started = time.perf_counter()
     xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
@@ -111,18 +114,29 @@ class _Trials:
         model: nn.Module,
         matrix: SensitivityMatrix,
         assignment: Assignment,
-        batches: Sequence[Any],
+        batches: Sequence[Batch],
+        *,
+        allow_noise: bool,
     ) -> None:
         self._model, self._matrix, self._assignment = model, matrix, assignment
         self._batches = batches
-        with measuring(model):
+        with measuring(model, batches, allow_noise=allow_noise) as self._steady:
             self._float = [run_batch(model, batch) for batch in batches]
         self._tried: list[tuple[Repaired, Step]] = []
 
     @property
     def best(self) -> Repaired:
-        """What diverges least, with all that was tried."""
+        """What diverges least, with all that was tried.
+
+        Raises:
+            MeasurementError: Nothing can be judged.
+        """
         chosen = min(self._tried, key=lambda trial: trial[1].divergence)
+        if math.isinf(chosen[1].divergence):
+            raise MeasurementError(
+                "The divergence from the float network's outputs is no number for anything tried: "
+                "some of the outputs, the float network's own perhaps, are not finite."
+            )
         steps = tuple(
             replace(step, kept=_is_part(repaired, chosen[0])) for repaired, step in self._tried
         )
@@ -131,11 +145,14 @@ class _Trials:
     def offer(self, name: str, repaired: Repaired, started: float | None = None) -> None:
         """Judge one; its seconds count from ``started``."""
         started = time.perf_counter() if started is None else started
-        with self._as(repaired), measuring(self._model):
+        with self._as(repaired), measuring(self._model, known=self._steady):
             outputs = [run_batch(self._model, batch) for batch in self._batches]
         triples = zip(outputs, self._batches, self._float, strict=True)
         total = sum(float(kl_divergence(z, batch.y, ref)) for z, batch, ref in triples)
         divergence = total / sum(len(batch.y) for batch in self._batches)
+        if math.isnan(divergence):
+            # Outputs that are not finite are as far off as can be.
+            divergence = math.inf
         step = Step(name, divergence, False, time.perf_counter() - started)
         self._tried.append((repaired, step))
 
@@ -143,8 +160,10 @@ class _Trials:
         """Offer it with the statistics of all normalizations estimated anew, as it would run."""
         started = time.perf_counter()
         inputs = [batch.x for batch in make_batches(self._model, calibration, NORM_BATCH)]
-        with self._as(repaired):
-            found = reestimate_batch_norm(self._model, inputs)
+        found: dict[str, Tensor] = {}
+        if len(calibration) >= FEWEST_TO_NORMALIZE:
+            with self._as(repaired):
+                found = reestimate_batch_norm(self._model, inputs)
         if found:
             anew = replace(repaired, state={**repaired.state, **found})
             self.offer(REESTIMATED, anew, started)

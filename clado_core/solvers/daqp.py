@@ -36,6 +36,10 @@ ITERATIONS = 2**31 - 1
 """DAQP's own limit counts active-set steps of the whole tree; the time limit is the one we use."""
 
 
+MOST_FORBIDDEN = 200
+"""Choices over a budget by less than DAQP's tolerance, cut off one by one; where layers' sizes are
+so far apart that there are more, another solver goes on."""
+
 SMALLEST_TOLERANCE = 1e-9
 """What the proof gives up at least, relative to max |Q̃|: DAQP's values are good to about 1e-10."""
 
@@ -114,7 +118,9 @@ def _search(incumbent: Incumbent, time_limit_s: float | None, gap_limit: float) 
     """One tree: proves the incumbent, up to DAQP's tolerance, or finds a better one."""
     assert incumbent.convex is not None
     tree = Tree(*incumbent.convex)
-    while not incumbent.is_within(gap_limit):
+    for _ in range(MOST_FORBIDDEN):
+        if incumbent.is_within(gap_limit):
+            break
         tolerance = tree.tolerance(incumbent.objective)
         target = incumbent.objective - max(gap_limit * abs(incumbent.objective), tolerance)
         flag, choice = tree.search(target, incumbent.left_s(time_limit_s))

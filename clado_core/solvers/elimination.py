@@ -25,7 +25,7 @@ Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
 
-def eliminate(incumbent: Incumbent, /) -> None:
+def eliminate(incumbent: Incumbent, /, *, time_limit_s: float | None = None) -> None:
     """Rule out candidates by budgets and by least contributions, and prove what these prove.
 
     Every assignment has one candidate of each decision, so the smallest least contribution inside
@@ -33,6 +33,7 @@ def eliminate(incumbent: Incumbent, /) -> None:
 
     Args:
         incumbent: Has an answer.
+        time_limit_s: Of the whole solve; at least one round is made.
 
     Source: dead-end elimination (Desmet, De Maeyer, Hazes, Lasters, Nature 356, 1992), with an
     answer's objective as the threshold.
@@ -49,8 +50,40 @@ def eliminate(incumbent: Incumbent, /) -> None:
             incumbent.prove(float(np.minimum.reduceat(least, program.offsets[:-1]).max()))
             break
         incumbent.rule_out(dropped)
+        if incumbent.left_s(time_limit_s) == 0:
+            return
     if not incumbent.is_settled:
-        _cap_pairs(incumbent)
+        incumbent.replace_program(capped(incumbent.program, incumbent.objective))
+
+
+def capped(program: Program, threshold: float, /) -> Program:
+    """Lower interactions that no assignment of at most a threshold has, so that they set no unit.
+
+    With Q' the entries between decisions cut off at a level, an assignment without a cut pair keeps
+    its objective. One with a cut pair costs at least that pair's least objective under Q'. Where
+    this is above the threshold for all cut pairs, Q' has the same assignments up to the threshold;
+    a higher level then does too, so the lowest is found by halving the powers of ten.
+
+    Args:
+        program: At least one decision.
+        threshold: Objectives up to it matter.
+
+    Returns:
+        The program itself where its largest entry would not become much smaller.
+    """
+    largest = float(program.Q.max(initial=0.0))
+    if largest < TINY:
+        return program
+    lowest, kept, top = int(np.log10(TINY)), program, int(np.ceil(np.log10(largest)))
+    while lowest < top:
+        middle = (lowest + top) // 2
+        lower, cut = _cut_off(program, 10.0**middle)
+        if (_least(lower)[1][cut] > threshold).all():
+            kept, top = lower, middle
+        else:
+            lowest = middle + 1
+    worthwhile = float(kept.Q.max()) <= WORTH_CAPPING * largest
+    return kept if worthwhile else program
 
 
 def least_objectives(program: Program, /) -> Vector:
@@ -88,30 +121,7 @@ def _least(program: Program) -> tuple[Vector, Matrix]:
     return least, pairs
 
 
-def _cap_pairs(incumbent: Incumbent) -> None:
-    """Lower interactions that no better answer meets, so that they set no unit for the others.
-
-    With Q' the entries between decisions cut off at a level, an answer without a cut pair keeps
-    its objective. One with a cut pair costs at least that pair's least objective under Q'; where
-    this is no better than the incumbent for any cut pair, Q' has the same better answers.
-    """
-    assert incumbent.choice is not None
-    program = incumbent.program
-    chosen = program.variables(incumbent.choice)
-    kept, level = None, float(program.Q.max(initial=0.0))
-    while level > float(program.Q[np.ix_(chosen, chosen)].max()) and level > TINY:
-        level /= 10
-        capped, cut = _capped(program, level)
-        if cut[np.ix_(chosen, chosen)].any():
-            break
-        if (_least(capped)[1][cut] < incumbent.objective).any():
-            break
-        kept = capped
-    if kept is not None and kept.Q.max() <= WORTH_CAPPING * program.Q.max():
-        incumbent.replace_program(kept)
-
-
-def _capped(program: Program, level: float) -> tuple[Program, npt.NDArray[np.bool_]]:
+def _cut_off(program: Program, level: float) -> tuple[Program, npt.NDArray[np.bool_]]:
     """The program with its interactions cut off at a level, and which were, shape (v, v)."""
     cut = level < program.Q
     cut[np.diag_indices_from(cut)] = False

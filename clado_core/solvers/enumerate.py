@@ -86,6 +86,26 @@ def best_choice(program: Program, /) -> tuple[Choices, float]:
     return choice, program.objective(choice)
 
 
+def ranked_choices(program: Program, k: int, limit: float, /) -> list[Choices]:
+    """The k best feasible choices up to an objective, best first, by looking at all of them.
+
+    Args:
+        program: Of few enough assignments.
+        k: At most so many.
+        limit: The largest objective.
+    """
+    choices = _all_choices(program.n_choices)
+    variables = choices + program.offsets[:-1]
+    kept = np.ones(len(choices), dtype=np.bool_)
+    for cost, most in zip(program.costs, program.limits, strict=True):
+        kept &= cost[variables].sum(axis=1) <= most
+    feasible = choices[kept]
+    # Each is summed as it will be shown: one-hot products would lose small entries beside large.
+    values = np.array([program.objective(choice) for choice in feasible])
+    order = [i for i in np.argsort(values, kind="stable").tolist() if values[i] <= limit]
+    return [feasible[i] for i in order[:k]]
+
+
 def _all_choices(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Every combination of the given menus, shape (Π sizes, decisions)."""
     grids = np.indices(tuple(sizes.tolist()), dtype=np.int64)

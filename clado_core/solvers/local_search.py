@@ -81,9 +81,9 @@ class LocalSearchSolver:
             if incumbent.choice is None:
                 raise InputError(NO_ASSIGNMENT)
             largest = _largest(incumbent.program)
-            if largest <= FAR_ABOVE * incumbent.terms:
+            if largest <= FAR_ABOVE * incumbent.terms or incumbent.left_s(time_limit_s) == 0:
                 return
-            eliminate(incumbent)
+            eliminate(incumbent, time_limit_s=time_limit_s)
             if incumbent.is_settled or _largest(incumbent.program) > WORTH_A_SEARCH * largest:
                 return
 

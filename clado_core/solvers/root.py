@@ -30,7 +30,7 @@ def bound_root(
         shifts: As for DaqpSolver.
         time_limit_s: Of the whole solve; at least one bound is found.
     """
-    eliminate(incumbent)
+    eliminate(incumbent, time_limit_s=time_limit_s)
     for _ in range(ROUNDS):
         if incumbent.is_settled:
             return
@@ -41,7 +41,7 @@ def bound_root(
         if dropped.sum() < WORTHWHILE * len(dropped) or incumbent.left_s(time_limit_s) == 0:
             return
         incumbent.rule_out(dropped)
-        eliminate(incumbent)
+        eliminate(incumbent, time_limit_s=time_limit_s)
 
 
 def _too_dear(incumbent: Incumbent, convex: ConvexForm, root: NodeBound) -> np.ndarray:

@@ -82,7 +82,7 @@ class ScipSolver:
             SolverError: SCIP failed; the incumbent keeps what was found.
         """
         while True:
-            eliminate(incumbent)
+            eliminate(incumbent, time_limit_s=time_limit_s)
             before = incumbent.objective
             if incumbent.is_settled or incumbent.is_within(gap_limit):
                 return True

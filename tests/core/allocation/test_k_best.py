@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 
 from clado_core import AllocationProblem, SensitivityMatrix, SolveStatus
-from clado_core.allocation.k_best import k_best, price_of_pin
+from clado_core.allocation import k_best as k_best_module
+from clado_core.allocation.k_best import FEW, k_best, price_of_pin
 from clado_core.errors import InputError
+from clado_core.problem.program import compile_program
 from clado_core.problem.solution import PROVEN_GAP
+from clado_core.solvers.enumerate import ranked_choices
 from tests.conftest import make_matrix
 from tests.core.instances import (
     all_assignments,
+    average,
     n_assignments,
+    random_matrix,
     random_problem,
     table,
     worked_example,
@@ -24,8 +32,12 @@ _PAIR = np.outer([1, 0, 1, 0, 0, 0], [1, 0, 1, 0, 0, 0])
 SMALL = [seed for seed in range(30) if n_assignments(random_problem(seed)) <= 3000]
 
 
+@pytest.mark.parametrize("few", [0, FEW])
 @pytest.mark.parametrize("seed", SMALL)
-def test_k_best_equals_a_sorted_enumeration(seed: int) -> None:
+def test_k_best_equals_a_sorted_enumeration(
+    seed: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(k_best_module, "FEW", few)  # 0: trees find them, however few there are
     problem = random_problem(seed)
     expected = [objective for objective, _ in all_assignments(problem)[:6]]
     found = k_best(problem, k=6)
@@ -105,3 +117,30 @@ def test_price_of_a_pin_replaces_the_pin_there_is() -> None:
     price = price_of_pin(problem, "l0", 4)
     assert price.free.assignment.bits[1] == 2
     assert price.pinned.assignment.bits[0] == 4
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_all_looked_at_are_ranked_as_the_definition_ranks_them(seed: int) -> None:
+    problem = random_problem(seed)
+    if n_assignments(problem) > 5000:
+        pytest.skip("too many to list")
+    expected = [objective for objective, _ in all_assignments(problem)][:7]
+    program = compile_program(problem)
+    ranked = ranked_choices(program, 7, math.inf)
+    assert [program.objective(c) for c in ranked] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("magnitude", [1.0, 1e4, 1e8, 1e12])
+@pytest.mark.parametrize("seed", range(3))
+def test_interactions_far_above_the_others_change_no_order(seed: int, magnitude: float) -> None:
+    """More assignments than are all looked at, so that trees search them."""
+    matrix = random_matrix(np.random.default_rng(seed), n_layers=10, bits=(2, 4, 8), kind="psd")
+    G = matrix.G.copy()
+    for a, b in ((1, 5), (10, 16)):
+        G[a, b] = G[b, a] = magnitude * np.abs(matrix.G).max()
+    problem = average(dataclasses.replace(matrix, G=G), 4.0)
+    program = compile_program(problem)
+    assert program.n_assignments > FEW
+    expected = [program.objective(c) for c in ranked_choices(program, 6, math.inf)]
+    found = [solution.objective for solution in k_best(problem, k=6)]
+    assert found == pytest.approx(expected, rel=1e-9)

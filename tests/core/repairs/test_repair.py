@@ -15,7 +15,7 @@ from torch import nn
 import clado_core as cc
 from clado_core.cli import main
 from clado_core.data.sources import Samples
-from clado_core.errors import ArtifactError, InputError
+from clado_core.errors import ArtifactError, InputError, MeasurementError
 from clado_core.exports.repaired_file import read_repaired, repaired_network, write_repaired
 from clado_core.networks.load import state_digest
 from clado_core.quantization.weights import dequantize
@@ -237,7 +237,7 @@ def test_nothing_is_computed_for_a_folder_that_is_not_there(
 ) -> None:
     words = ["--assignment", str(tmp_path / "none.json"), "--out", str(tmp_path / "no" / "r")]
     assert main(["repair", str(RESNET), *words]) == 2
-    assert "There is no folder" in capsys.readouterr().err
+    assert "must be a file in a folder" in capsys.readouterr().err
 
 
 def test_an_onnx_file_of_a_repaired_network_computes_what_it_computes(
@@ -274,3 +274,94 @@ def test_a_choice_that_is_not_the_repaired_one_is_refused(
     words = ["--assignment", str(other), "--format", "safetensors", "--out", str(tmp_path / "x")]
     assert main(["export", str(RESNET), *words, "--repaired", str(out)]) == 2
     assert "other bit-widths" in capsys.readouterr().err
+
+
+class Odd(nn.Module):
+    """A normalization called by name, state that is no tensor, a buffer that the forward fills and
+    one that it changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 10)
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("table", None)
+
+    def get_extra_state(self) -> object:
+        return {"version": 2}
+
+    def set_extra_state(self, state: object) -> None:
+        pass
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.table is None:
+            self.table = torch.ones(8)
+        self.calls += 1
+        x = torch.relu(self.norm(input=self.conv(x)))
+        out: torch.Tensor = self.head(x.mean((2, 3)) * self.table) + 0.01 * self.calls
+        return out
+
+
+@pytest.fixture(scope="module")
+def odd(images: Samples) -> tuple[cc.SensitivityMatrix, nn.Module]:
+    torch.manual_seed(0)
+    network = Odd().eval()
+    few = (images.x[:48], images.y[:48])
+    return cc.measure(network, few, bit_widths=(2, 4), estimator="logit-gram"), network
+
+
+def test_odd_networks_are_repaired_and_read_back(
+    odd: tuple[cc.SensitivityMatrix, nn.Module], images: Samples, tmp_path: Path
+) -> None:
+    matrix, network = odd
+    assert network.table is None and float(network.calls) == 0
+    lowest = cc.AllocationProblem(matrix).extremes()[0]
+    first, second = (
+        cc.repair(matrix, lowest, network, images.x[:96], rounding="gptq", batch_size=size)
+        for size in (8, 48)
+    )
+    for a, b in zip(first.steps, second.steps, strict=True):
+        assert a.divergence == pytest.approx(b.divergence, rel=1e-3, abs=1e-7)
+    assert first.steps[-1].name == REESTIMATED
+    write_repaired(tmp_path / "odd", matrix, network, first)
+    again = read_repaired(tmp_path / "odd", matrix, network)
+    with torch.no_grad(), repaired_in(network, first):
+        shipped = network.conv.weight.clone()
+    with torch.no_grad(), repaired_in(network, again):
+        assert torch.equal(network.conv.weight, shipped)
+
+
+def test_a_file_of_another_quantizer_is_refused(
+    resnet: tuple[cc.SensitivityMatrix, nn.Module], repaired: Repaired, tmp_path: Path
+) -> None:
+    matrix, network = resnet
+    write_repaired(tmp_path / "r", matrix, network, repaired)
+    other = replace(matrix, scheme=cc.QuantizationScheme(granularity="per-tensor"))
+    with pytest.raises(ArtifactError, match="per-tensor"):
+        read_repaired(tmp_path / "r", other, network)
+
+
+def test_what_cannot_be_judged_is_said(
+    resnet: tuple[cc.SensitivityMatrix, nn.Module], images: Samples
+) -> None:
+    masked = nn.Sequential(resnet[1], Mask())
+    inside = cc.measure(
+        masked, (images.x[:32], images.y[:32] % 5), bit_widths=(4,), estimator="block"
+    )
+    with pytest.raises(MeasurementError, match="no number"):
+        cc.repair(inside, cc.AllocationProblem(inside).extremes()[0], masked, images.x[:32])
+
+
+class Mask(nn.Module):
+    """Half of the classes cannot be."""
+
+    def forward(self, scores: torch.Tensor) -> torch.Tensor:
+        return scores.masked_fill(torch.arange(10) >= 5, float("-inf"))
+
+
+def test_very_few_images_leave_the_normalizations_stored(
+    resnet: tuple[cc.SensitivityMatrix, nn.Module], images: Samples
+) -> None:
+    matrix, network = resnet
+    found = cc.repair(matrix, _at(matrix, 4), network, images.x[:2], rounding="nearest")
+    assert REESTIMATED not in {step.name for step in found.steps}

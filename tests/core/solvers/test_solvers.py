@@ -59,7 +59,7 @@ def _check_exact(solver: Solver, problem: AllocationProblem) -> None:
 def whole_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     """No candidate is ruled out before a tree: on small problems that leaves it nothing to do."""
     for module in (root, scip):
-        monkeypatch.setattr(module, "eliminate", lambda incumbent: None)
+        monkeypatch.setattr(module, "eliminate", lambda *_, **options: None)
     monkeypatch.setattr(root, "WORTHWHILE", 2.0)
 
 

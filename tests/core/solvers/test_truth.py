@@ -22,7 +22,7 @@ from clado_core.solvers import (
     Solver,
     TieredSolver,
 )
-from tests.core.instances import average, random_matrix, random_problem, solver_name
+from tests.core.instances import average, random_matrix, random_problem, solver_name, table
 
 PROVERS = [TieredSolver(), DaqpSolver(), ScipSolver(), ScipSolver("products")]
 OUTLIERS = ("none", "candidate", "pair", "many")
@@ -167,3 +167,20 @@ def test_entries_beyond_any_loss_are_refused() -> None:
     G[0, 0] = 1e300
     with pytest.raises(InputError, match=r"G\[0, 0\] is 1e\+300.*menu"):
         dataclasses.replace(matrix, G=G)
+
+
+@pytest.mark.timeout(120)
+def test_layers_of_sizes_far_apart_do_not_keep_daqp_for_ever() -> None:
+    """It accepts what breaks a budget by 1e-8 of the largest layer: any small layers' choice."""
+    rng, n_big, n_small, big = np.random.default_rng(0), 3, 9, 10**9
+    n = 2 * (n_big + n_small)
+    A = rng.normal(size=(n, n))
+    G = 0.05 * (A + A.T) / 2
+    G[1::2] = G[:, 1::2] = 0.0
+    for i in range(n_big + n_small):
+        G[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = 0.0
+        G[2 * i, 2 * i] = 10 + 0.01 * i if i < n_big else 1 + 0.1 * rng.random()
+    matrix = SensitivityMatrix("apart", G, table([big] * n_big + [1] * n_small), (4, 8))
+    budget = big * (8 + 4 * (n_big - 1)) + 4 * n_small + 4 * (n_small // 2)
+    found = _check(AllocationProblem(matrix, budget_bits=budget), TieredSolver())
+    assert found.status is SolveStatus.OPTIMAL
