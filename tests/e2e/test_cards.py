@@ -153,6 +153,7 @@ def test_cleared_pins_leave_nothing_behind(visitor: Visitor) -> None:
 
 
 def test_prices_are_proven(visitor: Visitor) -> None:
-    visitor.open(avg_bits="4.35")
+    # Proofs of a network this small end in milliseconds, however busy the machine is.
+    visitor.open(avg_bits="4.35", model="digits-resnet")
     visitor.page.get_by_text("proven.", exact=False).first.wait_for(timeout=60_000)
     visitor.page.locator(".st-key-card-bits").get_by_text("; proven.").wait_for(timeout=60_000)

@@ -127,7 +127,8 @@ def test_no_channel_is_worse_than_rounded_to_nearest(
     assert low <= made.integers.min() and made.integers.max() <= high
     found = row_errors(weight, made, moments)
     assert (found <= row_errors(weight, nearest, moments)).all()
-    change = moments.by_group(weight - dequantize(made))
+    # In float64: where little is left, float32 differences of weights are off by more than that.
+    change = moments.by_group(weight) - moments.by_group(dequantize(made))
     expected = (change @ x).square().sum(-1).flatten()
     assert torch.allclose(found, expected, rtol=1e-6, atol=1e-6 * float(expected.max()))
     assert output_error(weight, made, moments) == pytest.approx(float(found.sum()))
