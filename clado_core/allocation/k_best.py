@@ -183,11 +183,12 @@ def _rule_out(incumbent: Incumbent, k: int, limit: float) -> None:
             limit = min(limit, known[k - 1])
         dropped = least_objectives(program) > limit
         dropped[program.variables(choice)] = False
-        incumbent.rule_out(dropped)
-        if incumbent.is_settled or not dropped.any():
+        if not dropped.any():
             break
-    if not incumbent.is_settled:
-        incumbent.replace_program(capped(incumbent.program, limit))
+        incumbent.rule_out(dropped)
+        if incumbent.is_settled:
+            return
+    incumbent.replace_program(capped(incumbent.program, limit))
 
 
 def _next_best(

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from clado_core.errors import InputError
 from clado_core.exports.configuration import Configuration
 from clado_core.records.layers import LayerInfo
-from clado_core.records.scheme import weight_bits
 
 if TYPE_CHECKING:
     from torch import nn
 
     from clado_core.networks.load import LoadedModel
+    from clado_core.quantization.weights import QuantizedWeight
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,25 +105,29 @@ def load_network(
 
 def quantize_weights(module: nn.Module, configuration: Configuration, /) -> dict[str, PackedWeight]:
     """The searched weights as integers and scales, in network order."""
-    from torch import nn
-
     from clado_core.quantization.weight_swap import WeightSwap
 
-    matrix, found = configuration.matrix, {}
+    matrix = configuration.matrix
     swap = WeightSwap(module, matrix.layers, matrix.scheme)
-    for i, (layer, bits) in enumerate(
-        zip(matrix.layers.layers, configuration.assignment.bits, strict=True)
-    ):
-        quantized = swap.quantized(i, bits)
-        owner = module.get_submodule(layer.parameter.rpartition(".")[0])
-        found[layer.name] = PackedWeight(
-            layer,
-            weight_bits(bits),
-            quantized.integers.cpu().numpy(),
-            quantized.scales.cpu().numpy(),
-            owner.groups if isinstance(owner, nn.Conv2d) else 1,
-        )
-    return found
+    pairs = enumerate(zip(matrix.layers.layers, configuration.assignment.bits, strict=True))
+    return {
+        layer.name: packed_weight(module, layer, swap.quantized(i, bits))
+        for i, (layer, bits) in pairs
+    }
+
+
+def packed_weight(module: nn.Module, layer: LayerInfo, quantized: QuantizedWeight) -> PackedWeight:
+    """A layer's weight off its device, with what exports need to know of the layer's module."""
+    from torch import nn
+
+    owner = module.get_submodule(layer.parameter.rpartition(".")[0])
+    return PackedWeight(
+        layer,
+        quantized.bits,
+        quantized.integers.cpu().numpy(),
+        quantized.scales.cpu().numpy(),
+        owner.groups if isinstance(owner, nn.Conv2d) else 1,
+    )
 
 
 def _shape_of_data(configuration: Configuration, model: LoadedModel) -> tuple[int, int, int]:

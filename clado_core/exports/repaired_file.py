@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clado_core.errors import ArtifactError
+from clado_core.exports import write
 from clado_core.exports.configuration import Configuration
-from clado_core.exports.job import ExportJob
-from clado_core.exports.network import PackedWeight, QuantizedNetwork
+from clado_core.exports.network import QuantizedNetwork, packed_weight
 from clado_core.exports.packed import FORMAT
 from clado_core.exports.packed_load import load_packed, packed_weights
-from clado_core.files.atomic import write_atomically
 from clado_core.records.assignment import Assignment, assignment_from_mapping
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import parse_bits
@@ -34,18 +33,11 @@ def repaired_network(
         repaired: Of this network.
         input_shape: Channels, height and width of one input, where they are known.
     """
-    from torch import nn
-
     own = copy.deepcopy(module).cpu().eval().requires_grad_(False)
     own.load_state_dict({name: value.cpu() for name, value in repaired.state.items()}, strict=False)
-    found = {}
-    for layer in repaired.assignment.layers.layers:
-        weight = repaired.weights[layer.name]
-        owner = own.get_submodule(layer.parameter.rpartition(".")[0])
-        integers, scales = weight.integers.cpu().numpy(), weight.scales.cpu().numpy()
-        groups = owner.groups if isinstance(owner, nn.Conv2d) else 1
-        found[layer.name] = PackedWeight(layer, weight.bits, integers, scales, groups)
-    return QuantizedNetwork(own, found, input_shape)
+    layers = repaired.assignment.layers.layers
+    weights = {x.name: packed_weight(own, x, repaired.weights[x.name]) for x in layers}
+    return QuantizedNetwork(own, weights, input_shape)
 
 
 def write_repaired(
@@ -59,10 +51,9 @@ def write_repaired(
         module: The float network.
         repaired: Of this network.
     """
-    job = ExportJob(Configuration(matrix, repaired.assignment), repaired_network(module, repaired))
-    contents = FORMAT.contents(job)
-    write_atomically(path, contents)
-    return len(contents)
+    network = repaired_network(module, repaired)
+    write(Configuration(matrix, repaired.assignment), FORMAT, path, network=network)
+    return Path(path).stat().st_size
 
 
 def read_repaired(path: str | Path, matrix: SensitivityMatrix, module: nn.Module, /) -> Repaired:

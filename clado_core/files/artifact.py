@@ -10,7 +10,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from clado_core.errors import (
 from clado_core.files.atomic import write_atomically
 from clado_core.files.typed import Record, parse_json, read_record
 from clado_core.records.float_parts import FloatPart
-from clado_core.records.label_check import LabelCheck
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.provenance import Provenance
@@ -231,9 +230,8 @@ def _matrix(
 def _provenance(values: Any) -> Provenance:
     if not isinstance(values, dict):
         raise InputError("'provenance' must be an object")
-    plain = {name: value for name, value in values.items() if name != "labels"}
-    about, labels = read_record(plain, Provenance, "provenance"), values.get("labels")
-    return about if labels is None else replace(about, labels=LabelCheck.from_json(labels))
+    read_record({k: v for k, v in values.items() if k != "labels"}, Provenance, "provenance")
+    return Provenance.from_json(values)
 
 
 def _float_parts(header: Mapping[str, Any]) -> tuple[FloatPart, ...] | None:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from clado_core.data.sources import Samples
 from clado_core.errors import CladoError, InputError, MeasurementError
+from clado_core.networks.ordinary import evaluating
 from clado_core.networks.placement import is_channels_last
 from clado_core.networks.steady import (
     STEADY,
@@ -91,12 +92,11 @@ def measuring(
     Raises:
         MeasurementError: The network does not repeat itself, or cannot run the batches.
     """
-    modes = {module: module.training for module in model.modules()}
     precision = torch.get_float32_matmul_precision()
-    model.eval()
     try:
         torch.set_float32_matmul_precision("highest")
         with (
+            evaluating(model),
             torch.no_grad(),
             torch.backends.cudnn.flags(
                 enabled=True, benchmark=False, deterministic=True, allow_tf32=False
@@ -106,8 +106,6 @@ def measuring(
             yield found
     finally:
         torch.set_float32_matmul_precision(precision)
-        for module, training in modes.items():
-            module.training = training
 
 
 @contextmanager

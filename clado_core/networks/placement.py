@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from clado_core.errors import InputError
-from clado_core.networks.ordinary import require_ordinary
+from clado_core.networks.ordinary import evaluating, require_ordinary
+from clado_core.networks.steady import own_buffers
 from clado_core.records.names import DEVICES
 
 
@@ -60,21 +61,14 @@ def fit_memory(model: nn.Module, x: Tensor, /) -> None:
     """
     if not is_channels_last(model):
         return
-    modes = {module: module.training for module in model.modules()}
-    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     first = next(p for p in model.parameters() if p.is_floating_point())
     example = x[:1].to(first.device, first.dtype).contiguous(memory_format=torch.channels_last)
     try:
-        with torch.no_grad():
-            model.eval()(example.clone())
+        with torch.no_grad(), evaluating(model), own_buffers(model):
+            model(example.clone())
     except RuntimeError:  # if the memory is not at fault, the first batch fails with a sentence
         for parameter in model.parameters():
             parameter.data = parameter.data.contiguous()
-    finally:
-        for buffer, data in kept:
-            buffer.copy_(data)
-        for module, training in modes.items():
-            module.training = training
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from clado_core.networks.discovery import attention_fast_path_off
 from clado_core.networks.searchable import PROJECTIONS
 from clado_core.quantization.input_ranges import fake_quantize_input, search_range
 from clado_core.records.layers import LayerInfo, LayerTable
-from clado_core.records.scheme import BitWidths, QuantizationScheme, act_widths
+from clado_core.records.scheme import BitWidths, QuantizationScheme, act_widths, input_bits
 
 OLD_SHARE = 0.9
 """What an average over batches keeps of the earlier ones."""
@@ -80,6 +80,11 @@ class InputQuantizer:
     def apply(self, act_bits: Mapping[int, int], /) -> None:
         """Quantize exactly these inputs: position of a layer → bit-width."""
         self._active = dict(act_bits)
+
+    def apply_choices(self, bits: Mapping[int, int], scheme: QuantizationScheme, /) -> None:
+        """Quantize exactly the inputs that choices say: position of a layer → menu entry."""
+        acts = {i: input_bits(b) or scheme.act_bits for i, b in bits.items()}
+        self.apply({i: act for i, act in acts.items() if act is not None})
 
     def load(self, ranges: Ranges, /) -> None:
         """Use ranges found before, shape (L, A, 2)."""

@@ -13,7 +13,7 @@ from clado_core.networks.searchable import PROJECTIONS
 from clado_core.quantization.inputs import InputQuantizer
 from clado_core.quantization.weights import QuantizedWeight, dequantize, quantize
 from clado_core.records.layers import LayerInfo, LayerTable
-from clado_core.records.scheme import QuantizationScheme, input_bits, weight_bits
+from clado_core.records.scheme import QuantizationScheme, weight_bits
 
 
 class WeightSwap:
@@ -68,8 +68,7 @@ class WeightSwap:
                 written.
         """
         if self.inputs is not None:
-            acts = {i: input_bits(b) or self._scheme.act_bits for i, b in bits.items()}
-            self.inputs.apply({i: act for i, act in acts.items() if act is not None})
+            self.inputs.apply_choices(bits, self._scheme)
         for i in [i for i in self._current if i not in bits]:
             self._slices[i].copy_(self._originals[i])
             del self._current[i]

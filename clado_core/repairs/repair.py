@@ -22,7 +22,7 @@ from clado_core.quantization.weights import QuantizedWeight
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import NEAREST, Rounding
-from clado_core.records.scheme import input_bits, weight_bits
+from clado_core.records.scheme import weight_bits
 from clado_core.repairs.candidates import Candidates
 from clado_core.repairs.repaired import Repaired, Step, repaired_in
 
@@ -159,11 +159,11 @@ class _Trials:
     def reestimated(self, repaired: Repaired, calibration: Samples) -> Self:
         """Offer it with the statistics of all normalizations estimated anew, as it would run."""
         started = time.perf_counter()
+        if len(calibration) < FEWEST_TO_NORMALIZE:
+            return self
         inputs = [batch.x for batch in make_batches(self._model, calibration, NORM_BATCH)]
-        found: dict[str, Tensor] = {}
-        if len(calibration) >= FEWEST_TO_NORMALIZE:
-            with self._as(repaired):
-                found = reestimate_batch_norm(self._model, inputs)
+        with self._as(repaired):
+            found = reestimate_batch_norm(self._model, inputs)
         if found:
             anew = replace(repaired, state={**repaired.state, **found})
             self.offer(REESTIMATED, anew, started)
@@ -180,10 +180,7 @@ class _Trials:
             quantizing_inputs(*inside, ranges=matrix.input_ranges) as inputs,
         ):
             if inputs is not None:
-                acts = {
-                    i: input_bits(b) or scheme.act_bits for i, b in enumerate(self._assignment.bits)
-                }
-                inputs.apply({i: act for i, act in acts.items() if act is not None})
+                inputs.apply_choices(dict(enumerate(self._assignment.bits)), scheme)
             yield
 
 

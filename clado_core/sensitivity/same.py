@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from clado_core.data.sources import Samples
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.scheme import bits_to_json
+from clado_core.records.scheme import BitWidths, QuantizationScheme, bits_to_json
 from clado_core.sensitivity.settings import MeasurementSettings
 
 LONGEST = 40
@@ -36,21 +36,16 @@ def difference(
 
 def description(matrix: SensitivityMatrix, /) -> dict[str, Any]:
     """How a matrix was measured, as far as it says; plain values by name."""
-    about, scheme = matrix.provenance, matrix.scheme
-    values = {
-        "estimator": about.estimator,
-        "loss": about.loss,
-        "n_samples": about.n_samples,
-        "seed": about.seed,
-        "split": about.split,
-        "data_sha256": about.data_sha256,
-        "bit_widths": [bits_to_json(b) for b in matrix.bit_widths],
-        "granularity": scheme.granularity,
-        "range_rule": scheme.range_rule,
-        "act_bits": scheme.act_bits or "none",
-        "layers": list(matrix.layers.names),
-        "baselines": sorted(matrix.diagonals),
-    }
+    about = matrix.provenance
+    values = _described(
+        *(matrix.layers, matrix.bit_widths, matrix.scheme, matrix.diagonals),
+        estimator=about.estimator,
+        loss=about.loss,
+        n_samples=about.n_samples,
+        seed=about.seed,
+        split=about.split,
+        data_sha256=about.data_sha256,
+    )
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -58,20 +53,32 @@ def asked_for(
     layers: LayerTable, samples: Samples, settings: MeasurementSettings, seed: int, /
 ) -> dict[str, Any]:
     """The same of a measurement that is asked for."""
-    scheme = settings.scheme
+    return _described(
+        *(layers, settings.bit_widths, settings.scheme, settings.baselines),
+        estimator=settings.estimator,
+        loss=settings.loss,
+        n_samples=len(samples),
+        seed=seed,
+        split=samples.split,
+        data_sha256=samples.digest,
+    )
+
+
+def _described(
+    layers: LayerTable,
+    bit_widths: BitWidths,
+    scheme: QuantizationScheme,
+    baselines: Iterable[str],
+    **about: Any,
+) -> dict[str, Any]:
     return {
-        "estimator": settings.estimator,
-        "loss": settings.loss,
-        "n_samples": len(samples),
-        "seed": seed,
-        "split": samples.split,
-        "data_sha256": samples.digest,
-        "bit_widths": [bits_to_json(b) for b in settings.bit_widths],
+        **about,
+        "bit_widths": [bits_to_json(b) for b in bit_widths],
         "granularity": scheme.granularity,
         "range_rule": scheme.range_rule,
         "act_bits": scheme.act_bits or "none",
         "layers": list(layers.names),
-        "baselines": sorted(settings.baselines),
+        "baselines": sorted(baselines),
     }
 
 

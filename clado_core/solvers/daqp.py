@@ -86,6 +86,7 @@ def branch_and_bound(
     shifts: ConvexifyingShifts | None,
     time_limit_s: float | None,
     gap_limit: float,
+    root_limit_s: float | None = None,
     /,
 ) -> bool:
     """Improve the incumbent until it is proven, within the gap, or out of time.
@@ -95,6 +96,7 @@ def branch_and_bound(
         shifts: As for DaqpSolver.
         time_limit_s: Counted from the incumbent's start; at the limit the bound is the root's.
         gap_limit: Gap that is enough.
+        root_limit_s: Of the first root, where it may take longer than a tree; None for the same.
 
     Returns:
         Whether it ended before the time did.
@@ -102,9 +104,10 @@ def branch_and_bound(
     Raises:
         SolverError: DAQP failed numerically.
     """
+    limit_s = time_limit_s if root_limit_s is None else root_limit_s
     while True:
-        bound_root(incumbent, shifts, time_limit_s)
-        before = incumbent.objective
+        bound_root(incumbent, shifts, limit_s)
+        limit_s, before = time_limit_s, incumbent.objective
         if incumbent.is_within(gap_limit):
             return True
         if not _search(incumbent, time_limit_s, gap_limit):

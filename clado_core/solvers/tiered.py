@@ -13,7 +13,6 @@ from clado_core.solvers import daqp
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.protocol import OnProgress
-from clado_core.solvers.root import bound_root
 from clado_core.solvers.scip import ScipSolver
 from clado_core.solvers.shifts import ConvexifyingShifts
 
@@ -24,7 +23,6 @@ SECOND_SEARCH = LocalSearchSolver(seed=1, steps_per_variable=6)
 
 DAQP_SHARE = 0.5
 """Share of a time limit after which SCIP, which improves its bound all along, takes over."""
-
 
 ROOT_SHARE = 0.8
 """Share of a time limit for the root: where the SDP takes longer than a tree may, its bound is what
@@ -67,13 +65,12 @@ class TieredSolver:
         if incumbent.is_settled:
             return incumbent.solution(DAQP)
         LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
-        root, share = (
+        share, root = (
             None if time_limit_s is None else part * time_limit_s
-            for part in (ROOT_SHARE, DAQP_SHARE)
+            for part in (DAQP_SHARE, ROOT_SHARE)
         )
         try:
-            bound_root(incumbent, self.shifts, root)
-            daqp.branch_and_bound(incumbent, self.shifts, share, gap_limit)
+            daqp.branch_and_bound(incumbent, self.shifts, share, gap_limit, root)
         except SolverError as problem_found:
             logger.warning("DAQP failed, SCIP goes on: %s", problem_found)
         if incumbent.is_within(gap_limit):

@@ -220,7 +220,9 @@ def test_scip_that_takes_over_reports_and_has_time(monkeypatch: pytest.MonkeyPat
     """DAQP gets a share of the limit alone."""
     given: list[float] = []
 
-    def fails(incumbent: Incumbent, shifts: None, limit_s: float, gap_limit: float) -> bool:
+    def fails(
+        incumbent: Incumbent, shifts: None, limit_s: float, gap_limit: float, root_limit_s: float
+    ) -> bool:
         given.append(limit_s)
         raise SolverError("on purpose")
 
