@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clado_core.errors import InputError
-from clado_core.quantization.weight_swap import weight_slice
+from clado_core.quantization.weight_swap import state_entries, weight_slice
 from clado_core.quantization.weights import QuantizedWeight, dequantize
 from clado_core.records.assignment import Assignment
 
@@ -61,11 +60,9 @@ def repaired_in(model: nn.Module, repaired: Repaired, /) -> Iterator[None]:
         InputError: It is of another network.
     """
     slices = {layer.name: weight_slice(model, layer) for layer in repaired.assignment.layers.layers}
-    entries = model.state_dict(keep_vars=True)
-    if unknown := [name for name in repaired.state if name not in entries]:
-        raise InputError(f"The network has no '{unknown[0]}'; give the network that was repaired.")
+    entries = state_entries(model, repaired.state)
     targets = [(slices[name], dequantize(w)) for name, w in repaired.weights.items()]
-    targets += [(entries[name].data, value) for name, value in repaired.state.items()]
+    targets += [(entries[name], value) for name, value in repaired.state.items()]
     before = [target.clone() for target, _ in targets]
     with torch.no_grad():
         try:
