@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from clado_core.errors import InputError, MeasurementError
-from clado_core.networks.searchable import PROJECTIONS
 from clado_core.quantization.inputs import InputQuantizer
 from clado_core.quantization.weights import QuantizedWeight, dequantize, quantize
 from clado_core.records.layers import LayerInfo, LayerTable
@@ -119,17 +118,3 @@ def weight_slice(model: nn.Module, layer: LayerInfo, /) -> Tensor:
             f"{layer.shape}; give the network that was measured."
         )
     return part
-
-
-def bias_slice(model: nn.Module, layer: LayerInfo, /) -> Tensor | None:
-    """A layer's bias as a view, shape (out_channels,); None where it has none."""
-    owner, _, name = layer.parameter.rpartition(".")
-    start, entry = 0, "bias"
-    if layer.kind == "attention" and name != "weight":
-        # One bias for q, k and v, whether or not their weights are one parameter.
-        start = PROJECTIONS.index(layer.name.rpartition(".")[2]) * layer.out_channels
-        entry = "in_proj_bias"
-    bias = getattr(model.get_submodule(owner), entry, None)
-    if not isinstance(bias, Tensor):
-        return None
-    return bias.data[start : start + layer.out_channels]
