@@ -55,9 +55,7 @@ class Journal:
         try:
             contents = path.read_bytes() if path.exists() else b""
             if not contents.startswith(MAGIC[: len(contents)]):
-                raise InputError(
-                    f"{path} is not a file of ours; move it, or store this elsewhere."
-                )
+                raise InputError(f"{path} is not a file of ours; move it, or store this elsewhere.")
             found, body = _read_header(contents)
             if found is not None:
                 _require_same(path, found, json.loads(header), holds)

@@ -18,8 +18,8 @@ class Candidate(NamedTuple):
 
     Args:
         weight: Its integers and scales.
-        state: Name → value of what the network keeps beside it: the statistics of the
-            normalization that follows, or its own bias.
+        state: Name → value of what the network keeps beside it, as of ``using_state``: the
+            statistics of the normalization that follows, or its own bias.
     """
 
     weight: QuantizedWeight

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from clado_core.errors import InputError, MeasurementError
-from clado_core.networks.searchable import PROJECTIONS
 from clado_core.quantization.candidate import Candidate, CandidateTable
 from clado_core.quantization.inputs import InputQuantizer
+from clado_core.quantization.network_state import entry_of, state_views
 from clado_core.quantization.weights import QuantizedWeight, dequantize, quantize
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.scheme import QuantizationScheme, weight_bits
@@ -55,7 +55,7 @@ class WeightSwap:
         self._current: dict[int, int] = {}
         self._candidates = candidates
         names = () if candidates is None else candidates.state_names
-        self._state = state_entries(model, names)
+        self._state = state_views(model, names)
         self._before = {name: value.clone() for name, value in self._state.items()}
 
     @property
@@ -93,7 +93,9 @@ class WeightSwap:
 
     def beside(self, layer: str, /) -> tuple[str, ...]:
         """Names of the parameters and buffers that change with a layer's weight."""
-        return () if self._candidates is None else self._candidates.names_of(layer)
+        if self._candidates is None:
+            return ()
+        return tuple(map(entry_of, self._candidates.names_of(layer)))
 
     def change(self, layer: int, bits: int, /) -> Tensor:
         """Q(w) − w of a layer, in the weight's shape and type."""
@@ -121,21 +123,6 @@ class WeightSwap:
         return self._made[layer, bits]
 
 
-def state_entries(model: nn.Module, names: Iterable[str], /) -> dict[str, Tensor]:
-    """Parameters and buffers as views: writing to them changes the network.
-
-    Raises:
-        InputError: There is none of a name.
-    """
-    entries = model.state_dict(keep_vars=True)
-    found = {}
-    for name in names:
-        if not isinstance(entry := entries.get(name), Tensor):
-            raise InputError(f"The network has no '{name}'; give the network that was repaired.")
-        found[name] = entry.data
-    return found
-
-
 def weight_slice(model: nn.Module, layer: LayerInfo, /) -> Tensor:
     """A layer's weight as a view: writing to it changes the network.
 
@@ -156,17 +143,3 @@ def weight_slice(model: nn.Module, layer: LayerInfo, /) -> Tensor:
             f"{layer.shape}; give the network that was measured."
         )
     return part
-
-
-def bias_slice(model: nn.Module, layer: LayerInfo, /) -> Tensor | None:
-    """A layer's bias as a view, shape (out_channels,); None where it has none."""
-    owner, _, name = layer.parameter.rpartition(".")
-    start, entry = 0, "bias"
-    if layer.kind == "attention" and name != "weight":
-        # One bias for q, k and v, whether or not their weights are one parameter.
-        start = PROJECTIONS.index(layer.name.rpartition(".")[2]) * layer.out_channels
-        entry = "in_proj_bias"
-    bias = getattr(model.get_submodule(owner), entry, None)
-    if not isinstance(bias, Tensor):
-        return None
-    return bias.data[start : start + layer.out_channels]

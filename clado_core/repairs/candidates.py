@@ -15,8 +15,9 @@ from clado_core.quantization.candidate import Candidate
 from clado_core.quantization.descent import descend
 from clado_core.quantization.gptq import gptq
 from clado_core.quantization.moments import InputMoments, collect_moments
+from clado_core.quantization.network_state import bias_name, state_views
 from clado_core.quantization.statistics import bias_correction, output_statistics
-from clado_core.quantization.weight_swap import bias_slice, weight_slice
+from clado_core.quantization.weight_swap import weight_slice
 from clado_core.quantization.weights import QuantizedWeight, round_to_levels, search_scales
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.names import GPTQ, NEAREST, Rounding
@@ -95,17 +96,15 @@ class Candidates:
         self, layer: LayerInfo, weight: Tensor, rounded: QuantizedWeight
     ) -> dict[str, Tensor]:
         """Matched statistics where a normalization follows; else the bias that keeps the mean."""
-        moments, bias = self._seen.moments[layer.name], bias_slice(self._model, layer)
+        moments, name = self._seen.moments[layer.name], bias_name(self._model, layer)
+        bias = None if name is None else state_views(self._model, [name])[name]
         norm = self._seen.norms.get(layer.name)
         if norm is not None:
             before = output_statistics(weight, moments, bias=bias)
             after = output_statistics(rounded, moments, bias=bias)
             return norm_buffers(self._model, norm, before, after)
-        if bias is None or layer.kind == "attention":
-            # The biases of a packed projection are one parameter of several layers.
+        if name is None or bias is None:
             return {}
-        owner = layer.parameter.rpartition(".")[0]
-        name = f"{owner}.bias" if owner else "bias"
         return {name: bias + bias_correction(weight, rounded, moments).to(bias)}
 
 
