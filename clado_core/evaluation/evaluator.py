@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError
+from clado_core.files.json_lines import append_line, read_lines
 from clado_core.networks.inference import (
     Batch,
     cross_entropy,
@@ -31,26 +29,10 @@ from clado_core.networks.steady import Steadiness
 from clado_core.quantization.candidate import CandidateTable
 from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.records.image_outcomes import ImageOutcomes
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import BitWidths
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ImageOutcomes:
-    """What one network does on n images.
-
-    Args:
-        right: Whether each image is classified right, shape (n,).
-        loss: Mean cross-entropy.
-    """
-
-    right: npt.NDArray[np.bool_]
-    loss: float
-
-    @property
-    def top1(self) -> float:
-        """Fraction classified right."""
-        return float(self.right.mean())
+from clado_core.repairs.repaired import Repaired, repaired_in
 
 
 def image_outcomes(outputs: Sequence[Tensor], batches: Sequence[Batch], /) -> ImageOutcomes:
@@ -130,8 +112,16 @@ class Evaluator:
             found = self._run(bits)
             self._known[key] = found
             if self._cache is not None:
-                _append(self._cache, key, found)
+                append_line(self._cache, {"key": key, **found.to_json()})
         return self._known[key]
+
+    def repaired_outcomes(self, repaired: Repaired, /) -> ImageOutcomes:
+        """Run all images as a choice is shipped; not remembered, as a repair has no name.
+
+        Raises:
+            MeasurementError, InputError: As for ``outcomes``.
+        """
+        return self._run(repaired)
 
     def _take(self, samples: Samples) -> None:
         matrix = self._matrix
@@ -143,8 +133,9 @@ class Evaluator:
         self._samples = samples
         self._batches = make_batches(self._model, samples, self._batch_size)
 
-    def _run(self, bits: BitWidths | None) -> ImageOutcomes:
+    def _run(self, choice: BitWidths | Repaired | None) -> ImageOutcomes:
         matrix = self._matrix
+        bits = choice.assignment.bits if isinstance(choice, Repaired) else choice
         inside = (self._model, matrix.layers, matrix.bit_widths, matrix.scheme)
         known = self._found_out[0] if self._found_out else None
         with (
@@ -159,7 +150,9 @@ class Evaluator:
                 logits = reference_outputs(self._model, self._batches)
             else:
                 swap.apply(dict(enumerate(bits)))
-                logits = [run_batch(self._model, batch) for batch in self._batches]
+                shipped = choice if isinstance(choice, Repaired) else None
+                with repaired_in(self._model, shipped) if shipped else nullcontext():
+                    logits = [run_batch(self._model, batch) for batch in self._batches]
         self._found_out[:] = [found]
         return image_outcomes(logits, self._batches)
 
@@ -167,26 +160,11 @@ class Evaluator:
         return hashlib.sha256(f"{self._identity} {bits}".encode()).hexdigest()
 
 
-def _append(cache: Path, key: str, outcomes: ImageOutcomes) -> None:
-    packed = base64.b64encode(np.packbits(outcomes.right).tobytes()).decode()
-    line = {"key": key, "n": len(outcomes.right), "loss": outcomes.loss, "right": packed}
-    try:
-        with cache.open("a", encoding="utf-8") as file:
-            file.write(f"\n{json.dumps(line)}")  # first a new line: the last may be cut off
-    except OSError as problem:
-        raise InputError(f"Cannot write {cache}: {problem.strerror}.") from None
-
-
 def _read(cache: Path) -> dict[str, ImageOutcomes]:
-    if not cache.is_file():
-        return {}
     found = {}
-    for line in cache.read_text(encoding="utf-8").splitlines():
+    for values in read_lines(cache):
         try:
-            values = json.loads(line)
-            packed = np.frombuffer(base64.b64decode(values["right"]), dtype=np.uint8)
-            right = np.unpackbits(packed)[: values["n"]].astype(bool)
-            found[values["key"]] = ImageOutcomes(right, float(values["loss"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # the line that was being written when the program was stopped
+            found[str(values["key"])] = ImageOutcomes.from_json(values)
+        except (KeyError, InputError):
+            continue  # some other line
     return found
