@@ -138,9 +138,12 @@ def _searched(arguments: argparse.Namespace, bench: Bench) -> tuple[Samples, str
         split: Split = arguments.split
         return bench.source.split(split), split
     from clado_core.data.validation import validation_part
+    from clado_core.repairs.repair import calibration_sets
 
-    about, n = bench.matrix.provenance, arguments.search_images
-    return validation_part(bench.source, about, bench.repair_set, n=n), VALIDATION
+    about, used, n = bench.matrix.provenance, [*bench.repair_sets], arguments.search_images
+    if (calibration := about.calibration) is not None and calibration.seed is not None:
+        used += calibration_sets(bench.source, calibration.n_images, seed=calibration.seed)
+    return validation_part(bench.source, about, *used, n=n), VALIDATION
 
 
 def _held_out(bench: Bench, runner: ChoiceRunner) -> ChoiceRunner:
@@ -202,7 +205,8 @@ def _of_the_search(searched: dict[str, Any], max_drop: float) -> list[str]:
     lines = [f"Searched on {_accuracy(searched)}."]
     if searched["split"] in (VALIDATION, "train", "all"):
         lines.append(
-            "The network was trained on such images, so only the drop tells, not the accuracy."
+            "The network was trained on such images, so only the drop tells, not the accuracy; it "
+            "tends to be larger there than on new ones."
         )
     if searched["drop_ci95_points"][1] > max_drop:
         lines.append(f"The interval reaches beyond {_points(max_drop)}; more images narrow it.")
