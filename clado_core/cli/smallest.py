@@ -24,6 +24,7 @@ from clado_core.files.outcomes import outcomes_path
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.records.assignment import Assignment
 from clado_core.records.names import MEASURED_AS, REPAIRED, SPLITS, VALIDATION, Split
+from clado_core.records.scheme import bits_to_json
 
 if TYPE_CHECKING:
     from clado_core.data.sources import Samples
@@ -163,7 +164,7 @@ def _described(bench: Bench, samples: Samples, answer: SmallestWithin) -> dict[s
             {
                 "avg_bits": each.avg_bits,
                 "size_bytes": each.size_bytes,
-                "bits": list(map(str, each.bits)),
+                "bits": [bits_to_json(b) for b in each.bits],
                 **measured_to_json(measured),
             }
             for each, measured in zip(assignments, answer.measured, strict=True)
