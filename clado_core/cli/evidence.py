@@ -29,12 +29,12 @@ from clado_core.cli.measurement_options import (
 )
 from clado_core.cli.problem_options import positive_count
 from clado_core.errors import InputError
-from clado_core.evidence import Evidence, load_evidence, save_evidence
+from clado_core.evidence import METHODS, Evidence, load_evidence, save_evidence
 from clado_core.evidence.record import SUFFIX
 from clado_core.evidence.reproduction import compare
 from clado_core.files.artifact import partial_path
 from clado_core.records.calibration import IMAGES
-from clado_core.records.names import ADAROUND, CLADO, REFINED, ROUNDINGS
+from clado_core.records.names import ADAROUND, CLADO, REFINED, ROUNDINGS, Rounding
 
 BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
 DEFAULT_REFINE = 8
@@ -63,9 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--repair",
         choices=ROUNDINGS,
-        default=ADAROUND,
         help="also measure with, choose for and ship weights rounded so, with statistics that fit; "
-        f"nearest: do not (default: {ADAROUND})",
+        f"nearest: do not (default: {ADAROUND}, or as stored with --reproduce)",
     )
     add("--repair-images", type=positive_count, default=IMAGES, help=f"default: {IMAGES}")
     add(
@@ -81,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-limit", type=float, default=60.0, metavar="S", help="of each solve")
     add("--out", type=Path, required=True, help="folder of artifacts and evidence")
     add("--reproduce", type=float, metavar="AVG", help="redo one stored budget and compare")
+    add("--methods", metavar="NAMES", help="run the choices of these alone, as in clado,uniform")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -90,9 +90,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     budgets = _budgets(arguments.budgets)
     from clado_core.cli.evidence_task import EvidenceTask
 
+    arguments.methods = _methods(arguments.methods)
     task = EvidenceTask.opened(arguments)
     path = arguments.out / f"{task.name}{SUFFIX}"
     stored = None if arguments.reproduce is None else load_evidence(path)
+    arguments.repair = arguments.repair or _stored_repair(stored)
     cache = partial_path(path) if stored is None else None
     budgets = budgets if stored is None else _stored_budget(stored, arguments.reproduce)
     k = _refine_k(arguments.refine, stored, budgets)
@@ -158,6 +160,21 @@ def _verdict(result: dict[str, Any]) -> list[str]:
             "say with which; --refine gives another."
         )
     return lines
+
+
+def _methods(text: str | None) -> tuple[str, ...]:
+    methods = METHODS if text is None else tuple(name.strip() for name in text.split(","))
+    for name in methods:
+        if name not in METHODS:
+            raise InputError(f"There is no method '{name}': choose among {', '.join(METHODS)}.")
+    return methods
+
+
+def _stored_repair(stored: Evidence | None) -> Rounding:
+    """How to repair where nobody says: as stored, and adaround for new evidence."""
+    if stored is None:
+        return "adaround"
+    return "nearest" if stored.repair is None else stored.repair.rounding
 
 
 def _budgets(text: str) -> list[float]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
 
+from clado_core.cli.evidence_shipping import Shipping, shipping
 from clado_core.cli.progress import ProgressLine
 from clado_core.data.sources import DataSource, Samples
-from clado_core.data.validation import validation_part
 from clado_core.errors import InputError
 from clado_core.evaluation.choice_runner import ChoiceRunner
 from clado_core.evaluation.evidence_repaired import rankings, with_repaired
@@ -27,18 +27,10 @@ from clado_core.networks.load import LoadedModel, load_model
 from clado_core.networks.measured import open_data
 from clado_core.networks.placement import choose_device, default_batch_size, fit_memory, place
 from clado_core.quantization.candidate import CandidateTable
-from clado_core.records.calibration import SEED
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import MEASURED_ALONG, NEAREST, REFINED
 from clado_core.records.scheme import QuantizationScheme, parse_bit_menu
-from clado_core.repairs.database import (
-    calibration_of,
-    candidate_table,
-    candidates_in,
-    database_path,
-)
-from clado_core.repairs.repair import calibration_sets
-from clado_core.repairs.repairer import Repairer
+from clado_core.repairs.database import database_path
 from clado_core.sensitivity import MeasurementSettings
 
 GRAM = "-logit-gram"
@@ -46,23 +38,6 @@ RANKED_BITS = (2.5, 3.0)
 """Average bits of the random assignments that predictions rank."""
 RANKED_IMAGES = 2000
 """Held-out images that random assignments are run on."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shipping:
-    """What the repaired part needs.
-
-    Args:
-        table: The candidates that ``matrix`` was measured with.
-        matrix: Measured with them, by the divergence from the float network's outputs.
-        repairer: Ships a choice, with the same candidates.
-        validation: Training images to choose by, which neither has seen.
-    """
-
-    table: CandidateTable
-    matrix: SensitivityMatrix
-    repairer: Repairer
-    validation: Samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,11 +91,11 @@ class EvidenceTask:
         if self.arguments.repair == NEAREST:
             choices = self._choices(matrices, budgets, k, cache)
             return self._evaluated(matrix, choices, budgets, cache, stored)
-        with self._shipping(matrix) as shipping:
+        with self._shipping(matrix) as shipped:
             choices = self._choices(matrices, budgets, k, cache)
-            choices += self._repaired_choices(matrix, shipping, budgets, k, cache)
+            choices += self._repaired_choices(matrix, shipped, budgets, k, cache)
             evidence = self._evaluated(matrix, choices, budgets, cache, stored)
-            return self._shipped(evidence, matrix, shipping, anew=stored is not None)
+            return self._shipped(evidence, matrix, shipped, anew=stored is not None)
 
     def _path(self, name: str) -> Path:
         folder: Path = self.arguments.out
@@ -138,29 +113,21 @@ class EvidenceTask:
                 on_progress=line.update,
             )
 
-    @contextmanager
-    def _shipping(self, matrix: SensitivityMatrix) -> Iterator[Shipping]:
-        """Candidates, the matrix measured with them, and what repairs with them."""
-        rounding, module = self.arguments.repair, self.model.module
-        sets = calibration_sets(self.source, self.arguments.repair_images, seed=SEED)
-        calibration = calibration_of(sets[0], rounding=rounding, seed=SEED)
-        path, layers = database_path(self._path(self.name), rounding), matrix.layers
-        inside = (module, layers, matrix.scheme, sets[0], calibration)
-        with candidates_in(path, *inside) as candidates:
-            with ProgressLine(f"Rounding {self.name}", "candidates") as line:
-                wanted = (layers, matrix.bit_widths, calibration)
-                table = candidate_table(candidates, *wanted, on_progress=line.update)
-            how = replace(self.settings, loss="kl", baselines=())
-            repaired = self._measured(f"{self.name}-{rounding}", how, table)
-            repairer = Repairer(
-                *(module, repaired, *sets),
-                rounding=rounding,
-                candidates=candidates,
-                allow_noise=self.arguments.allow_noise,
-            )
-            about, n = matrix.provenance, len(self.samples)
-            validation = validation_part(self.source, about, repairer.images, n=n)
-            yield Shipping(table, repaired, repairer, validation)
+    def _shipping(self, matrix: SensitivityMatrix) -> AbstractContextManager[Shipping]:
+        arguments = self.arguments
+        how = replace(self.settings, loss="kl", baselines=())
+
+        def measured_with(table: CandidateTable) -> SensitivityMatrix:
+            return self._measured(f"{self.name}-{arguments.repair}", how, table)
+
+        return shipping(
+            *(self.model.module, matrix, self.source, measured_with),
+            database=database_path(self._path(self.name), arguments.repair),
+            rounding=arguments.repair,
+            n_images=arguments.repair_images,
+            n_validation=len(self.samples),
+            allow_noise=arguments.allow_noise,
+        )
 
     def _choices(
         self,
@@ -204,13 +171,13 @@ class EvidenceTask:
     def _repaired_choices(
         self,
         matrix: SensitivityMatrix,
-        shipping: Shipping,
+        shipped: Shipping,
         budgets: Sequence[float],
         k: int,
         cache: Path | None,
     ) -> list[Choice]:
         """Of the methods that know weights as they are shipped."""
-        repaired = shipping.matrix
+        repaired = shipped.matrix
         with ProgressLine(f"Certificate of {repaired.name}", "sizes") as line:
             shifts = shifts_of(self._path(repaired.name), repaired, on_progress=line.update)
         with ProgressLine(f"Allocating {repaired.name}", "budgets") as line:
@@ -219,13 +186,13 @@ class EvidenceTask:
         if k:
             with ProgressLine(f"Refining {repaired.name}", "budgets") as line:
                 choices += refined(
-                    *(self.model, repaired, shipping.validation, budgets),
+                    *(self.model, repaired, shipped.validation, budgets),
                     k=k,
                     shifts=shifts,
                     cache=cache,
                     method=REFINED_REPAIRED,
                     scored_by=matrix,
-                    candidates=shipping.table,
+                    candidates=shipped.table,
                     allow_noise=self.arguments.allow_noise,
                     on_progress=line.update,
                 )
@@ -239,6 +206,7 @@ class EvidenceTask:
         cache: Path | None,
         stored: Evidence | None,
     ) -> Evidence:
+        choices = [each for each in choices if each.method in self.arguments.methods]
         names = {"matrix": self.name, "gram": self.name + GRAM}
         if self.arguments.repair != NEAREST:
             names["repaired"] = f"{self.name}-{self.arguments.repair}"
@@ -258,7 +226,7 @@ class EvidenceTask:
         self,
         evidence: Evidence,
         matrix: SensitivityMatrix,
-        shipping: Shipping,
+        shipped: Shipping,
         *,
         anew: bool,
     ) -> Evidence:
@@ -266,19 +234,19 @@ class EvidenceTask:
         held_out, arguments = self.source.split("held-out"), self.arguments
         artifact = self._path(self.name)
         runner = ChoiceRunner(
-            *(self.model.module, matrix, held_out, shipping.repairer),
+            *(self.model.module, matrix, held_out, shipped.repairer),
             known=() if anew else read_outcomes(artifact, matrix),
             keep=None if anew else partial(keep_outcome, artifact, matrix),
             allow_noise=arguments.allow_noise,
         )
         with ProgressLine(f"Repairing {self.name}", "assignments") as line:
-            found = with_repaired(evidence, shipping.matrix, runner, on_progress=line.update)
+            found = with_repaired(evidence, shipped.matrix, runner, on_progress=line.update)
         if anew or not arguments.rank:
             return found
         few = replace(held_out, x=held_out.x[:RANKED_IMAGES], y=held_out.y[:RANKED_IMAGES])
         with ProgressLine(f"Ranking {self.name}", "assignments") as line:
             ranked_by = rankings(
-                *(matrix, shipping.matrix, runner.on(few), RANKED_BITS, arguments.rank),
+                *(matrix, shipped.matrix, runner.on(few), RANKED_BITS, arguments.rank),
                 on_progress=line.update,
             )
         return replace(found, rankings=ranked_by)

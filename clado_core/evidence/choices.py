@@ -18,10 +18,9 @@ from clado_core.records.scheme import BitWidths
 from clado_core.solvers.shifts import ConvexifyingShifts
 from clado_core.solvers.tiered import TieredSolver
 
-CLADO_REPAIRED, DIAGONAL_REPAIRED, REFINED_REPAIRED = (
-    f"{name}-repaired" for name in (CLADO, DIAGONAL, "refined")
-)
+FOR_REPAIRED = ("clado-repaired", "diagonal-repaired", "refined-repaired")
 """Methods that choose by a matrix measured with the candidates that a repair ships."""
+CLADO_REPAIRED, DIAGONAL_REPAIRED, REFINED_REPAIRED = FOR_REPAIRED
 REFERENCES = (CLADO, REFINED, CLADO_REPAIRED, REFINED_REPAIRED)
 """Methods that every other is compared with, image by image."""
 METHODS = (

@@ -52,7 +52,15 @@ def asked_for(
 
 
 def _calibrated(calibration: Calibration | None) -> dict[str, Any]:
-    return {"rounding": NEAREST} if calibration is None else calibration.to_json()
+    if calibration is None:
+        return {"rounding": NEAREST}
+    return {
+        "rounding": calibration.rounding,
+        "calibration_images": calibration.n_images,
+        "calibration_seed": calibration.seed,
+        "calibration_sha256": calibration.images_sha256,
+        "candidates_version": calibration.version,
+    }
 
 
 def _described(

@@ -15,8 +15,9 @@ from clado_core.data.sources import Samples, load_data
 from clado_core.errors import ArtifactCorruptError, ArtifactVersionError, InputError
 from clado_core.evaluation.evaluator import Evaluator
 from clado_core.evidence import METHODS, choose, load_evidence
-from clado_core.evidence.choices import surrogates
+from clado_core.evidence.choices import FOR_REPAIRED, surrogates
 from clado_core.evidence.significance import mcnemar, rank_correlation
+from clado_core.files.artifact import artifact_digest
 from clado_core.networks.load import load_model
 from clado_core.problem.allocation_problem import bits_for_average
 from clado_core.solvers import EnumerationSolver
@@ -67,7 +68,7 @@ def pair():
 def test_every_method_is_solved_to_its_own_optimum(pair):
     matrix, gram = pair
     found = choose(matrix, gram, [3.0, 4.5])
-    assert {choice.method for choice in found} == set(METHODS) - {"clado-refined"}
+    assert {choice.method for choice in found} == set(METHODS) - {"clado-refined", *FOR_REPAIRED}
     minimized = surrogates(matrix, gram)
     for choice in found:
         assert choice.avg_bits <= choice.budget + 1e-9
@@ -124,7 +125,7 @@ def test_the_first_images_alone_can_be_run():
 def made(tmp_path_factory):
     """A folder with artifacts and evidence at two budgets, refined with K = 3."""
     folder = tmp_path_factory.mktemp("evidence")
-    words = ("--out", str(folder), "--budgets", "2.5,3", "--refine", "3")
+    words = ("--out", str(folder), "--budgets", "2.5,3", "--refine", "3", "--repair", "nearest")
     assert main([*COMMAND, *words]) == 0
     return folder
 
@@ -156,7 +157,7 @@ def test_the_command_stores_what_every_method_does(made):
         clado = next(c for c in stored.of("clado") if c.choice.budget == outcome.choice.budget)
         paired = outcome.paired["clado"]
         assert paired.gained - paired.lost == round(539 * (clado.top1 - outcome.top1))
-        assert set(outcome.paired) == {"clado", "clado-refined"}
+        assert set(outcome.paired) == {"clado", "clado-refined"} and outcome.repaired is None
         assert outcome.ci95[0] < outcome.top1 < outcome.ci95[1]
     content = json.loads((made / FILE).read_text())
     assert content["rank_correlation"]["all"] == stored.rank_correlation(None)
@@ -218,7 +219,7 @@ def test_an_artifact_that_was_measured_otherwise_is_not_used(
 ):
     before = {path: path.read_bytes() for path in folder.iterdir()}
     args = (*COMMAND, "--out", str(folder), "--refine", "0", *words)
-    args += ("--reproduce", "3") if reproduced else ("--budgets", "3")
+    args += ("--reproduce", "3") if reproduced else ("--budgets", "3", "--repair", "nearest")
     code, _, error = call(capsys, *args)
     assert code == 2 and sentence in error.splitlines()[-1]
     assert "digits-resnet-per-channel-24.clado was measured with" in error.splitlines()[-1]
@@ -253,7 +254,7 @@ def test_a_choice_that_ran_out_of_time_is_not_solved_again(folder, capsys):
     for cache in folder.glob("*.partial"):
         cache.unlink()
     args = (*COMMAND, "--out", str(folder), "--budgets", "3", "--refine", "0")
-    assert call(capsys, *args, "--time-limit", "0")[0] == 0
+    assert call(capsys, *args, "--time-limit", "0", "--repair", "nearest")[0] == 0
 
     def edit(_, rows):
         clado, uniform = rows["clado", 3.0], rows["uniform", 2.0]
@@ -265,6 +266,114 @@ def test_a_choice_that_ran_out_of_time_is_not_solved_again(folder, capsys):
     change(folder, edit)
     code, redone, _ = reproduce(capsys, folder, "3")
     assert code == 0 and redone["matches"] and redone["refine_k"] == 0, "none is stored"
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """The same with every choice repaired too, at one budget."""
+    folder = tmp_path_factory.mktemp("shipped")
+    words = ("--budgets", "2.5", "--refine", "1", "--repair", "gptq", "--repair-images", "128")
+    assert main([*COMMAND, "--out", str(folder), *words, "--rank", "6"]) == 0
+    return folder
+
+
+def test_every_choice_is_run_as_it_is_shipped_too(shipped):
+    stored = load_evidence(shipped / FILE)
+    assert stored.repair.rounding == "gptq" and stored.repair.n == 256
+    methods = {each.choice.method for each in stored.outcomes}
+    assert methods == set(METHODS)
+    for outcome in stored.outcomes:
+        assert outcome.repaired.top1 > outcome.top1 + 0.3 or outcome.choice.budget == 4
+        low, high = outcome.repaired.ci95
+        assert low < outcome.repaired.top1 < high
+    (diagonal,), (clado,) = stored.of("diagonal-repaired"), stored.of("clado-repaired")
+    paired = diagonal.repaired.paired["clado-repaired"]
+    apart = clado.repaired.top1 - diagonal.repaired.top1
+    assert paired.gained - paired.lost == round(539 * apart)
+    repaired = cc.load(shipped / "digits-resnet-per-channel-24-gptq.clado")
+    assert stored.digests["repaired"] == repaired_digest(shipped)
+    for outcome in stored.outcomes:
+        predicted = repaired.predicted_loss_increase(outcome.choice.bits)
+        assert outcome.choice.predicted_repaired == predicted
+    assert clado.choice.predicted_repaired <= diagonal.choice.predicted_repaired
+    assert [(each.avg_bits, each.n, each.images) for each in stored.rankings] == [
+        (2.5, 6, 539),
+        (3.0, 6, 539),
+    ]
+    assert load_evidence(shipped / FILE) == stored
+
+
+def repaired_digest(folder):
+    return artifact_digest(folder / "digits-resnet-per-channel-24-gptq.clado")
+
+
+def test_a_stored_row_is_made_again_repair_included(shipped, tmp_path, capsys):
+    folder = shutil.copytree(shipped, tmp_path / "copy")
+    (folder / "digits-resnet-per-channel-24.gptq.candidates").unlink()
+    (folder / "digits-resnet-per-channel-24.outcomes.jsonl").unlink()
+    words = ("--repair-images", "128", "--refine", "0", "--methods", "clado-repaired,diagonal")
+    code, redone, _ = reproduce(capsys, folder, "2.5", *words)
+    assert code == 0 and redone["matches"]
+    assert [each["choice"]["method"] for each in redone["outcomes"]] == [
+        "diagonal",
+        "clado-repaired",
+    ]
+    before = {each.choice.method: each for each in load_evidence(folder / FILE).outcomes}
+    for each in redone["outcomes"]:
+        stored = before[each["choice"]["method"]].repaired
+        assert each["repaired"]["top1"] == stored.top1 and each["repaired"]["loss"] == stored.loss
+
+    def edit(_, rows):
+        rows["clado-repaired", 2.5]["repaired"]["top1"] -= 0.01
+
+    change(folder, edit)
+    code, redone, _ = reproduce(capsys, folder, "2.5", *words)
+    assert code == 0 and not redone["matches"] and redone["differing"] == ["clado-repaired"]
+    code, _, error = reproduce(capsys, folder, "2.5", "--methods", "magic")
+    assert code == 2 and "There is no method 'magic'" in error.splitlines()[-1]
+
+
+def test_no_test_label_is_used_to_choose(shipped, tmp_path, monkeypatch):
+    """With the held-out labels poisoned every choice, matrix and candidate is the same."""
+    real = load_data("digits")
+
+    def poisoned(spec, **how):
+        source = load_data(spec, **how)
+        labels = source.labels.copy()
+        held_out = source.indices("held-out")
+        labels[held_out] = (labels[held_out] + 1) % 10
+        # The parts are those of the true labels.
+        order = np.concatenate([source.indices("train"), held_out])
+        return dataclasses.replace(
+            source,
+            labels=labels[order],
+            read=lambda indices: source.read(order[indices]),
+            n_train=len(source.indices("train")),
+        )
+
+    def same_parts(spec, **how):
+        order = np.concatenate([real.indices("train"), real.indices("held-out")])
+        return dataclasses.replace(
+            real,
+            labels=real.labels[order],
+            read=lambda indices: real.read(order[indices]),
+            n_train=len(real.indices("train")),
+        )
+
+    chosen = []
+    for name, opened in (("true", same_parts), ("poisoned", poisoned)):
+        monkeypatch.setattr("clado_core.networks.measured.load_data", opened)
+        folder = tmp_path / name
+        folder.mkdir()
+        words = ("--budgets", "2.5", "--refine", "1", "--repair", "gptq", "--repair-images", "64")
+        assert main([*COMMAND, "--out", str(folder), *words, "--rank", "0"]) == 0
+        stored = load_evidence(folder / FILE)
+        chosen.append([each.choice for each in stored.outcomes])
+        accuracy = stored.of("uniform")[-1].repaired.top1
+        assert (accuracy > 0.9) == (name == "true")
+        chosen.append([path.read_bytes() for path in folder.glob("*.candidates")])
+        chosen.append([cc.load(path).G.tobytes() for path in sorted(folder.glob("*.clado"))])
+    assert chosen[:3] == chosen[3:]
 
 
 def test_evidence_that_cannot_be_read_is_one_sentence(tmp_path):

@@ -77,10 +77,12 @@ def reproduce(capsys, path, *words):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # 10,000 images by a transformer on a busy core, twice
 @pytest.mark.parametrize("path", STORED, ids=names)
 def test_one_command_reproduces_a_row(path, capsys):
-    result = reproduce(capsys, path, "--reproduce", "4", "--refine", "0")
-    assert result["matches"] and result["not_redone"] == ["clado-refined"]
+    words = ("--reproduce", "4", "--refine", "0", "--methods", "clado,clado-repaired")
+    result = reproduce(capsys, path, *words)
+    assert result["matches"] and "clado" not in result["not_redone"]
 
 
 @pytest.mark.slow

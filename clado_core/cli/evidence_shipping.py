@@ -1,0 +1,83 @@
+"""What ``evidence`` ships networks with: candidates, and a matrix measured with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from clado_core.cli.progress import ProgressLine
+from clado_core.data.sources import DataSource, Samples
+from clado_core.data.validation import validation_part
+from clado_core.quantization.candidate import CandidateTable
+from clado_core.records.calibration import SEED
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import Rounding
+from clado_core.repairs.database import calibration_of, candidate_table, candidates_in
+from clado_core.repairs.repair import calibration_sets
+from clado_core.repairs.repairer import Repairer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shipping:
+    """What choosing for repaired weights, and shipping them, needs.
+
+    Args:
+        table: The candidates that ``matrix`` was measured with.
+        matrix: Measured with them, by the divergence from the float network's outputs.
+        repairer: Ships a choice, with the same candidates.
+        validation: Training images to choose by, which neither has seen.
+    """
+
+    table: CandidateTable
+    matrix: SensitivityMatrix
+    repairer: Repairer
+    validation: Samples
+
+
+@contextmanager
+def shipping(
+    module: nn.Module,
+    matrix: SensitivityMatrix,
+    source: DataSource,
+    measured_with: Callable[[CandidateTable], SensitivityMatrix],
+    /,
+    *,
+    database: Path,
+    rounding: Rounding,
+    n_images: int,
+    n_validation: int,
+    allow_noise: bool,
+) -> Iterator[Shipping]:
+    """Make candidates, or find them, and measure with them.
+
+    Args:
+        module: The float network, on its device.
+        matrix: Measured with rounding to nearest.
+        source: Its data.
+        measured_with: Measures with candidates, or finds what was measured before.
+        database: File of the candidates.
+        rounding: "gptq" or "adaround".
+        n_images: To calibrate with, and as many to judge by.
+        n_validation: Images to choose by.
+        allow_noise: As for ``Repairer``.
+    """
+    sets, layers = calibration_sets(source, n_images, seed=SEED), matrix.layers
+    calibration = calibration_of(sets[0], rounding=rounding, seed=SEED)
+    inside = (module, layers, matrix.scheme, sets[0], calibration)
+    with candidates_in(database, *inside) as candidates:
+        with ProgressLine(f"Rounding {matrix.name}", "candidates") as line:
+            wanted = (layers, matrix.bit_widths, calibration)
+            table = candidate_table(candidates, *wanted, on_progress=line.update)
+        repaired = measured_with(table)
+        repairer = Repairer(
+            *(module, repaired, *sets),
+            rounding=rounding,
+            candidates=candidates,
+            allow_noise=allow_noise,
+        )
+        validation = validation_part(source, matrix.provenance, repairer.images, n=n_validation)
+        yield Shipping(table, repaired, repairer, validation)
