@@ -70,7 +70,7 @@ def read_repaired(path: str | Path, matrix: SensitivityMatrix, module: nn.Module
     import torch
 
     from clado_core.quantization.weights import QuantizedWeight
-    from clado_core.repairs.repaired import Repaired
+    from clado_core.repairs.repaired import Repaired, changed_state
 
     other = copy.deepcopy(module).cpu()
     file = load_packed(path, other)
@@ -86,16 +86,7 @@ def read_repaired(path: str | Path, matrix: SensitivityMatrix, module: nn.Module
         )
         for packed in packed_weights(file, assignment.layers.layers)
     }
-    searched = {layer.parameter for layer in matrix.layers.layers}
-    before = module.state_dict()
-    state = {
-        name: value
-        for name, value in other.state_dict().items()
-        # What get_extra_state keeps is no tensor, and no file's.
-        if isinstance(value, torch.Tensor) and name not in searched
-        if not torch.equal(value, before[name].to(value))
-    }
-    return Repaired(assignment, weights, state)
+    return Repaired(assignment, weights, changed_state(module, other, assignment))
 
 
 def _require_quantizer(facts: dict[str, Any], matrix: SensitivityMatrix, file: str) -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Self
 
-import torch
 from torch import Tensor, nn
 
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.inference import Batch, kl_divergence, make_batches, measuring, run_batch
 from clado_core.quantization.batch_norm import reestimate_batch_norm
-from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.quantization.weights import QuantizedWeight
 from clado_core.records.assignment import Assignment
@@ -24,14 +20,18 @@ from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import NEAREST, Rounding
 from clado_core.records.scheme import weight_bits
 from clado_core.repairs.candidates import Candidates
-from clado_core.repairs.repaired import Repaired, Step, repaired_in
+from clado_core.repairs.finetune import Finetuning, finetune
+from clado_core.repairs.repaired import Repaired, Step, running_as
 
 OnLayer = Callable[[int, int], None]
 """Called with (layers rounded, layers in all)."""
 
 MATCHED, REESTIMATED = "matched statistics", "re-estimated statistics"
+FINETUNED = "fine-tuned"
 FEWEST_TO_NORMALIZE = 8
 """With fewer images statistics are no estimates; a single one has none."""
+MOST_TO_NORMALIZE = 2048
+"""More images than these change statistics little."""
 NORM_BATCH = 256
 """Images normalized together where statistics are estimated anew; fewer are too noisy."""
 
@@ -47,6 +47,7 @@ def repair(
     rounding: Rounding = "adaround",
     batch_size: int = 64,
     allow_noise: bool = False,
+    finetuning: Finetuning | None = None,
     on_progress: OnLayer | None = None,
 ) -> Repaired:
     """Better integers on the same grid, and statistics that fit: what diverges least is kept.
@@ -60,9 +61,11 @@ def repair(
         rounding: "nearest", "gptq" or "adaround".
         batch_size: Per forward.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
+        finetuning: Learn on from the best of that; left out where None.
         on_progress: Called after every layer.
 
     Raises:
+        InputError: A fine-tuning that was stopped is of other settings.
         MeasurementError: The network cannot run the images, or gives other outputs each time.
     """
     batches = make_batches(model, judges, batch_size)
@@ -75,7 +78,15 @@ def repair(
     if rounding != NEAREST:
         trials.offer(rounding, replace(matched, state={}), started)
     trials.offer(MATCHED, matched)
-    return trials.reestimated(matched, calibration).best
+    trials.reestimated(matched, calibration)
+    if finetuning is not None:
+        started = time.perf_counter()
+        tuned = finetune(model, matrix, trials.best, finetuning, known=trials.steady)
+        trials.offer(FINETUNED, tuned, started)
+        trials.reestimated(
+            tuned, finetuning.moved(MOST_TO_NORMALIZE), f"{FINETUNED}, {REESTIMATED}"
+        )
+    return trials.best
 
 
 def halves(samples: Samples, /) -> tuple[Samples, Samples]:
@@ -120,7 +131,7 @@ class _Trials:
     ) -> None:
         self._model, self._matrix, self._assignment = model, matrix, assignment
         self._batches = batches
-        with measuring(model, batches, allow_noise=allow_noise) as self._steady:
+        with measuring(model, batches, allow_noise=allow_noise) as self.steady:
             self._float = [run_batch(model, batch) for batch in batches]
         self._tried: list[tuple[Repaired, Step]] = []
 
@@ -145,7 +156,10 @@ class _Trials:
     def offer(self, name: str, repaired: Repaired, started: float | None = None) -> None:
         """Judge one; its seconds count from ``started``."""
         started = time.perf_counter() if started is None else started
-        with self._as(repaired), measuring(self._model, known=self._steady):
+        with (
+            running_as(self._model, self._matrix, repaired),
+            measuring(self._model, known=self.steady),
+        ):
             outputs = [run_batch(self._model, batch) for batch in self._batches]
         triples = zip(outputs, self._batches, self._float, strict=True)
         total = sum(float(kl_divergence(z, batch.y, ref)) for z, batch, ref in triples)
@@ -156,32 +170,19 @@ class _Trials:
         step = Step(name, divergence, False, time.perf_counter() - started)
         self._tried.append((repaired, step))
 
-    def reestimated(self, repaired: Repaired, calibration: Samples) -> Self:
+    def reestimated(
+        self, repaired: Repaired, calibration: Samples, name: str = REESTIMATED
+    ) -> None:
         """Offer it with the statistics of all normalizations estimated anew, as it would run."""
         started = time.perf_counter()
         if len(calibration) < FEWEST_TO_NORMALIZE:
-            return self
+            return
         inputs = [batch.x for batch in make_batches(self._model, calibration, NORM_BATCH)]
-        with self._as(repaired):
+        with running_as(self._model, self._matrix, repaired):
             found = reestimate_batch_norm(self._model, inputs)
         if found:
             anew = replace(repaired, state={**repaired.state, **found})
-            self.offer(REESTIMATED, anew, started)
-        return self
-
-    @contextmanager
-    def _as(self, repaired: Repaired) -> Iterator[None]:
-        """The network as it would be shipped, its inputs quantized where the choice says so."""
-        scheme, matrix = self._assignment.scheme, self._matrix
-        inside = (self._model, self._assignment.layers, matrix.bit_widths, scheme)
-        with (
-            torch.no_grad(),
-            repaired_in(self._model, repaired),
-            quantizing_inputs(*inside, ranges=matrix.input_ranges) as inputs,
-        ):
-            if inputs is not None:
-                inputs.apply_choices(dict(enumerate(self._assignment.bits)), scheme)
-            yield
+            self.offer(name, anew, started)
 
 
 def _is_part(tried: Repaired, chosen: Repaired) -> bool:

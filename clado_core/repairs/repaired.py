@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from clado_core.errors import InputError
+from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import weight_slice
 from clado_core.quantization.weights import QuantizedWeight, dequantize
 from clado_core.records.assignment import Assignment
+from clado_core.records.matrix import SensitivityMatrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +77,47 @@ def repaired_in(model: nn.Module, repaired: Repaired, /) -> Iterator[None]:
         finally:
             for (target, _), value in zip(targets, before, strict=True):
                 target.copy_(value)
+
+
+@contextmanager
+def running_as(
+    model: nn.Module, matrix: SensitivityMatrix, repaired: Repaired, /
+) -> Iterator[None]:
+    """The network as it would be shipped, its inputs quantized where the choice says so.
+
+    Args:
+        model: The float network that was repaired; as it was afterwards.
+        matrix: What was measured: ranges of quantized inputs.
+        repaired: Of this network.
+    """
+    layers, scheme = repaired.assignment.layers, repaired.assignment.scheme
+    inside = (model, layers, matrix.bit_widths, scheme)
+    with (
+        torch.no_grad(),
+        repaired_in(model, repaired),
+        quantizing_inputs(*inside, ranges=matrix.input_ranges) as inputs,
+    ):
+        if inputs is not None:
+            inputs.apply_choices(dict(enumerate(repaired.assignment.bits)), scheme)
+        yield
+
+
+def changed_state(
+    before: nn.Module, after: nn.Module, assignment: Assignment, /
+) -> dict[str, Tensor]:
+    """Name → value of what a network keeps beside its searched weights, where that is another.
+
+    Args:
+        before: The float network.
+        after: The repaired one, in modules of its own; on any device.
+        assignment: Its searched layers.
+    """
+    searched = {layer.parameter for layer in assignment.layers.layers}
+    was = before.state_dict()
+    return {
+        name: value.clone()
+        for name, value in after.state_dict().items()
+        # What get_extra_state keeps is no tensor, and no file's.
+        if isinstance(value, Tensor) and name not in searched
+        if not torch.equal(value, was[name].to(value))
+    }
