@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,17 @@ from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import load, partial_path
 from clado_core.files.assignment_file import read_assignment
+from clado_core.records.calibration import IMAGES, SEED
+from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import ROUNDINGS
 
 if TYPE_CHECKING:
-    from clado_core.data.sources import DataSource, Samples
-    from clado_core.repairs.finetune import Finetuning
+    from torch import nn
 
-IMAGES = 512
-SEED = 1
-"""Draws other images than the sensitivity set's first ones, where there are enough."""
+    from clado_core.data.sources import DataSource, Samples
+    from clado_core.records.assignment import Assignment
+    from clado_core.repairs.repaired import Repaired
+
 FINETUNE_BYTES = 2**31
 """Of images that are fine-tuned on where nobody says how many: they stay in memory."""
 
@@ -77,40 +80,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Repair one assignment and write it; labels are not used."""
-    if arguments.out.is_dir() or not arguments.out.parent.is_dir():
-        raise InputError(f"--out {arguments.out} must be a file in a folder that exists.")
-    if arguments.finetune_images and not arguments.finetune:
-        raise InputError("--finetune-images counts for --finetune; give that too.")
-    matrix = load(arguments.artifact)
+    matrix, data = _measured(arguments)
     assignment = read_assignment(arguments.assignment, matrix)
-    data = arguments.data or matrix.provenance.data
-    if data is None:
-        raise InputError(f"{arguments.artifact} does not say its data: give --data.")
     from clado_core.exports.repaired_file import write_repaired
     from clado_core.networks.measured import load_measured, open_data
     from clado_core.networks.placement import choose_device, default_batch_size, place_for
-    from clado_core.repairs.repair import repair
 
     device = choose_device(arguments.device)
     model = load_measured(matrix, model=arguments.model, weights=arguments.weights)
-    calibration, judges, *more = _images(arguments, open_data(model, data))
+    calibration, judges, *more = images = _images(arguments, open_data(model, data))
     place_for(model.module, device, judges.x)
-    state = partial_path(arguments.out)
-    with (
-        ProgressLine(f"Repairing {matrix.name}", "layers") as line,
-        ProgressLine(f"Fine-tuning {matrix.name}", "images") as tuning,
-    ):
-        repaired = repair(
-            *(model.module, matrix, assignment, calibration, judges),
-            rounding=arguments.rounding,
-            allow_noise=arguments.allow_noise,
-            batch_size=arguments.batch_size or default_batch_size(device),
-            finetuning=_finetuning(arguments, more, state, tuning),
-            on_progress=line.update,
-        )
+    arguments.batch_size = arguments.batch_size or default_batch_size(device)
+    repaired = _shipped(arguments, model.module, matrix, assignment, images)
     size = write_repaired(arguments.out, matrix, model.module, repaired)
     if more:
-        state.unlink(missing_ok=True)
+        partial_path(arguments.out).unlink(missing_ok=True)
     return {
         "written": str(arguments.out),
         "bytes": size,
@@ -124,38 +108,64 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _measured(arguments: argparse.Namespace) -> tuple[SensitivityMatrix, str]:
+    """The artifact, and its data; before anything is computed for arguments that cannot be."""
+    if arguments.out.is_dir() or not arguments.out.parent.is_dir():
+        raise InputError(f"--out {arguments.out} must be a file in a folder that exists.")
+    if arguments.finetune_images and not arguments.finetune:
+        raise InputError("--finetune-images counts for --finetune; give that too.")
+    matrix = load(arguments.artifact)
+    data = arguments.data or matrix.provenance.data
+    if data is None:
+        raise InputError(f"{arguments.artifact} does not say its data: give --data.")
+    return matrix, data
+
+
 def _images(arguments: argparse.Namespace, source: DataSource) -> list[Samples]:
     """Training images to calibrate with, to judge by, and, where asked for, to fine-tune on."""
     import torch
 
-    from clado_core.repairs.repair import halves
+    from clado_core.repairs.repair import calibration_sets
 
-    there = len(source.indices("train"))
-    n = min(2 * arguments.images, there)
-    calibration, judges = halves(source.sensitivity_set(n, seed=arguments.seed))
+    calibration, judges = calibration_sets(source, arguments.images, seed=arguments.seed)
     if arguments.finetune is None:
         return [calibration, judges]
     wanted = arguments.finetune_images or FINETUNE_BYTES // calibration.x[0].nbytes
+    n, there = len(calibration) + len(judges), len(source.indices("train"))
     drawn = source.sensitivity_set(min(max(n, wanted + len(judges)), there), seed=arguments.seed)
     # All that were drawn but the judges, which stand behind the calibration images.
     x, y = (torch.cat([v[: len(calibration)], v[n:]])[:wanted] for v in (drawn.x, drawn.y))
     return [calibration, judges, replace(drawn, x=x, y=y)]
 
 
-def _finetuning(
-    arguments: argparse.Namespace, images: Sequence[Samples], state: Path, line: ProgressLine
-) -> Finetuning | None:
-    from clado_core.repairs.finetune import Finetuning
+def _shipped(
+    arguments: argparse.Namespace,
+    module: nn.Module,
+    matrix: SensitivityMatrix,
+    assignment: Assignment,
+    images: Sequence[Samples],
+) -> Repaired:
+    """The repaired network, fine-tuned where there are images for it."""
+    from clado_core.repairs.finetune import Finetuning, finetune
+    from clado_core.repairs.repair import repair
 
-    if not images:
-        return None
-    return Finetuning(
-        arguments.finetune,
-        images[0],
-        seed=arguments.seed,
-        state=state,
-        on_images=line.update,
-    )
+    calibration, judges, *more = images
+    with (
+        ProgressLine(f"Repairing {matrix.name}", "layers") as line,
+        ProgressLine(f"Fine-tuning {matrix.name}", "images") as tuning,
+    ):
+        kept: dict[str, Any] = {
+            "state": partial_path(arguments.out),
+            "on_images": tuning.update,
+        }
+        # Made first: what is wrong with them is said before anything is computed.
+        plans = [Finetuning(arguments.finetune, x, seed=arguments.seed, **kept) for x in more]
+        how = {"batch_size": arguments.batch_size, "allow_noise": arguments.allow_noise}
+        task = partial(repair, rounding=arguments.rounding, on_progress=line.update, **how)
+        repaired = task(module, matrix, assignment, calibration, judges)
+        for plan in plans:
+            repaired = finetune(module, matrix, repaired, judges, plan, **how)
+    return repaired
 
 
 def show(result: dict[str, Any]) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError
+from clado_core.files.json_lines import append_line, read_lines
 from clado_core.networks.inference import (
     Batch,
     cross_entropy,
@@ -28,28 +26,13 @@ from clado_core.networks.inference import (
 from clado_core.networks.load import state_digest
 from clado_core.networks.placement import default_batch_size
 from clado_core.networks.steady import Steadiness
+from clado_core.quantization.candidate import CandidateTable
 from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.records.image_outcomes import ImageOutcomes
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import BitWidths
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ImageOutcomes:
-    """What one network does on n images.
-
-    Args:
-        right: Whether each image is classified right, shape (n,).
-        loss: Mean cross-entropy.
-    """
-
-    right: npt.NDArray[np.bool_]
-    loss: float
-
-    @property
-    def top1(self) -> float:
-        """Fraction classified right."""
-        return float(self.right.mean())
+from clado_core.repairs.repaired import Repaired, repaired_in
 
 
 def image_outcomes(outputs: Sequence[Tensor], batches: Sequence[Batch], /) -> ImageOutcomes:
@@ -71,6 +54,7 @@ class Evaluator:
             data's may share it. A last line that was cut off is ignored.
         batch_size: Samples per forward; that of ``default_batch_size`` where None.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
+        candidates: What layers are at each bit-width; rounded to nearest where None.
     """
 
     def __init__(
@@ -83,15 +67,17 @@ class Evaluator:
         cache: Path | None = None,
         batch_size: int | None = None,
         allow_noise: bool = False,
+        candidates: CandidateTable | None = None,
     ) -> None:
         self._model, self._matrix = model, matrix
+        self._calibration = None if candidates is None else candidates.calibration
         self._allow_noise = allow_noise
         self._found_out: list[Steadiness] = []  # on the first run, for all that share the network
         device = next(model.parameters()).device
         self._batch_size = default_batch_size(device) if batch_size is None else batch_size
         self._cache = cache
         self._known = {} if cache is None else _read(cache)
-        self._swap = WeightSwap(model, matrix.layers, matrix.scheme)
+        self._swap = WeightSwap(model, matrix.layers, matrix.scheme, candidates=candidates)
         self._weights_digest = state_digest(model)
         self._take(samples)
 
@@ -126,20 +112,30 @@ class Evaluator:
             found = self._run(bits)
             self._known[key] = found
             if self._cache is not None:
-                _append(self._cache, key, found)
+                append_line(self._cache, {"key": key, **found.to_json()})
         return self._known[key]
+
+    def repaired_outcomes(self, repaired: Repaired, /) -> ImageOutcomes:
+        """Run all images as a choice is shipped; not remembered, as a repair has no name.
+
+        Raises:
+            MeasurementError, InputError: As for ``outcomes``.
+        """
+        return self._run(repaired)
 
     def _take(self, samples: Samples) -> None:
         matrix = self._matrix
         ranges = b"" if matrix.input_ranges is None else matrix.input_ranges.tobytes()
         about = [self._weights_digest, samples.digest, repr(matrix.scheme)]
         about += [*matrix.layers.names, repr(matrix.bit_widths), ranges.hex()]
+        about += [] if self._calibration is None else [repr(self._calibration)]
         self._identity = hashlib.sha256("\n".join(about).encode()).hexdigest()
         self._samples = samples
         self._batches = make_batches(self._model, samples, self._batch_size)
 
-    def _run(self, bits: BitWidths | None) -> ImageOutcomes:
+    def _run(self, choice: BitWidths | Repaired | None) -> ImageOutcomes:
         matrix = self._matrix
+        bits = choice.assignment.bits if isinstance(choice, Repaired) else choice
         inside = (self._model, matrix.layers, matrix.bit_widths, matrix.scheme)
         known = self._found_out[0] if self._found_out else None
         with (
@@ -154,7 +150,9 @@ class Evaluator:
                 logits = reference_outputs(self._model, self._batches)
             else:
                 swap.apply(dict(enumerate(bits)))
-                logits = [run_batch(self._model, batch) for batch in self._batches]
+                shipped = choice if isinstance(choice, Repaired) else None
+                with repaired_in(self._model, shipped) if shipped else nullcontext():
+                    logits = [run_batch(self._model, batch) for batch in self._batches]
         self._found_out[:] = [found]
         return image_outcomes(logits, self._batches)
 
@@ -162,26 +160,11 @@ class Evaluator:
         return hashlib.sha256(f"{self._identity} {bits}".encode()).hexdigest()
 
 
-def _append(cache: Path, key: str, outcomes: ImageOutcomes) -> None:
-    packed = base64.b64encode(np.packbits(outcomes.right).tobytes()).decode()
-    line = {"key": key, "n": len(outcomes.right), "loss": outcomes.loss, "right": packed}
-    try:
-        with cache.open("a", encoding="utf-8") as file:
-            file.write(f"\n{json.dumps(line)}")  # first a new line: the last may be cut off
-    except OSError as problem:
-        raise InputError(f"Cannot write {cache}: {problem.strerror}.") from None
-
-
 def _read(cache: Path) -> dict[str, ImageOutcomes]:
-    if not cache.is_file():
-        return {}
     found = {}
-    for line in cache.read_text(encoding="utf-8").splitlines():
+    for values in read_lines(cache):
         try:
-            values = json.loads(line)
-            packed = np.frombuffer(base64.b64decode(values["right"]), dtype=np.uint8)
-            right = np.unpackbits(packed)[: values["n"]].astype(bool)
-            found[values["key"]] = ImageOutcomes(right, float(values["loss"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # the line that was being written when the program was stopped
+            found[str(values["key"])] = ImageOutcomes.from_json(values)
+        except (KeyError, InputError):
+            continue  # some other line
     return found

@@ -33,8 +33,11 @@ def repaired_network(
         repaired: Of this network.
         input_shape: Channels, height and width of one input, where they are known.
     """
+    from clado_core.quantization.network_state import state_views
+
     own = copy.deepcopy(module).cpu().eval().requires_grad_(False)
-    own.load_state_dict({name: value.cpu() for name, value in repaired.state.items()}, strict=False)
+    for name, view in state_views(own, repaired.state).items():
+        view.copy_(repaired.state[name])
     layers = repaired.assignment.layers.layers
     weights = {x.name: packed_weight(own, x, repaired.weights[x.name]) for x in layers}
     return QuantizedNetwork(own, weights, input_shape)

@@ -1,4 +1,12 @@
-"""Fine-tune a repaired network: distilled from the float one, rounded in every forward."""
+"""Fine-tune a repaired network: distilled from the float one, rounded in every forward.
+
+Every forward runs what would be shipped: weights (and inputs, where the choice says so) are
+rounded, and gradients pass as if they were not. The loss is the divergence KL(float ‖ rounded) at
+temperature 1, on images moved by up to an eighth and normalized by batch; Adam, with a warm-up and
+half a cosine.
+
+Sources: Hinton et al., 2015; Bengio et al., 2013; Esser et al., 2020.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +29,7 @@ from clado_core.networks.state_digest import state_digest
 from clado_core.networks.steady import Steadiness
 from clado_core.quantization.batch_norm import normalizing_by_batch
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.repairs.repair import REESTIMATED, Trials
 from clado_core.repairs.repaired import Repaired, changed_state, running_as
 from clado_core.repairs.straight_through import Learned
 from clado_core.training.precision import bfloat16_runs, bfloat16_steps
@@ -30,6 +39,9 @@ from clado_core.training.state import load_state, save_state
 OnImages: TypeAlias = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
+BEFORE, FINETUNED = "repaired", "fine-tuned"
+MOST_TO_NORMALIZE = 2048
+"""More images than these change statistics little."""
 BATCH = 64
 """Images per step; a normalization's statistics are those of so many."""
 RATE = 1e-3
@@ -92,32 +104,47 @@ class Finetuning:
 def finetune(
     model: nn.Module,
     matrix: SensitivityMatrix,
-    start: Repaired,
+    repaired: Repaired,
+    judges: Samples,
     plan: Finetuning,
     /,
     *,
-    known: Steadiness,
+    batch_size: int = 64,
+    allow_noise: bool = False,
 ) -> Repaired:
-    """Learn weights, scales and all parameters that stay float, so that outputs come closer.
-
-    Every forward runs what would be shipped: weights (and inputs, where the choice says so) are
-    rounded, and gradients pass as if they were not. The loss is the divergence KL(float ‖ rounded)
-    at temperature 1, on images moved by up to an eighth and normalized by batch; Adam, with a
-    warm-up and half a cosine. Bit-widths and the number of scales stay, and so do the bytes.
+    """Learn weights, scales and all that stays float, in the same bytes; kept if it comes closer.
 
     Args:
         model: The float network, on its device; as it was afterwards.
         matrix: What was measured: ranges of quantized inputs.
-        start: Of this network.
+        repaired: Where it starts, such as ``repair`` gives.
+        judges: As for ``repair``.
         plan: Images, epochs, and where a stopped one is kept.
-        known: How well the network repeats itself.
+        batch_size: Per forward of the judges.
+        allow_noise: As for ``repair``.
 
     Raises:
         InputError: The network cannot be copied; or the state is of another fine-tuning.
         MeasurementError: No gradient reaches its weights.
-
-    Source: Hinton et al., 2015; Bengio et al., 2013; Esser et al., 2020.
     """
+    batches = make_batches(model, judges, batch_size)
+    trials = Trials(model, matrix, repaired.assignment, batches, allow_noise=allow_noise)
+    trials.offer(BEFORE, repaired)
+    tuned = _tuned(model, matrix, repaired, plan, trials.steady)
+    trials.offer(FINETUNED, tuned)
+    moved, name = plan.moved(MOST_TO_NORMALIZE), f"{FINETUNED}, {REESTIMATED}"
+    best = trials.reestimated(tuned, moved, name).best
+    return replace(best, steps=(*repaired.steps, *best.steps[1:]))
+
+
+def _tuned(
+    model: nn.Module,
+    matrix: SensitivityMatrix,
+    start: Repaired,
+    plan: Finetuning,
+    known: Steadiness,
+) -> Repaired:
+    """What comes of it, better or not."""
     student = _copied(model)
     run = _identity(model, start, plan)
     with (
@@ -131,7 +158,8 @@ def finetune(
         _fit(_Pair(model, student, learned), plan, run)
         learned.write()
         state = changed_state(model, student, start.assignment)
-        return Repaired(start.assignment, learned.quantized(), state)
+        lasting = {name: value for name, value in state.items() if name not in known.changing}
+        return Repaired(start.assignment, learned.quantized(), lasting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Self
 
 from torch import Tensor, nn
 
-from clado_core.data.sources import Samples
+from clado_core.data.sources import DataSource, Samples
 from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.inference import Batch, kl_divergence, make_batches, measuring, run_batch
 from clado_core.quantization.batch_norm import reestimate_batch_norm
@@ -20,18 +21,14 @@ from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import NEAREST, Rounding
 from clado_core.records.scheme import weight_bits
 from clado_core.repairs.candidates import Candidates
-from clado_core.repairs.finetune import Finetuning, finetune
 from clado_core.repairs.repaired import Repaired, Step, running_as
 
 OnLayer = Callable[[int, int], None]
 """Called with (layers rounded, layers in all)."""
 
 MATCHED, REESTIMATED = "matched statistics", "re-estimated statistics"
-FINETUNED = "fine-tuned"
 FEWEST_TO_NORMALIZE = 8
 """With fewer images statistics are no estimates; a single one has none."""
-MOST_TO_NORMALIZE = 2048
-"""More images than these change statistics little."""
 NORM_BATCH = 256
 """Images normalized together where statistics are estimated anew; fewer are too noisy."""
 
@@ -45,9 +42,9 @@ def repair(
     /,
     *,
     rounding: Rounding = "adaround",
+    candidates: Candidates | None = None,
     batch_size: int = 64,
     allow_noise: bool = False,
-    finetuning: Finetuning | None = None,
     on_progress: OnLayer | None = None,
 ) -> Repaired:
     """Better integers on the same grid, and statistics that fit: what diverges least is kept.
@@ -59,34 +56,38 @@ def repair(
         calibration: Images to round and estimate with; some hundred of the training images.
         judges: Others, none of those that accuracy is reported on.
         rounding: "nearest", "gptq" or "adaround".
+        candidates: Made so from ``calibration``: for several choices nothing is made twice.
         batch_size: Per forward.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
-        finetuning: Learn on from the best of that; left out where None.
         on_progress: Called after every layer.
 
     Raises:
-        InputError: A fine-tuning that was stopped is of other settings.
         MeasurementError: The network cannot run the images, or gives other outputs each time.
     """
     batches = make_batches(model, judges, batch_size)
-    trials = _Trials(model, matrix, assignment, batches, allow_noise=allow_noise)
+    trials = Trials(model, matrix, assignment, batches, allow_noise=allow_noise)
     trials.offer(NEAREST, _nearest(model, assignment))
-    started = time.perf_counter()
-    xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
-    made = Candidates(model, assignment.layers, assignment.scheme, xs, rounding=rounding)
+    made = candidates or _made(model, assignment, calibration, batch_size, rounding)
     matched = _candidates(made, assignment, on_progress)
     if rounding != NEAREST:
-        trials.offer(rounding, replace(matched, state={}), started)
+        trials.offer(rounding, replace(matched, state={}))
     trials.offer(MATCHED, matched)
-    trials.reestimated(matched, calibration)
-    if finetuning is not None:
-        started = time.perf_counter()
-        tuned = finetune(model, matrix, trials.best, finetuning, known=trials.steady)
-        trials.offer(FINETUNED, tuned, started)
-        trials.reestimated(
-            tuned, finetuning.moved(MOST_TO_NORMALIZE), f"{FINETUNED}, {REESTIMATED}"
-        )
-    return trials.best
+    return trials.reestimated(matched, calibration).best
+
+
+def calibration_sets(source: DataSource, n: int, /, *, seed: int) -> tuple[Samples, Samples]:
+    """Training images to calibrate with, and others to judge by.
+
+    Args:
+        source: Its training part is drawn from.
+        n: So many of each; fewer where there are not enough.
+        seed: Draws them.
+
+    Raises:
+        InputError: There is one image alone.
+    """
+    most = min(2 * n, len(source.indices("train")))
+    return halves(source.sensitivity_set(most, seed=seed))
 
 
 def halves(samples: Samples, /) -> tuple[Samples, Samples]:
@@ -104,6 +105,13 @@ def _nearest(model: nn.Module, assignment: Assignment) -> Repaired:
     return Repaired(assignment, {name: swap.quantized(i, bits) for i, (name, bits) in pairs}, {})
 
 
+def _made(
+    model: nn.Module, chosen: Assignment, images: Samples, batch_size: int, rounding: Rounding
+) -> Candidates:
+    xs = [batch.x for batch in make_batches(model, images, batch_size)]
+    return Candidates(model, chosen.layers, chosen.scheme, xs, rounding=rounding)
+
+
 def _candidates(made: Candidates, assignment: Assignment, on_progress: OnLayer | None) -> Repaired:
     """All layers' integers, and the statistics and biases that go with them."""
     weights: dict[str, QuantizedWeight] = {}
@@ -117,7 +125,7 @@ def _candidates(made: Candidates, assignment: Assignment, on_progress: OnLayer |
     return Repaired(assignment, weights, state)
 
 
-class _Trials:
+class Trials:
     """Judges what is offered against the float network's outputs, and keeps the best."""
 
     def __init__(
@@ -134,6 +142,7 @@ class _Trials:
         with measuring(model, batches, allow_noise=allow_noise) as self.steady:
             self._float = [run_batch(model, batch) for batch in batches]
         self._tried: list[tuple[Repaired, Step]] = []
+        self._since = time.perf_counter()
 
     @property
     def best(self) -> Repaired:
@@ -153,9 +162,8 @@ class _Trials:
         )
         return replace(chosen[0], steps=steps)
 
-    def offer(self, name: str, repaired: Repaired, started: float | None = None) -> None:
-        """Judge one; its seconds count from ``started``."""
-        started = time.perf_counter() if started is None else started
+    def offer(self, name: str, repaired: Repaired) -> None:
+        """Judge one; its seconds count from the one before."""
         with (
             running_as(self._model, self._matrix, repaired),
             measuring(self._model, known=self.steady),
@@ -167,22 +175,22 @@ class _Trials:
         if math.isnan(divergence):
             # Outputs that are not finite are as far off as can be.
             divergence = math.inf
-        step = Step(name, divergence, False, time.perf_counter() - started)
-        self._tried.append((repaired, step))
+        before, self._since = self._since, time.perf_counter()
+        self._tried.append((repaired, Step(name, divergence, False, self._since - before)))
 
     def reestimated(
         self, repaired: Repaired, calibration: Samples, name: str = REESTIMATED
-    ) -> None:
+    ) -> Self:
         """Offer it with the statistics of all normalizations estimated anew, as it would run."""
-        started = time.perf_counter()
         if len(calibration) < FEWEST_TO_NORMALIZE:
-            return
+            return self
         inputs = [batch.x for batch in make_batches(self._model, calibration, NORM_BATCH)]
         with running_as(self._model, self._matrix, repaired):
             found = reestimate_batch_norm(self._model, inputs)
         if found:
             anew = replace(repaired, state={**repaired.state, **found})
-            self.offer(name, anew, started)
+            self.offer(name, anew)
+        return self
 
 
 def _is_part(tried: Repaired, chosen: Repaired) -> bool:

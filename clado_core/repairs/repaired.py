@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clado_core.errors import InputError
 from clado_core.quantization.inputs import quantizing_inputs
+from clado_core.quantization.network_state import state_entries, using_state
 from clado_core.quantization.weight_swap import weight_slice
 from clado_core.quantization.weights import QuantizedWeight, dequantize
 from clado_core.records.assignment import Assignment
@@ -24,7 +24,7 @@ class Step:
     Args:
         name: Such as "gptq" or "re-estimated statistics".
         divergence: Mean KL divergence from the float network's outputs with it, in nats.
-        kept: Whether it is part of the result.
+        kept: Whether it is part of the result, or what a fine-tuning that is went on from.
         seconds: Wall time of making and judging it.
     """
 
@@ -41,7 +41,7 @@ class Repaired:
     Args:
         assignment: The bit-widths.
         weights: Layer name → integers and scales, in network order.
-        state: Name → value of the buffers and biases that differ from the float network's.
+        state: Name → value of what else differs from the float network's, as of ``using_state``.
         steps: What was tried, in order; empty where it was read from a file.
     """
 
@@ -63,20 +63,15 @@ def repaired_in(model: nn.Module, repaired: Repaired, /) -> Iterator[None]:
         InputError: It is of another network.
     """
     slices = {layer.name: weight_slice(model, layer) for layer in repaired.assignment.layers.layers}
-    entries = model.state_dict(keep_vars=True)
-    if unknown := [name for name in repaired.state if name not in entries]:
-        raise InputError(f"The network has no '{unknown[0]}'; give the network that was repaired.")
-    targets = [(slices[name], dequantize(w)) for name, w in repaired.weights.items()]
-    targets += [(entries[name].data, value) for name, value in repaired.state.items()]
-    before = [target.clone() for target, _ in targets]
-    with torch.no_grad():
+    before = {name: part.clone() for name, part in slices.items()}
+    with torch.no_grad(), using_state(model, repaired.state):
         try:
-            for target, value in targets:
-                target.copy_(value)
+            for name, weight in repaired.weights.items():
+                slices[name].copy_(dequantize(weight))
             yield
         finally:
-            for (target, _), value in zip(targets, before, strict=True):
-                target.copy_(value)
+            for name, part in slices.items():
+                part.copy_(before[name])
 
 
 @contextmanager
@@ -113,11 +108,11 @@ def changed_state(
         assignment: Its searched layers.
     """
     searched = {layer.parameter for layer in assignment.layers.layers}
-    was = before.state_dict()
+    was = state_entries(before)
     return {
         name: value.clone()
-        for name, value in after.state_dict().items()
-        # What get_extra_state keeps is no tensor, and no file's.
-        if isinstance(value, Tensor) and name not in searched
+        for name, value in state_entries(after).items()
+        # Buffers that running fills are in one of the two alone.
+        if name not in searched and name in was
         if not torch.equal(value, was[name].to(value))
     }

@@ -1,37 +1,17 @@
-"""What makes two measurements the same, and where they differ."""
+"""What makes two measurements the same."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from clado_core.data.sources import Samples
+from clado_core.records.calibration import Calibration
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import NEAREST
 from clado_core.records.scheme import BitWidths, QuantizationScheme, bits_to_json
 from clado_core.sensitivity.settings import MeasurementSettings
-
-LONGEST = 40
-
-
-def difference(
-    found: Mapping[str, Any], wanted: Mapping[str, Any], /
-) -> tuple[str, str, str] | None:
-    """Where two descriptions of a measurement differ: a name and both values, for people.
-
-    Args:
-        found: What was measured, plain values by name.
-        wanted: What is asked for.
-
-    Returns:
-        Of several the first in the order of what is wanted, digests last, as they differ wherever
-        anything else does; None where they agree.
-    """
-    for name in sorted(dict.fromkeys([*wanted, *found]), key=lambda name: "sha256" in name):
-        if found.get(name) != wanted.get(name):
-            return name, _short(found.get(name)), _short(wanted.get(name))
-    return None
 
 
 def description(matrix: SensitivityMatrix, /) -> dict[str, Any]:
@@ -45,12 +25,18 @@ def description(matrix: SensitivityMatrix, /) -> dict[str, Any]:
         seed=about.seed,
         split=about.split,
         data_sha256=about.data_sha256,
+        **_calibrated(about.calibration),
     )
     return {name: value for name, value in values.items() if value is not None}
 
 
 def asked_for(
-    layers: LayerTable, samples: Samples, settings: MeasurementSettings, seed: int, /
+    layers: LayerTable,
+    samples: Samples,
+    settings: MeasurementSettings,
+    seed: int,
+    calibration: Calibration | None,
+    /,
 ) -> dict[str, Any]:
     """The same of a measurement that is asked for."""
     return _described(
@@ -61,7 +47,12 @@ def asked_for(
         seed=seed,
         split=samples.split,
         data_sha256=samples.digest,
+        **_calibrated(calibration),
     )
+
+
+def _calibrated(calibration: Calibration | None) -> dict[str, Any]:
+    return {"rounding": NEAREST} if calibration is None else calibration.to_json()
 
 
 def _described(
@@ -80,8 +71,3 @@ def _described(
         "layers": list(layers.names),
         "baselines": sorted(baselines),
     }
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

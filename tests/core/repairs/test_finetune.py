@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ from clado_core.data.sources import Samples
 from clado_core.errors import InputError, MeasurementError
 from clado_core.exports.repaired_file import read_repaired, write_repaired
 from clado_core.networks.load import state_digest
-from clado_core.repairs import finetune as finetuning
-from clado_core.repairs.finetune import BATCH, Finetuning
-from clado_core.repairs.repair import FINETUNED, halves, repair
+from clado_core.repairs import finetune as module
+from clado_core.repairs.finetune import BATCH, FINETUNED, Finetuning, finetune
+from clado_core.repairs.repair import halves, repair
 from clado_core.repairs.repaired import Repaired, repaired_in
 from clado_core.repairs.straight_through import Learned
 from tests.conftest import ROOT
@@ -50,14 +51,11 @@ def _chosen(matrix: cc.SensitivityMatrix, avg_bits: float) -> cc.Assignment:
     return cc.allocate(cc.AllocationProblem(matrix, budget_bits=budget)).assignment
 
 
-def _tuned(name: str, parts: tuple[Samples, Samples, Samples], **plan: object) -> Repaired:
+def _tuned(name: str, parts: tuple[Samples, Samples, Samples], **plan: Any) -> Repaired:
     matrix, network = cc.load(ASSETS / f"{name}.clado"), cc.load_model(name).module
     calibration, judges, images = parts
-    return repair(
-        *(network, matrix, _chosen(matrix, 2.25), calibration, judges),
-        rounding="gptq",
-        finetuning=Finetuning(EPOCHS, images, **plan),  # type: ignore[arg-type]
-    )
+    start = repair(network, matrix, _chosen(matrix, 2.25), calibration, judges, rounding="gptq")
+    return finetune(network, matrix, start, judges, Finetuning(EPOCHS, images, **plan))
 
 
 @pytest.fixture(scope="module")
@@ -154,11 +152,8 @@ def test_quantized_inputs_are_trained_through(parts: tuple[Samples, Samples, Sam
         scheme = cc.QuantizationScheme(act_bits=4)
         matrix = cc.measure(network, few, bit_widths=(2, 4), scheme=scheme, estimator="block")
         lowest = cc.AllocationProblem(matrix).extremes()[0]
-        found = repair(
-            *(network, matrix, lowest, parts[0], parts[1]),
-            rounding="gptq",
-            finetuning=Finetuning(3, parts[2]),
-        )
+        start = repair(network, matrix, lowest, parts[0], parts[1], rounding="gptq")
+        found = finetune(network, matrix, start, parts[1], Finetuning(3, parts[2]))
         best = min(found.steps, key=lambda step: step.divergence)
         assert best.name.startswith(FINETUNED) and best.kept
         before = [s.divergence for s in found.steps if not s.name.startswith(FINETUNED)]
@@ -175,7 +170,7 @@ def test_a_stopped_one_continues_wherever_it_was(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(finetuning, "SAVE_S", 0.0)
+    monkeypatch.setattr(module, "SAVE_S", 0.0)
     state = tmp_path / "r.partial"
     for stop in (7, 40):  # an epoch has 11
 

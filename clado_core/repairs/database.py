@@ -1,0 +1,253 @@
+"""The database of candidates: every layer at every bit-width, made from calibration images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from torch import nn
+
+from clado_core.data.sources import DataSource, Samples
+from clado_core.errors import InputError
+from clado_core.networks.inference import make_batches
+from clado_core.networks.load import LoadedModel
+from clado_core.networks.measured import open_data
+from clado_core.networks.state_digest import state_digest
+from clado_core.quantization.candidate import CandidateTable
+from clado_core.quantization.moments import collect_moments
+from clado_core.quantization.weight_swap import weight_slice
+from clado_core.records.calibration import SEED, Calibration
+from clado_core.records.layers import LayerInfo, LayerTable
+from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import Rounding
+from clado_core.records.scheme import BitWidths, QuantizationScheme, weight_bits
+from clado_core.repairs.candidate_file import SUFFIX, CandidateFile
+from clado_core.repairs.candidates import Candidates, round_weight
+from clado_core.repairs.repair import calibration_sets
+
+OnCandidate = Callable[[int, int], None]
+"""Called with (candidates made, candidates in all)."""
+
+VERSION = 1
+"""Of the algorithms that make candidates: raise it when they give other integers or statistics."""
+BATCH_SIZE = 64
+"""Images run at once: sums, and with them candidates, depend on it a little."""
+
+
+def calibration_of(images: Samples, /, *, rounding: Rounding, seed: int | None) -> Calibration:
+    """What candidates depend on, beside network and quantizer.
+
+    Args:
+        images: That they are calibrated with.
+        rounding: "gptq" or "adaround".
+        seed: That drew the images; None where they were given.
+    """
+    return Calibration(rounding, len(images), seed, images.inputs_digest, VERSION)
+
+
+def database_path(artifact: Path, rounding: Rounding, /) -> Path:
+    """Where an artifact's candidates are kept: ``NAME.gptq.candidates`` beside ``NAME.clado``."""
+    return artifact.with_name(f"{artifact.stem}.{rounding}{SUFFIX}")
+
+
+@contextmanager
+def candidates_in(
+    path: Path | None,
+    model: nn.Module,
+    layers: LayerTable,
+    scheme: QuantizationScheme,
+    images: Samples,
+    calibration: Calibration,
+    /,
+) -> Iterator[Candidates]:
+    """Candidates of a network, those of a file and new ones, which are kept in it.
+
+    Args:
+        path: Of the file; None keeps them in memory alone.
+        model: The float network, on its device.
+        layers: Its searched layers.
+        scheme: The quantizer.
+        images: That candidates are calibrated with.
+        calibration: Of these images.
+
+    Raises:
+        InputError: The file is of another network, quantizer or calibration.
+    """
+    with ExitStack() as stack:
+        kept = None
+        if path is not None:
+            identity = {
+                "granularity": scheme.granularity,
+                "range_rule": scheme.range_rule,
+                **calibration.to_json(),
+                "weights_sha256": state_digest(model),
+            }
+            kept = stack.enter_context(CandidateFile(path, identity, layers))
+        inputs = (batch.x for batch in make_batches(model, images, BATCH_SIZE))
+        yield Candidates(model, layers, scheme, inputs, rounding=calibration.rounding, kept=kept)
+
+
+def candidate_table(
+    candidates: Candidates,
+    layers: LayerTable,
+    menu: BitWidths,
+    calibration: Calibration,
+    /,
+    *,
+    on_progress: OnCandidate | None = None,
+) -> CandidateTable:
+    """Every layer at every bit-width of a menu; makes those that are missing.
+
+    Args:
+        candidates: Of the network.
+        layers: Its searched layers.
+        menu: Joint choices share the weights of their bit-width.
+        calibration: Of the candidates.
+        on_progress: Called after each one, at first with those there are.
+    """
+    wanted = [(layer, bits) for layer in layers.layers for bits in widths(menu)]
+    done = sum(candidates.is_made(*pair) for pair in wanted)
+    if on_progress is not None:
+        on_progress(done, len(wanted))
+    made = {}
+    for layer, bits in wanted:
+        is_new = not candidates.is_made(layer, bits)
+        made[layer.name, bits] = candidates.make(layer, bits)
+        if is_new and on_progress is not None:
+            done += 1
+            on_progress(done, len(wanted))
+    return CandidateTable(made, calibration)
+
+
+def database_for(
+    model: nn.Module,
+    layers: LayerTable,
+    scheme: QuantizationScheme,
+    menu: BitWidths,
+    source: DataSource,
+    /,
+    *,
+    rounding: Rounding,
+    n_images: int,
+    seed: int = SEED,
+    artifact: Path | None = None,
+    on_progress: OnCandidate | None = None,
+) -> CandidateTable:
+    """The database of a network, what is missing made of training images.
+
+    Args:
+        model: The float network, on its device.
+        layers: Its searched layers.
+        scheme: The quantizer.
+        menu: Bit-widths.
+        source: Its training part is drawn from.
+        rounding: "gptq" or "adaround".
+        n_images: To calibrate with.
+        seed: Draws them.
+        artifact: What it belongs to: it is kept beside it. None keeps it in memory alone.
+        on_progress: As for ``candidate_table``.
+
+    Raises:
+        InputError: The file that is there is of another network, quantizer or calibration.
+        MeasurementError: The network cannot run the images.
+    """
+    images, _ = calibration_sets(source, n_images, seed=seed)
+    calibration = calibration_of(images, rounding=rounding, seed=seed)
+    path = None if artifact is None else database_path(artifact, rounding)
+    inside = (model, layers, scheme, images, calibration)
+    with candidates_in(path, *inside) as candidates:
+        return candidate_table(candidates, layers, menu, calibration, on_progress=on_progress)
+
+
+def measured_candidates(
+    matrix: SensitivityMatrix,
+    model: LoadedModel,
+    /,
+    *,
+    artifact: Path | None = None,
+    data: str | None = None,
+    on_progress: OnCandidate | None = None,
+) -> CandidateTable | None:
+    """The candidates that a matrix was measured with; None where weights were rounded to nearest.
+
+    Args:
+        matrix: Says how they were calibrated.
+        model: The network that was measured, on its device.
+        artifact: Where the matrix is stored: what is not in the file beside it is made, and kept.
+        data: As for ``load_data``, where the matrix does not name its data, or that moved.
+        on_progress: As for ``candidate_table``.
+
+    Raises:
+        InputError: No data is named, or it gives other images than candidates were made with.
+    """
+    calibration, spec = matrix.provenance.calibration, data or matrix.provenance.data
+    if calibration is None:
+        return None
+    if spec is None or calibration.seed is None:
+        raise InputError(
+            f"'{matrix.name}' does not say which images its candidates were calibrated with."
+        )
+    source = open_data(model, spec)
+    n, seed, rounding = calibration.n_images, calibration.seed, calibration.rounding
+    images, _ = calibration_sets(source, n, seed=seed)
+    if calibration_of(images, rounding=rounding, seed=seed) != calibration:
+        raise InputError(
+            f"The images of {spec} are not those that the candidates of '{matrix.name}' were "
+            "calibrated with; give the same data."
+        )
+    return database_for(
+        *(model.module, matrix.layers, matrix.scheme, matrix.bit_widths, source),
+        artifact=artifact,
+        rounding=rounding,
+        n_images=n,
+        seed=seed,
+        on_progress=on_progress,
+    )
+
+
+def seconds_to_make(
+    model: nn.Module,
+    layers: LayerTable,
+    scheme: QuantizationScheme,
+    menu: BitWidths,
+    images: Samples,
+    /,
+    *,
+    n_images: int,
+    rounding: Rounding,
+) -> float:
+    """About how long a database takes: one batch is run, and one layer rounded.
+
+    Args:
+        model: The float network, on its device.
+        layers: Its searched layers.
+        scheme: The quantizer.
+        menu: Bit-widths.
+        images: Such as it will be calibrated with; the first batch is run.
+        n_images: To calibrate with.
+        rounding: As of ``Candidates``.
+    """
+    first = make_batches(model, images, BATCH_SIZE)[0].x
+    started = time.perf_counter()
+    moments = collect_moments(model, layers.layers, [first])
+    seeing = (time.perf_counter() - started) * n_images / len(first)
+    typical = sorted(layers.layers, key=_work)[len(layers) // 2]
+    weight = weight_slice(model, typical).clone()
+    bits = widths(menu)
+    started = time.perf_counter()
+    round_weight(weight, moments[typical.name], bits[0], scheme, rounding=rounding)
+    each = (time.perf_counter() - started) / _work(typical)
+    return seeing + each * sum(map(_work, layers.layers)) * len(bits)
+
+
+def _work(layer: LayerInfo) -> float:
+    """Multiply-accumulates of a product of the weight with its second moments, to scale."""
+    width = layer.n_weights / layer.out_channels
+    return layer.n_weights * width
+
+
+def widths(menu: BitWidths, /) -> list[int]:
+    """Bit-widths of weights in a menu, ascending; joint choices share them."""
+    return sorted({weight_bits(bits) for bits in menu})
