@@ -192,7 +192,7 @@ class EvidenceTask:
         return choices
 
     def _refined_before(self, k: int) -> list[Choice]:
-        """Refined choices of stored evidence of the same matrix, which a search would find again."""
+        """Refined choices of stored evidence of the same matrix: a search would find them again."""
         path = self.arguments.out / f"{self.name}{EVIDENCE}"
         if not k or self.arguments.reproduce is not None or not path.is_file():
             return []

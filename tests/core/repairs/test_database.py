@@ -18,7 +18,13 @@ from clado_core.quantization.candidate import Candidate, CandidateTable
 from clado_core.records.layers import LayerTable
 from clado_core.records.scheme import QuantizationScheme, joint_menu
 from clado_core.repairs.candidates import Candidates
-from clado_core.repairs.database import database_for, database_path, measured_candidates
+from clado_core.repairs.database import (
+    OnCandidate,
+    candidates_of,
+    database_path,
+    measured_candidates,
+)
+from clado_core.repairs.repair import calibration_sets
 from clado_core.sensitivity import layers_of
 
 MENU = (2, 4)
@@ -47,14 +53,16 @@ def made(
     scheme: QuantizationScheme = QuantizationScheme(),  # noqa: B008 (frozen)
     menu: tuple[int, ...] = MENU,
     n_images: int = 64,
-    **more: object,
+    seed: int = 1,
+    on_progress: OnCandidate | None = None,
 ) -> CandidateTable:
-    return database_for(
-        *(*network, scheme, menu, source),
+    images, _ = calibration_sets(source, n_images, seed=seed)
+    return candidates_of(
+        *(*network, scheme, menu, images),
         rounding="gptq",
-        n_images=n_images,
+        seed=seed,
         artifact=artifact,
-        **more,  # type: ignore[arg-type]
+        on_progress=on_progress,
     )
 
 

@@ -19,7 +19,7 @@ from clado_core.quantization.network_state import using_state
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.layers import LayerTable
 from clado_core.records.scheme import QuantizationScheme
-from clado_core.repairs.database import database_for
+from clado_core.repairs.database import candidates_of
 from clado_core.repairs.repaired import Repaired
 from clado_core.sensitivity import MeasurementSettings, layers_of, measure
 
@@ -39,10 +39,10 @@ class Network:
         self.model: nn.Module = cc.load_model(name).module.eval()
         whole = layers_of(self.model, self.samples)
         self.layers = LayerTable(whole.layers[:FEW])
-        self.table: CandidateTable = database_for(
-            *(self.model, self.layers, QuantizationScheme(), MENU, source),
+        self.table: CandidateTable = candidates_of(
+            *(self.model, self.layers, QuantizationScheme(), MENU),
+            source.sensitivity_set(128, seed=1),
             rounding="gptq",
-            n_images=128,
         )
 
     def matrix(self, **settings: object) -> cc.SensitivityMatrix:
