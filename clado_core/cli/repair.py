@@ -5,23 +5,39 @@ Example:
   python -m clado_core repair assets/digits-resnet.clado --assignment chosen.json \\
       --out repaired.safetensors
   python -m clado_core evaluate assets/digits-resnet.clado --repaired repaired.safetensors
+
+A fine-tuning (--finetune EPOCHS) that is stopped keeps its state in repaired.safetensors.partial;
+the same command continues.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clado_core.cli.measurement_options import add_device, add_moved_network, add_noise
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
-from clado_core.files.artifact import load
+from clado_core.files.artifact import load, partial_path
 from clado_core.files.assignment_file import read_assignment
 from clado_core.records.calibration import IMAGES, SEED
+from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import ROUNDINGS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from clado_core.data.sources import DataSource, Samples
+    from clado_core.records.assignment import Assignment
+    from clado_core.repairs.repaired import Repaired
+
+FINETUNE_BYTES = 2**31
+"""Of images that are fine-tuned on where nobody says how many: they stay in memory."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +60,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=IMAGES,
         help=f"training images to calibrate with, and as many to judge by (default: {IMAGES})",
     )
+    add(
+        "--finetune",
+        type=positive_count,
+        metavar="EPOCHS",
+        help="then learn from the float network's outputs, on training images without labels",
+    )
+    add(
+        "--finetune-images",
+        type=positive_count,
+        metavar="N",
+        help="how many (default: all but those to judge by, up to 2 GiB of them)",
+    )
     add("--seed", type=int, default=SEED, help="draws them")
     add("--batch-size", type=positive_count, help="samples per forward (default: as of measure)")
     add_device(parser)
@@ -52,42 +80,92 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Repair one assignment and write it; labels are not used."""
-    if arguments.out.is_dir() or not arguments.out.parent.is_dir():
-        raise InputError(f"--out {arguments.out} must be a file in a folder that exists.")
-    matrix = load(arguments.artifact)
+    matrix, data = _measured(arguments)
     assignment = read_assignment(arguments.assignment, matrix)
-    data = arguments.data or matrix.provenance.data
-    if data is None:
-        raise InputError(f"{arguments.artifact} does not say its data: give --data.")
     from clado_core.exports.repaired_file import write_repaired
     from clado_core.networks.measured import load_measured, open_data
     from clado_core.networks.placement import choose_device, default_batch_size, place_for
-    from clado_core.repairs.repair import calibration_sets, repair
 
     device = choose_device(arguments.device)
     model = load_measured(matrix, model=arguments.model, weights=arguments.weights)
-    source = open_data(model, data)
-    images = calibration_sets(source, arguments.images, seed=arguments.seed)
-    place_for(model.module, device, images[0].x)
-    with ProgressLine(f"Repairing {matrix.name}", "layers") as line:
-        repaired = repair(
-            *(model.module, matrix, assignment, *images),
-            rounding=arguments.rounding,
-            allow_noise=arguments.allow_noise,
-            batch_size=arguments.batch_size or default_batch_size(device),
-            on_progress=line.update,
-        )
+    calibration, judges, *more = images = _images(arguments, open_data(model, data))
+    place_for(model.module, device, judges.x)
+    arguments.batch_size = arguments.batch_size or default_batch_size(device)
+    repaired = _shipped(arguments, model.module, matrix, assignment, images)
     size = write_repaired(arguments.out, matrix, model.module, repaired)
+    if more:
+        partial_path(arguments.out).unlink(missing_ok=True)
     return {
         "written": str(arguments.out),
         "bytes": size,
         "size_bytes_promised": assignment.size_bytes,
         "avg_bits": assignment.avg_bits,
         "data": data,
-        "images": len(images[0]),
-        "judged_on": len(images[1]),
+        "images": len(calibration),
+        "judged_on": len(judges),
+        "finetuned_on": sum(map(len, more)),
         "steps": [asdict(step) for step in repaired.steps],
     }
+
+
+def _measured(arguments: argparse.Namespace) -> tuple[SensitivityMatrix, str]:
+    """The artifact, and its data; before anything is computed for arguments that cannot be."""
+    if arguments.out.is_dir() or not arguments.out.parent.is_dir():
+        raise InputError(f"--out {arguments.out} must be a file in a folder that exists.")
+    if arguments.finetune_images and not arguments.finetune:
+        raise InputError("--finetune-images counts for --finetune; give that too.")
+    matrix = load(arguments.artifact)
+    data = arguments.data or matrix.provenance.data
+    if data is None:
+        raise InputError(f"{arguments.artifact} does not say its data: give --data.")
+    return matrix, data
+
+
+def _images(arguments: argparse.Namespace, source: DataSource) -> list[Samples]:
+    """Training images to calibrate with, to judge by, and, where asked for, to fine-tune on."""
+    import torch
+
+    from clado_core.repairs.repair import calibration_sets
+
+    calibration, judges = calibration_sets(source, arguments.images, seed=arguments.seed)
+    if arguments.finetune is None:
+        return [calibration, judges]
+    wanted = arguments.finetune_images or FINETUNE_BYTES // calibration.x[0].nbytes
+    n, there = len(calibration) + len(judges), len(source.indices("train"))
+    drawn = source.sensitivity_set(min(max(n, wanted + len(judges)), there), seed=arguments.seed)
+    # All that were drawn but the judges, which stand behind the calibration images.
+    x, y = (torch.cat([v[: len(calibration)], v[n:]])[:wanted] for v in (drawn.x, drawn.y))
+    return [calibration, judges, replace(drawn, x=x, y=y)]
+
+
+def _shipped(
+    arguments: argparse.Namespace,
+    module: nn.Module,
+    matrix: SensitivityMatrix,
+    assignment: Assignment,
+    images: Sequence[Samples],
+) -> Repaired:
+    """The repaired network, fine-tuned where there are images for it."""
+    from clado_core.repairs.finetune import Finetuning, finetune
+    from clado_core.repairs.repair import repair
+
+    calibration, judges, *more = images
+    with (
+        ProgressLine(f"Repairing {matrix.name}", "layers") as line,
+        ProgressLine(f"Fine-tuning {matrix.name}", "images") as tuning,
+    ):
+        kept: dict[str, Any] = {
+            "state": partial_path(arguments.out),
+            "on_images": tuning.update,
+        }
+        # Made first: what is wrong with them is said before anything is computed.
+        plans = [Finetuning(arguments.finetune, x, seed=arguments.seed, **kept) for x in more]
+        how = {"batch_size": arguments.batch_size, "allow_noise": arguments.allow_noise}
+        task = partial(repair, rounding=arguments.rounding, on_progress=line.update, **how)
+        repaired = task(module, matrix, assignment, calibration, judges)
+        for plan in plans:
+            repaired = finetune(module, matrix, repaired, judges, plan, **how)
+    return repaired
 
 
 def show(result: dict[str, Any]) -> str:
@@ -99,9 +177,10 @@ def show(result: dict[str, Any]) -> str:
         f"{'  kept' if step['kept'] else ''}"
         for step in result["steps"]
     ]
+    tuned = f", fine-tuned on {n:,}" if (n := result["finetuned_on"]) else ""
     lines.append(
         f"{result['written']}: {result['bytes']:,} bytes, {result['avg_bits']:.2f} bits per "
         f"weight; made with {result['images']:,} and judged on {result['judged_on']:,} training "
-        "images, no labels used."
+        f"images{tuned}, no labels used."
     )
     return "\n".join(lines)

@@ -72,9 +72,8 @@ def read_repaired(path: str | Path, matrix: SensitivityMatrix, module: nn.Module
     """
     import torch
 
-    from clado_core.quantization.network_state import state_entries
     from clado_core.quantization.weights import QuantizedWeight
-    from clado_core.repairs.repaired import Repaired
+    from clado_core.repairs.repaired import Repaired, changed_state
 
     other = copy.deepcopy(module).cpu()
     file = load_packed(path, other)
@@ -90,14 +89,7 @@ def read_repaired(path: str | Path, matrix: SensitivityMatrix, module: nn.Module
         )
         for packed in packed_weights(file, assignment.layers.layers)
     }
-    searched = {layer.parameter for layer in matrix.layers.layers}
-    before = state_entries(module)
-    state = {
-        name: value
-        for name, value in state_entries(other).items()
-        if name not in searched and not torch.equal(value, before[name].to(value))
-    }
-    return Repaired(assignment, weights, state)
+    return Repaired(assignment, weights, changed_state(module, other, assignment))
 
 
 def _require_quantizer(facts: dict[str, Any], matrix: SensitivityMatrix, file: str) -> None:

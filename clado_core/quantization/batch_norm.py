@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from clado_core.errors import InputError
 from clado_core.networks.discovery import attention_fast_path_off
 from clado_core.networks.inference import measuring, running
+from clado_core.networks.steady import Steadiness
 from clado_core.quantization.layer_calls import LayerCall, LayerCalls
 from clado_core.quantization.network_state import using_state
 from clado_core.quantization.statistics import OutputStatistics, matched_statistics
@@ -113,15 +114,19 @@ def norm_buffers(
 
 
 @contextmanager
-def normalizing_by_batch(model: nn.Module, /) -> Iterator[None]:
+def normalizing_by_batch(model: nn.Module, /, *, known: Steadiness | None = None) -> Iterator[None]:
     """Batch normalizations take each batch's own statistics; all else is as in eval mode.
 
     Statistics that the network stores, and modes, are as before when this ends.
+
+    Args:
+        model: In any mode.
+        known: As of ``measuring``.
     """
     norms = _norms(model)
     stored = [_join(name, buffer) for name in norms for buffer in (MEAN, VARIANCE, COUNT)]
     buffers = {name: value for name, value in model.named_buffers() if name in stored}
-    with measuring(model), using_state(model, buffers):
+    with measuring(model, known=known), using_state(model, buffers):
         for module in norms.values():
             # Not train(), which reaches modules inside, such as a dropout.
             module.training = True

@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from clado_core.quantization.straight_through import round_straight
 from clado_core.quantization.weights import RANGE_STEP, RANGE_STEPS
 
 SEARCHED_VALUES = 1 << 16
@@ -49,6 +50,8 @@ def search_range(x: Tensor, bits: int, /, *, shrink: bool = True) -> tuple[float
 def fake_quantize_input(x: Tensor, low: float, high: float, bits: int, /) -> Tensor:
     """s·(clamp(round(x/s) + z, 0, 2^b − 1) − z) with s = (high − low)/(2^b − 1), z = round(−low/s).
 
+    Clamped first, which gives the same levels; gradients pass within, as by ``round_straight``.
+
     Args:
         x: Any shape; not changed.
         low: At most 0; ``high`` is at least 0. Where both are 0 the input is returned.
@@ -60,4 +63,4 @@ def fake_quantize_input(x: Tensor, low: float, high: float, bits: int, /) -> Ten
     levels = 2**bits - 1
     scale = (high - low) / levels
     zero = round(-low / scale)
-    return x.div(scale).round_().add_(zero).clamp_(0, levels).sub_(zero).mul_(scale)
+    return round_straight((x / scale).clamp_(-zero, levels - zero)).mul_(scale)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Self
 
-import torch
 from torch import Tensor, nn
 
 from clado_core.data.sources import DataSource, Samples
 from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.inference import Batch, kl_divergence, make_batches, measuring, run_batch
 from clado_core.quantization.batch_norm import reestimate_batch_norm
-from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.quantization.weights import QuantizedWeight
 from clado_core.records.assignment import Assignment
@@ -24,7 +21,7 @@ from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import NEAREST, Rounding
 from clado_core.records.scheme import weight_bits
 from clado_core.repairs.candidates import Candidates
-from clado_core.repairs.repaired import Repaired, Step, repaired_in
+from clado_core.repairs.repaired import Repaired, Step, running_as
 
 OnLayer = Callable[[int, int], None]
 """Called with (layers rounded, layers in all)."""
@@ -59,8 +56,7 @@ def repair(
         calibration: Images to round and estimate with; some hundred of the training images.
         judges: Others, none of those that accuracy is reported on.
         rounding: "nearest", "gptq" or "adaround".
-        candidates: Made with this rounding from ``calibration``; with one for several choices
-            nothing is made twice.
+        candidates: Made so from ``calibration``: for several choices nothing is made twice.
         batch_size: Per forward.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called after every layer.
@@ -69,15 +65,12 @@ def repair(
         MeasurementError: The network cannot run the images, or gives other outputs each time.
     """
     batches = make_batches(model, judges, batch_size)
-    trials = _Trials(model, matrix, assignment, batches, allow_noise=allow_noise)
+    trials = Trials(model, matrix, assignment, batches, allow_noise=allow_noise)
     trials.offer(NEAREST, _nearest(model, assignment))
-    started = time.perf_counter()
-    if candidates is None:
-        xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
-        candidates = Candidates(model, assignment.layers, assignment.scheme, xs, rounding=rounding)
-    matched = _candidates(candidates, assignment, on_progress)
+    made = candidates or _made(model, assignment, calibration, batch_size, rounding)
+    matched = _candidates(made, assignment, on_progress)
     if rounding != NEAREST:
-        trials.offer(rounding, replace(matched, state={}), started)
+        trials.offer(rounding, replace(matched, state={}))
     trials.offer(MATCHED, matched)
     return trials.reestimated(matched, calibration).best
 
@@ -112,6 +105,13 @@ def _nearest(model: nn.Module, assignment: Assignment) -> Repaired:
     return Repaired(assignment, {name: swap.quantized(i, bits) for i, (name, bits) in pairs}, {})
 
 
+def _made(
+    model: nn.Module, chosen: Assignment, images: Samples, batch_size: int, rounding: Rounding
+) -> Candidates:
+    xs = [batch.x for batch in make_batches(model, images, batch_size)]
+    return Candidates(model, chosen.layers, chosen.scheme, xs, rounding=rounding)
+
+
 def _candidates(made: Candidates, assignment: Assignment, on_progress: OnLayer | None) -> Repaired:
     """All layers' integers, and the statistics and biases that go with them."""
     weights: dict[str, QuantizedWeight] = {}
@@ -125,7 +125,7 @@ def _candidates(made: Candidates, assignment: Assignment, on_progress: OnLayer |
     return Repaired(assignment, weights, state)
 
 
-class _Trials:
+class Trials:
     """Judges what is offered against the float network's outputs, and keeps the best."""
 
     def __init__(
@@ -139,9 +139,10 @@ class _Trials:
     ) -> None:
         self._model, self._matrix, self._assignment = model, matrix, assignment
         self._batches = batches
-        with measuring(model, batches, allow_noise=allow_noise) as self._steady:
+        with measuring(model, batches, allow_noise=allow_noise) as self.steady:
             self._float = [run_batch(model, batch) for batch in batches]
         self._tried: list[tuple[Repaired, Step]] = []
+        self._since = time.perf_counter()
 
     @property
     def best(self) -> Repaired:
@@ -161,10 +162,12 @@ class _Trials:
         )
         return replace(chosen[0], steps=steps)
 
-    def offer(self, name: str, repaired: Repaired, started: float | None = None) -> None:
-        """Judge one; its seconds count from ``started``."""
-        started = time.perf_counter() if started is None else started
-        with self._as(repaired), measuring(self._model, known=self._steady):
+    def offer(self, name: str, repaired: Repaired) -> None:
+        """Judge one; its seconds count from the one before."""
+        with (
+            running_as(self._model, self._matrix, repaired),
+            measuring(self._model, known=self.steady),
+        ):
             outputs = [run_batch(self._model, batch) for batch in self._batches]
         triples = zip(outputs, self._batches, self._float, strict=True)
         total = sum(float(kl_divergence(z, batch.y, ref)) for z, batch, ref in triples)
@@ -172,35 +175,22 @@ class _Trials:
         if math.isnan(divergence):
             # Outputs that are not finite are as far off as can be.
             divergence = math.inf
-        step = Step(name, divergence, False, time.perf_counter() - started)
-        self._tried.append((repaired, step))
+        before, self._since = self._since, time.perf_counter()
+        self._tried.append((repaired, Step(name, divergence, False, self._since - before)))
 
-    def reestimated(self, repaired: Repaired, calibration: Samples) -> Self:
+    def reestimated(
+        self, repaired: Repaired, calibration: Samples, name: str = REESTIMATED
+    ) -> Self:
         """Offer it with the statistics of all normalizations estimated anew, as it would run."""
-        started = time.perf_counter()
         if len(calibration) < FEWEST_TO_NORMALIZE:
             return self
         inputs = [batch.x for batch in make_batches(self._model, calibration, NORM_BATCH)]
-        with self._as(repaired):
+        with running_as(self._model, self._matrix, repaired):
             found = reestimate_batch_norm(self._model, inputs)
         if found:
             anew = replace(repaired, state={**repaired.state, **found})
-            self.offer(REESTIMATED, anew, started)
+            self.offer(name, anew)
         return self
-
-    @contextmanager
-    def _as(self, repaired: Repaired) -> Iterator[None]:
-        """The network as it would be shipped, its inputs quantized where the choice says so."""
-        scheme, matrix = self._assignment.scheme, self._matrix
-        inside = (self._model, self._assignment.layers, matrix.bit_widths, scheme)
-        with (
-            torch.no_grad(),
-            repaired_in(self._model, repaired),
-            quantizing_inputs(*inside, ranges=matrix.input_ranges) as inputs,
-        ):
-            if inputs is not None:
-                inputs.apply_choices(dict(enumerate(self._assignment.bits)), scheme)
-            yield
 
 
 def _is_part(tried: Repaired, chosen: Repaired) -> bool:

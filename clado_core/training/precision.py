@@ -7,8 +7,29 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+
+FAST = ("avx512_bf16", "amx_bf16")
+"""What CPUs call that they multiply in bfloat16; others take longer than in float32."""
+
+
+def bfloat16_runs(model: nn.Module, x: Tensor, /) -> bool:
+    """Whether steps in bfloat16 are faster where this network is, and it runs in them.
+
+    Args:
+        model: In eval mode; networks of a user's own may mix types that do not go together.
+        x: Some inputs, on the network's device.
+    """
+    if x.device.type != "cpu" or not any(torch.cpu.get_capabilities().get(n) for n in FAST):
+        return False
+    try:
+        with torch.no_grad(), bfloat16_steps(True):
+            model(x.clone())
+    except Exception:  # the network's own code may raise anything
+        return False
+    return True
 
 
 @contextmanager

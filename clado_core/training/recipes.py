@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -15,9 +14,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 MAX_ROTATION_DEGREES = 12.0
 MAX_SHIFT_PIXELS = 1.0
 MAX_ZOOM = 0.12
-CROP_PADDING = 4
+CROP_PADDING = 1 / 8
+"""Of an image's shorter side: 4 of 32 pixels."""
 
-Augmentation: TypeAlias = Literal["affine", "crop-flip"]
+Augmentation: TypeAlias = Literal["affine", "crop", "crop-flip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Recipe:
         weight_decay: Of the optimizer.
         label_smoothing: Keeps the network from being so sure that quantization changes nothing.
         optimizer: "adamw", or "sgd" with Nesterov momentum 0.9.
-        augmentation: "affine" (rotate, shift, zoom) or "crop-flip" (pad by 4, crop, mirror).
+        augmentation: "affine" (rotate, shift, zoom), "crop" (pad and crop), or "crop-flip".
         bfloat16: Convolutions and matrix products of a step in bfloat16; weights stay float32.
     """
 
@@ -84,10 +84,9 @@ RECIPES = {
 
 def augment(x: Tensor, kind: Augmentation, generator: torch.Generator, /) -> Tensor:
     """A changed copy of each image; shape (N, C, H, W) in and out."""
-    change: Callable[[Tensor, torch.Generator], Tensor] = (
-        _affine if kind == "affine" else _crop_and_flip
-    )
-    return change(x, generator)
+    if kind == "affine":
+        return _affine(x, generator)
+    return _crop(x, generator, flip=kind == "crop-flip")
 
 
 def learning_rate_schedule(
@@ -115,15 +114,17 @@ def learning_rate_schedule(
     return schedule
 
 
-def _crop_and_flip(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Pad each image by 4, cut a window of its old size anywhere, mirror it half the time."""
+def _crop(x: Tensor, generator: torch.Generator, *, flip: bool) -> Tensor:
+    """Pad each image, cut a window of its old size anywhere; with ``flip`` mirror half of them."""
     n, _, height, width = x.shape
-    padded = F.pad(x, (CROP_PADDING,) * 4)
-    down, across = torch.randint(0, 2 * CROP_PADDING + 1, (2, n, 1), generator=generator)
+    padding = int(CROP_PADDING * min(height, width))
+    padded = F.pad(x, (padding,) * 4)
+    down, across = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
     rows = down + torch.arange(height)
     columns = across + torch.arange(width)
-    mirrored = torch.rand(n, 1, generator=generator) < 0.5
-    columns = torch.where(mirrored, columns.flip(1), columns)
+    if flip:
+        mirrored = torch.rand(n, 1, generator=generator) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
     images = torch.arange(n).view(n, 1, 1)
     return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 

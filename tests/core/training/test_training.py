@@ -107,6 +107,10 @@ def test_crop_and_flip_keeps_pixels_and_mirrors_half():
     offsets = middle[rising][:, 0] - x[0, 0, 16, 10]
     assert offsets.abs().max() <= 4 and len(offsets.unique()) > 3
     assert torch.equal(x[5, 0, 3], torch.arange(1.0, 33)), "the input is not changed"
+    only_moved = augment(x, "crop", torch.Generator().manual_seed(0))
+    assert (only_moved[:, 0, 16, 10:22].diff(dim=1) == 1).all()
+    small = augment(x[..., :8, :8], "crop", torch.Generator().manual_seed(0))
+    assert (small[:, 0, 4, 1:7].diff(dim=1) == 1).all(), "an eighth of 8 pixels is one"
 
 
 def learning_rates(steps, done=0):
