@@ -17,8 +17,9 @@ from clado_core.errors import InputError
 from clado_core.evaluation.choice_runner import ChoiceRunner
 from clado_core.evaluation.evidence_repaired import rankings, with_repaired
 from clado_core.evaluation.evidence_run import evaluated, measured, refined, shifts_of
-from clado_core.evidence import Choice, Evidence, choose
+from clado_core.evidence import Choice, Evidence, choose, load_evidence
 from clado_core.evidence.choices import REFINED_REPAIRED, choose_repaired
+from clado_core.evidence.record import SUFFIX as EVIDENCE
 from clado_core.evidence.reproduction import of_stored_rows
 from clado_core.files.artifact import SUFFIX, artifact_digest
 from clado_core.files.outcomes import keep_outcome, read_outcomes
@@ -28,7 +29,7 @@ from clado_core.networks.placement import choose_device, default_batch_size, fit
 from clado_core.quantization.candidate import CandidateTable
 from clado_core.records.calibration import SEED
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.names import MEASURED_ALONG, NEAREST
+from clado_core.records.names import MEASURED_ALONG, NEAREST, REFINED
 from clado_core.records.scheme import QuantizationScheme, parse_bit_menu
 from clado_core.repairs.database import (
     calibration_of,
@@ -175,10 +176,13 @@ class EvidenceTask:
         with ProgressLine(f"Allocating {matrix.name}", "budgets") as line:
             how = {"shifts": shifts, "time_limit_s": self.arguments.time_limit}
             choices = choose(*matrices, budgets, **how, on_progress=line.update)
-        if k:
+        before = self._refined_before(k)
+        choices += [each for each in before if each.budget in budgets]
+        left = sorted(set(budgets) - {each.budget for each in before})
+        if k and left:
             with ProgressLine(f"Refining {matrix.name}", "budgets") as line:
                 choices += refined(
-                    *(self.model, matrix, self.samples, budgets),
+                    *(self.model, matrix, self.samples, left),
                     k=k,
                     shifts=shifts,
                     cache=cache,
@@ -186,6 +190,16 @@ class EvidenceTask:
                     on_progress=line.update,
                 )
         return choices
+
+    def _refined_before(self, k: int) -> list[Choice]:
+        """Refined choices of stored evidence of the same matrix: a search would find them again."""
+        path = self.arguments.out / f"{self.name}{EVIDENCE}"
+        if not k or self.arguments.reproduce is not None or not path.is_file():
+            return []
+        stored, digest = load_evidence(path), artifact_digest(self._path(self.name))
+        if stored.digests["matrix"] != digest or stored.refine_k not in (k, None):
+            return []
+        return [each.choice for each in stored.of(REFINED)]
 
     def _repaired_choices(
         self,

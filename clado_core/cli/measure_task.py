@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from clado_core.cli.network_text import float_facts, sizes_at
 from clado_core.cli.progress import ProgressLine
 from clado_core.files.artifact import artifact_digest
+from clado_core.records.calibration import SEED
 from clado_core.records.coverage import coverage
 from clado_core.records.label_check import count_mismatch
 from clado_core.records.layers import LayerTable
@@ -112,15 +113,17 @@ class MeasureTask:
         """The database beside the artifact, complete; None where weights are rounded to nearest."""
         if self.arguments.rounding == NEAREST or self.source is None:
             return None
-        from clado_core.repairs.database import database_for
+        from clado_core.repairs.database import candidates_of
+        from clado_core.repairs.repair import calibration_sets
 
+        images, _ = calibration_sets(self.source, self.arguments.calibration_images, seed=SEED)
         with ProgressLine(f"Rounding {self.model.name}", "candidates") as line:
-            return database_for(
+            return candidates_of(
                 *(self.model.module, self.layers, self.settings.scheme, self.settings.bit_widths),
-                self.source,
+                images,
                 artifact=self.arguments.out,
                 rounding=self.arguments.rounding,
-                n_images=self.arguments.calibration_images,
+                seed=SEED,
                 on_progress=line.update,
             )
 

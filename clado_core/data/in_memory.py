@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError
+from clado_core.records.calibration import IMAGES
 
 Piece: TypeAlias = tuple[Tensor, Tensor | None]
 """Inputs, shape (n, C, H, W), and labels, shape (n,), or None where there are none."""
@@ -110,3 +112,15 @@ def _is_array(value: object) -> bool:
 def _is_pair(data: object) -> bool:
     """Whether it is (x, y), not a list of two batches."""
     return isinstance(data, tuple | list) and len(data) == 2 and all(map(_is_array, data))
+
+
+def calibration_images(samples: Samples, given: object, /) -> Samples:
+    """Images to calibrate with: those that are given, or the first of the samples.
+
+    Args:
+        samples: To measure on.
+        given: As for ``as_samples``, labels unused; None where there are no others.
+    """
+    if given is not None:
+        return as_samples(given, labels=False)
+    return replace(samples, x=samples.x[:IMAGES], y=samples.y[:IMAGES])

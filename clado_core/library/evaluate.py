@@ -81,6 +81,7 @@ def refine(
     *,
     k: int = 8,
     n_samples: int | None = None,
+    calibration: object = None,
     shifts: ConvexifyingShifts | None = None,
     time_limit_s: float | None = None,
     allow_noise: bool = False,
@@ -94,6 +95,8 @@ def refine(
         data: As for ``measure``, best the same; never images that accuracy is reported on.
         k: How many of the best, and of each one's neighbours, are run on all images.
         n_samples: Use the first so many; all where None.
+        calibration: Where the matrix was measured with repaired weights: the images these were
+            made with, as for ``measure``.
         shifts: Of the matrix, where they were computed before; proofs are then faster.
         time_limit_s: Of each solve; 10 where None.
         allow_noise: As for ``evaluate``.
@@ -102,17 +105,21 @@ def refine(
     Raises:
         InputError, ArtifactError, MeasurementError: As for ``evaluate``.
     """
-    from clado_core.data.in_memory import as_samples
+    from clado_core.data.in_memory import as_samples, calibration_images
     from clado_core.evaluation.evaluator import Evaluator
     from clado_core.evaluation.refine import TIME_LIMIT_S, refine
     from clado_core.networks.placement import placed
+    from clado_core.repairs.database import recalibrated
 
     require_measured(module, problem.matrix)
     limit = TIME_LIMIT_S if time_limit_s is None else time_limit_s
     task = partial(refine, k=k, shifts=shifts, time_limit_s=limit, on_progress=on_progress)
     samples = as_samples(data, n=n_samples)
+    images = calibration_images(samples, calibration)
     with placed(module, samples.x):
-        return task(problem, Evaluator(module, problem.matrix, samples, allow_noise=allow_noise))
+        candidates = recalibrated(problem.matrix, module, images)
+        inside = (module, problem.matrix, samples)
+        return task(problem, Evaluator(*inside, allow_noise=allow_noise, candidates=candidates))
 
 
 def require_measured(module: nn.Module, matrix: SensitivityMatrix | None, /) -> None:

@@ -12,7 +12,7 @@ from clado_core.errors import InputError
 from clado_core.files.artifact import SUFFIX
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.names import LayerSelection
+from clado_core.records.names import NEAREST, LayerSelection, Rounding
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +50,8 @@ def measure(
     name: str = "network",
     selection: LayerSelection = "all",
     out: str | Path | None = None,
+    rounding: Rounding = "nearest",
+    calibration: object = None,
     on_progress: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> SensitivityMatrix:
@@ -63,6 +65,9 @@ def measure(
         name: Of the network, for files and titles.
         selection: As for ``find_layers``.
         out: Store it there, ``NAME.clado``; a measurement that was stopped continues.
+        rounding: "nearest", or what ``repair`` ships: "gptq" or "adaround". Candidates are then
+            made first, and kept beside ``out``.
+        calibration: Images to make them with, as ``data``; the first 512 of ``data`` where None.
         on_progress: Called with (losses known, losses in all so far).
         settings: Fields of ``MeasurementSettings``, such as ``bit_widths=(2, 4, 8)``,
             ``loss="kl"``, ``estimator="adaptive"``, ``scheme=QuantizationScheme("per-tensor")``.
@@ -71,16 +76,31 @@ def measure(
         InputError: The data or a setting cannot be used.
         MeasurementError: A loss is not finite, or the network cannot run the data or repeat itself.
     """
-    from clado_core.data.in_memory import as_samples
+    from clado_core.data.in_memory import as_samples, calibration_images
     from clado_core.networks.placement import placed
+    from clado_core.repairs.database import candidates_of
     from clado_core.sensitivity import layers_of, measure, measure_into
 
     samples = as_samples(data, n=n_samples, labels=settings.get("loss") != "kl")
-    task = measure if out is None else partial(measure_into, _artifact_path(out))
+    path = None if out is None else _artifact_path(out)
+    task = measure if path is None else partial(measure_into, path)
     with placed(module, samples.x) as device:
         layers = layers_of(module, samples, selection=selection)
-        how = _settings(device, settings)
-        return task(module, layers, samples, settings=how, name=name, on_progress=on_progress)
+        how, candidates = _settings(device, settings), None
+        if rounding != NEAREST:
+            images = calibration_images(samples, calibration)
+            candidates = candidates_of(
+                *(module, layers, how.scheme, how.bit_widths, images),
+                rounding=rounding,
+                artifact=path,
+            )
+        return task(
+            *(module, layers, samples),
+            settings=how,
+            name=name,
+            candidates=candidates,
+            on_progress=on_progress,
+        )
 
 
 def _settings(device: torch.device, given: dict[str, Any]) -> MeasurementSettings:

@@ -32,8 +32,7 @@ class WeightSwap:
             rounded to nearest, and nothing else, where None.
 
     Raises:
-        InputError: A layer's parameter is missing or has another shape, or candidates are of
-            another network.
+        InputError: A layer's parameter is missing or has another shape.
     """
 
     def __init__(
@@ -54,9 +53,9 @@ class WeightSwap:
         self._made: dict[tuple[int, int], Candidate] = {}
         self._current: dict[int, int] = {}
         self._candidates = candidates
-        names = () if candidates is None else candidates.state_names
-        self._state = state_views(model, names)
-        self._before = {name: value.clone() for name, value in self._state.items()}
+        self._model = model
+        self._state: dict[str, Tensor] = {}
+        self._before: dict[str, Tensor] = {}
 
     @property
     def n_layers(self) -> int:
@@ -64,6 +63,10 @@ class WeightSwap:
         return len(self._slices)
 
     def __enter__(self) -> Self:
+        # Not before: ``measuring`` gives the network buffers of its own.
+        names = () if self._candidates is None else self._candidates.state_names
+        self._state = state_views(self._model, names)
+        self._before = {name: value.clone() for name, value in self._state.items()}
         return self
 
     def __exit__(self, *error: object) -> None:

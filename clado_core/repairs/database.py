@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from clado_core.data.sources import DataSource, Samples
+from clado_core.data.sources import Samples
 from clado_core.errors import InputError
 from clado_core.networks.inference import make_batches
 from clado_core.networks.load import LoadedModel
@@ -18,7 +18,7 @@ from clado_core.networks.state_digest import state_digest
 from clado_core.quantization.candidate import CandidateTable
 from clado_core.quantization.moments import collect_moments
 from clado_core.quantization.weight_swap import weight_slice
-from clado_core.records.calibration import SEED, Calibration
+from clado_core.records.calibration import Calibration
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import Rounding
@@ -121,31 +121,29 @@ def candidate_table(
     return CandidateTable(made, calibration)
 
 
-def database_for(
+def candidates_of(
     model: nn.Module,
     layers: LayerTable,
     scheme: QuantizationScheme,
     menu: BitWidths,
-    source: DataSource,
+    images: Samples,
     /,
     *,
     rounding: Rounding,
-    n_images: int,
-    seed: int = SEED,
+    seed: int | None = None,
     artifact: Path | None = None,
     on_progress: OnCandidate | None = None,
 ) -> CandidateTable:
-    """The database of a network, what is missing made of training images.
+    """The database of a network; what is missing is made.
 
     Args:
         model: The float network, on its device.
         layers: Its searched layers.
         scheme: The quantizer.
         menu: Bit-widths.
-        source: Its training part is drawn from.
+        images: To calibrate with.
         rounding: "gptq" or "adaround".
-        n_images: To calibrate with.
-        seed: Draws them.
+        seed: That drew the images; None where they were given.
         artifact: What it belongs to: it is kept beside it. None keeps it in memory alone.
         on_progress: As for ``candidate_table``.
 
@@ -153,7 +151,6 @@ def database_for(
         InputError: The file that is there is of another network, quantizer or calibration.
         MeasurementError: The network cannot run the images.
     """
-    images, _ = calibration_sets(source, n_images, seed=seed)
     calibration = calibration_of(images, rounding=rounding, seed=seed)
     path = None if artifact is None else database_path(artifact, rounding)
     inside = (model, layers, scheme, images, calibration)
@@ -180,7 +177,7 @@ def measured_candidates(
         on_progress: As for ``candidate_table``.
 
     Raises:
-        InputError: No data is named, or it gives other images than candidates were made with.
+        InputError: No data is named, or it gives other images.
     """
     calibration, spec = matrix.provenance.calibration, data or matrix.provenance.data
     if calibration is None:
@@ -189,20 +186,47 @@ def measured_candidates(
         raise InputError(
             f"'{matrix.name}' does not say which images its candidates were calibrated with."
         )
-    source = open_data(model, spec)
-    n, seed, rounding = calibration.n_images, calibration.seed, calibration.rounding
-    images, _ = calibration_sets(source, n, seed=seed)
+    images, _ = calibration_sets(
+        open_data(model, spec), calibration.n_images, seed=calibration.seed
+    )
+    return recalibrated(matrix, model.module, images, artifact=artifact, on_progress=on_progress)
+
+
+def recalibrated(
+    matrix: SensitivityMatrix,
+    model: nn.Module,
+    images: Samples,
+    /,
+    *,
+    artifact: Path | None = None,
+    on_progress: OnCandidate | None = None,
+) -> CandidateTable | None:
+    """As ``measured_candidates``, with given images.
+
+    Args:
+        matrix: Says how its candidates were calibrated.
+        model: The network that was measured, on its device.
+        images: The same that they were calibrated with.
+        artifact: As for ``measured_candidates``, likewise ``on_progress``.
+        on_progress: As for ``candidate_table``.
+
+    Raises:
+        InputError: They are others.
+    """
+    if (calibration := matrix.provenance.calibration) is None:
+        return None
+    rounding, seed = calibration.rounding, calibration.seed
     if calibration_of(images, rounding=rounding, seed=seed) != calibration:
         raise InputError(
-            f"The images of {spec} are not those that the candidates of '{matrix.name}' were "
-            "calibrated with; give the same data."
+            f"The images are not those that the candidates of '{matrix.name}' were calibrated "
+            "with; give the same data."
         )
-    return database_for(
-        *(model.module, matrix.layers, matrix.scheme, matrix.bit_widths, source),
-        artifact=artifact,
+    wanted = (matrix.layers, matrix.scheme, matrix.bit_widths, images)
+    return candidates_of(
+        *(model, *wanted),
         rounding=rounding,
-        n_images=n,
         seed=seed,
+        artifact=artifact,
         on_progress=on_progress,
     )
 

@@ -91,11 +91,13 @@ def measure(
     Raises:
         MeasurementError: A loss is not finite, or the network cannot run the samples, or gives
             other outputs for them each time.
-        InputError: The journal belongs to another measurement, or labels or layers do not fit.
+        InputError: The journal belongs to another measurement, or labels or layers do not fit; or
+            derivatives are asked for with candidates.
     """
     loss = loss_function or _loss_named(settings.loss)
     origin = origin or Provenance()
     if candidates is not None:
+        _require_losses(settings)
         origin = replace(origin, calibration=candidates.calibration)
     provenance = _provenance(model, samples, settings, origin)
     task = _Task(model, layers, samples, settings, loss, provenance, cluster, candidates)
@@ -253,6 +255,16 @@ def _matrix(bench: Workbench, name: str, provenance: Provenance) -> SensitivityM
         estimate.measured,
         estimate.fit_error,
     )
+
+
+def _require_losses(settings: MeasurementSettings) -> None:
+    """Derivatives see what a candidate does to a weight, not the statistics that go with it."""
+    for name in ("hvp" if settings.estimator == "hvp" else "", *settings.baselines):
+        if name:
+            raise InputError(
+                f"{name} is made of derivatives, which do not see the statistics of repaired "
+                "weights: measure it with rounding to nearest."
+            )
 
 
 def _loss_named(name: str) -> LossFunction:
