@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from clado_core.data.sources import Samples
+from clado_core.networks.inference import make_batches
 from clado_core.quantization.adaround import adaround
 from clado_core.quantization.batch_norm import following_norms, norm_buffers
 from clado_core.quantization.candidate import Candidate
@@ -23,6 +25,9 @@ from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.names import GPTQ, NEAREST, Rounding
 from clado_core.records.scheme import QuantizationScheme
 from clado_core.repairs.candidate_file import CandidateFile
+
+BATCH_SIZE = 64
+"""Images run at once where nobody says how many."""
 
 
 class _Seen(NamedTuple):
@@ -106,6 +111,32 @@ class Candidates:
         if name is None or bias is None:
             return {}
         return {name: bias + bias_correction(weight, rounded, moments).to(bias)}
+
+
+def candidates_from(
+    model: nn.Module,
+    layers: LayerTable,
+    scheme: QuantizationScheme,
+    images: Samples,
+    /,
+    *,
+    rounding: Rounding,
+    batch_size: int = BATCH_SIZE,
+    kept: CandidateFile | None = None,
+) -> Candidates:
+    """Candidates calibrated with images, which are run when the first is made.
+
+    Args:
+        model: As for ``Candidates``, likewise the layers and the scheme.
+        layers: Searched layers.
+        scheme: The quantizer.
+        images: To calibrate with.
+        rounding: As for ``Candidates``, likewise ``kept``.
+        batch_size: Images run at once: sums, and with them candidates, depend on it a little.
+        kept: File of candidates.
+    """
+    inputs = (batch.x for batch in make_batches(model, images, batch_size))
+    return Candidates(model, layers, scheme, inputs, rounding=rounding, kept=kept)
 
 
 def round_weight(

@@ -24,7 +24,7 @@ from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import Rounding
 from clado_core.records.scheme import BitWidths, QuantizationScheme, weight_bits
 from clado_core.repairs.candidate_file import SUFFIX, CandidateFile
-from clado_core.repairs.candidates import Candidates, round_weight
+from clado_core.repairs.candidates import BATCH_SIZE, Candidates, candidates_from, round_weight
 from clado_core.repairs.repair import calibration_sets
 
 OnCandidate = Callable[[int, int], None]
@@ -32,8 +32,6 @@ OnCandidate = Callable[[int, int], None]
 
 VERSION = 1
 """Of the algorithms that make candidates: raise it when they give other integers or statistics."""
-BATCH_SIZE = 64
-"""Images run at once: sums, and with them candidates, depend on it a little."""
 
 
 def calibration_of(images: Samples, /, *, rounding: Rounding, seed: int | None) -> Calibration:
@@ -85,8 +83,9 @@ def candidates_in(
                 "weights_sha256": state_digest(model),
             }
             kept = stack.enter_context(CandidateFile(path, identity, layers))
-        inputs = (batch.x for batch in make_batches(model, images, BATCH_SIZE))
-        yield Candidates(model, layers, scheme, inputs, rounding=calibration.rounding, kept=kept)
+        yield candidates_from(
+            *(model, layers, scheme, images), rounding=calibration.rounding, kept=kept
+        )
 
 
 def candidate_table(

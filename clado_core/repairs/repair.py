@@ -20,7 +20,7 @@ from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import NEAREST, Rounding
 from clado_core.records.scheme import weight_bits
-from clado_core.repairs.candidates import Candidates
+from clado_core.repairs.candidates import Candidates, candidates_from
 from clado_core.repairs.repaired import Repaired, Step, running_as
 
 OnLayer = Callable[[int, int], None]
@@ -67,12 +67,12 @@ def repair(
     batches = make_batches(model, judges, batch_size)
     trials = Trials(model, matrix, assignment, batches, allow_noise=allow_noise)
     trials.offer(NEAREST, _nearest(model, assignment))
-    made = candidates or _made(model, assignment, calibration, batch_size, rounding)
+    inside = (model, assignment.layers, assignment.scheme, calibration)
+    made = candidates or candidates_from(*inside, rounding=rounding, batch_size=batch_size)
     matched = _candidates(made, assignment, on_progress)
     if rounding != NEAREST:
         trials.offer(rounding, replace(matched, state={}))
-    trials.offer(MATCHED, matched)
-    return trials.reestimated(matched, calibration).best
+    return trials.offer(MATCHED, matched).reestimated(matched, calibration).best
 
 
 def calibration_sets(source: DataSource, n: int, /, *, seed: int) -> tuple[Samples, Samples]:
@@ -103,13 +103,6 @@ def _nearest(model: nn.Module, assignment: Assignment) -> Repaired:
     swap = WeightSwap(model, assignment.layers, assignment.scheme)
     pairs = enumerate(zip(assignment.layers.names, assignment.bits, strict=True))
     return Repaired(assignment, {name: swap.quantized(i, bits) for i, (name, bits) in pairs}, {})
-
-
-def _made(
-    model: nn.Module, chosen: Assignment, images: Samples, batch_size: int, rounding: Rounding
-) -> Candidates:
-    xs = [batch.x for batch in make_batches(model, images, batch_size)]
-    return Candidates(model, chosen.layers, chosen.scheme, xs, rounding=rounding)
 
 
 def _candidates(made: Candidates, assignment: Assignment, on_progress: OnLayer | None) -> Repaired:
@@ -162,7 +155,7 @@ class Trials:
         )
         return replace(chosen[0], steps=steps)
 
-    def offer(self, name: str, repaired: Repaired) -> None:
+    def offer(self, name: str, repaired: Repaired) -> Self:
         """Judge one; its seconds count from the one before."""
         with (
             running_as(self._model, self._matrix, repaired),
@@ -177,6 +170,7 @@ class Trials:
             divergence = math.inf
         before, self._since = self._since, time.perf_counter()
         self._tried.append((repaired, Step(name, divergence, False, self._since - before)))
+        return self
 
     def reestimated(
         self, repaired: Repaired, calibration: Samples, name: str = REESTIMATED
