@@ -22,6 +22,7 @@ from dashboard.known import caches, catalogue, services
 from dashboard.rules import NO_RULES, Rules
 from dashboard.scale import budget_bits
 from dashboard.state import by_network, view_state
+from dashboard.workers.commands import NetworkWords
 from dashboard.workers.refine import (
     RefineService,
     RefineWish,
@@ -81,7 +82,7 @@ def test_the_command_states_the_problem_of_the_page(own_artifacts: Path, avg_bit
 
 def test_what_is_typed_goes_into_the_command(own_artifacts: Path) -> None:
     typed = wish(own_artifacts / "alpha.clado")._replace(
-        k=16, data="cifar10:/some where", model="nets.py:build", weights="a.pt"
+        k=16, network=NetworkWords("cifar10:/some where", "nets.py:build", "a.pt")
     )
     parsed = build_parser().parse_args(typed.arguments())
     assert (parsed.refine, parsed.data) == (16, "cifar10:/some where")
@@ -302,7 +303,10 @@ def test_the_real_command_says_what_is_missing() -> None:
     cifar = ROOT / "assets" / "cifar10-resnet20-per-tensor-248.clado"
     for asked, sentence in (
         (wish(cifar, 3.6), "Say where CIFAR-10 is"),
-        (wish(cifar, 3.6)._replace(data="cifar10:/nowhere"), "holds no CIFAR-10"),
+        (
+            wish(cifar, 3.6)._replace(network=NetworkWords("cifar10:/nowhere")),
+            "holds no CIFAR-10",
+        ),
         (wish(RESNET, 1.0), "is infeasible"),
     ):
         service.start(asked)
