@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from clado_core.data.seen import measured_on
@@ -90,8 +89,7 @@ def evaluate(
         swap.apply(dict(enumerate(chosen.bits)))
         with repaired_in(model, choice) if isinstance(choice, Repaired) else nullcontext():
             after = image_outcomes(_run(model, batches, on_progress), batches)
-    interval = wilson_interval(int(after.right.sum()), len(samples))
-    found = (after.top1, after.loss, len(samples), interval, before.top1, before.loss)
+    found = (after.top1, after.loss, len(samples), after.ci95, before.top1, before.loss)
     seen = None if matrix is None else measured_on(samples, matrix.provenance, source=source)
     return Evaluation(*found, steady.noise, seen)
 
@@ -125,12 +123,3 @@ def _ready(
         WeightSwap(model, layers, scheme, inputs=inputs) as swap,
     ):
         yield swap
-
-
-def wilson_interval(right: int, n: int, /) -> tuple[float, float]:
-    """95 % confidence interval of a proportion; holds near 0 and 1, unlike the normal one.
-
-    Source: Wilson, 1927.
-    """
-    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)

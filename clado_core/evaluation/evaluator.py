@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError
+from clado_core.files.json_lines import append_line, read_lines
 from clado_core.networks.inference import (
     Batch,
     cross_entropy,
@@ -30,26 +27,9 @@ from clado_core.networks.placement import default_batch_size
 from clado_core.networks.steady import Steadiness
 from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
+from clado_core.records.image_outcomes import ImageOutcomes
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import BitWidths
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ImageOutcomes:
-    """What one network does on n images.
-
-    Args:
-        right: Whether each image is classified right, shape (n,).
-        loss: Mean cross-entropy.
-    """
-
-    right: npt.NDArray[np.bool_]
-    loss: float
-
-    @property
-    def top1(self) -> float:
-        """Fraction classified right."""
-        return float(self.right.mean())
 
 
 def image_outcomes(outputs: Sequence[Tensor], batches: Sequence[Batch], /) -> ImageOutcomes:
@@ -126,7 +106,7 @@ class Evaluator:
             found = self._run(bits)
             self._known[key] = found
             if self._cache is not None:
-                _append(self._cache, key, found)
+                append_line(self._cache, {"key": key, **found.to_json()})
         return self._known[key]
 
     def _take(self, samples: Samples) -> None:
@@ -162,26 +142,11 @@ class Evaluator:
         return hashlib.sha256(f"{self._identity} {bits}".encode()).hexdigest()
 
 
-def _append(cache: Path, key: str, outcomes: ImageOutcomes) -> None:
-    packed = base64.b64encode(np.packbits(outcomes.right).tobytes()).decode()
-    line = {"key": key, "n": len(outcomes.right), "loss": outcomes.loss, "right": packed}
-    try:
-        with cache.open("a", encoding="utf-8") as file:
-            file.write(f"\n{json.dumps(line)}")  # first a new line: the last may be cut off
-    except OSError as problem:
-        raise InputError(f"Cannot write {cache}: {problem.strerror}.") from None
-
-
 def _read(cache: Path) -> dict[str, ImageOutcomes]:
-    if not cache.is_file():
-        return {}
     found = {}
-    for line in cache.read_text(encoding="utf-8").splitlines():
+    for values in read_lines(cache):
         try:
-            values = json.loads(line)
-            packed = np.frombuffer(base64.b64decode(values["right"]), dtype=np.uint8)
-            right = np.unpackbits(packed)[: values["n"]].astype(bool)
-            found[values["key"]] = ImageOutcomes(right, float(values["loss"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # the line that was being written when the program was stopped
+            found[str(values["key"])] = ImageOutcomes.from_json(values)
+        except (KeyError, InputError):
+            continue  # some other line
     return found

@@ -10,7 +10,6 @@ import torch
 from clado_core._version import __version__
 from clado_core.allocation.stored import load_shifts, save_shifts
 from clado_core.data.sources import Samples
-from clado_core.evaluation.evaluate import wilson_interval
 from clado_core.evaluation.evaluator import Evaluator
 from clado_core.evaluation.refine import refine
 from clado_core.evidence.choices import REFERENCES, Choice, choice_of
@@ -194,7 +193,7 @@ def _outcomes(choices: Sequence[Choice], evaluator: Evaluator, seen: Evaluator) 
             for (method, budget), bits in references.items()
             if budget == choice.budget and method != choice.method
         }
-        interval = wilson_interval(int(outcomes.right.sum()), len(outcomes.right))
         seen_loss = seen.outcomes(choice.bits).loss
-        found.append(Outcome(choice, outcomes.top1, interval, outcomes.loss, seen_loss, paired))
+        said = (outcomes.top1, outcomes.ci95, outcomes.loss, seen_loss, paired)
+        found.append(Outcome(choice, *said))
     return found

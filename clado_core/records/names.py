@@ -36,12 +36,21 @@ Rounding: TypeAlias = Literal["nearest", "gptq", "adaround"]
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 """How weights become integers: alone, with errors spread over others, or learned."""
 
+MeasuredAs: TypeAlias = Literal["rounded", "repaired"]
+MEASURED_AS: tuple[MeasuredAs, ...] = get_args(MeasuredAs)
+ROUNDED, REPAIRED = MEASURED_AS
+"""What a choice is run as: with weights rounded to nearest and no more, or as ``repair`` makes it."""
+
 REFINED = "clado-refined"
 """Method of a choice of least measured loss, among those that were run."""
 
 Split: TypeAlias = Literal["train", "held-out", "all"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 """Parts of a data set."""
+
+VALIDATION = "validation"
+"""Training images that neither the measurement nor a repair has seen: to choose by, not to report
+accuracy on."""
 
 LayerSelection: TypeAlias = Literal["all", "paper"]
 SELECTIONS: tuple[LayerSelection, ...] = get_args(LayerSelection)

@@ -7,7 +7,7 @@ import torch
 
 from clado_core import Assignment, SensitivityMatrix
 from clado_core.errors import InputError
-from clado_core.evaluation.evaluate import evaluate, wilson_interval
+from clado_core.evaluation.evaluate import evaluate
 from clado_core.files.assignment_file import read_assignment
 from clado_core.networks.load import state_digest
 from clado_core.quantization.weights import fake_quantize
@@ -15,19 +15,6 @@ from clado_core.records.scheme import QuantizationScheme
 from tests.core.small_networks import convolutional
 
 NAMES = ("0", "3", "6")
-
-
-@pytest.mark.parametrize(
-    ("right", "n", "low", "high"),
-    [
-        (0, 10, 0.0, 0.2775),
-        (5, 10, 0.2366, 0.7634),
-        (10, 10, 0.7225, 1.0),
-        (81, 263, 0.2553, 0.3662),
-    ],
-)
-def test_wilson_interval(right, n, low, high):
-    assert wilson_interval(right, n) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_evaluation_is_that_of_a_network_quantized_by_hand():
