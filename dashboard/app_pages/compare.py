@@ -65,7 +65,8 @@ def accuracy_rows(a: Contender, b: Contender) -> list[tuple[str, str, str, str]]
     difference = ""
     if a.top1 is not None and b.top1 is not None:
         difference = f"{100 * (b.top1 - a.top1):+.1f} points".replace("-", "−")
-    return [("Measured top-1", accuracy(a), accuracy(b), difference)]
+    label = f"Top-1, measured as {a.measured_as}"
+    return [(label, accuracy(a), accuracy(b), difference)]
 
 
 def accuracy(c: Contender) -> str:
@@ -125,7 +126,7 @@ shown = [s for s in (first_runs, second_runs) if s is not None]
 if shown:
     place, numbers = st.columns([52, 48])
     measured = Chart(
-        title="Measured accuracy",
+        title=f"Accuracy, measured as {first.measured_as}",
         key="compare_measured",
         figure=lambda: measured_figure(first_runs, second_runs, state.mode),
         alt=measured_alt(shown),

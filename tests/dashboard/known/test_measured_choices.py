@@ -90,7 +90,7 @@ def test_evidence_is_read_and_drawn_by_method(open_page: OpenPage, own_artifacts
     app.segmented_control(key="front_view").set_value("Measured accuracy").run()
     assert not app.exception
     chart = app.get("plotly_chart")[0].proto
-    assert "HAWQ" in chart.spec and "Measured top-1 accuracy on 1000 samples" in chart.alt
+    assert "HAWQ" in chart.spec and "Measured top-1 accuracy on 1000 images" in chart.alt
     app.toggle(key="accuracy_plot_table").set_value(True).run()
     assert list(app.dataframe[0].value["Chosen by"]) == ["CLADO", "CLADO", "HAWQ", "HAWQ"]
     method = open_page("method", model="alpha")
@@ -119,7 +119,7 @@ def test_compare_shows_what_was_measured(open_page: OpenPage, own_artifacts: Pat
     assert list(rows.iloc[0])[1:] == ["88.0 %", "88.0 %", "+0.0 points"]
     alone = open_page("compare", model="beta", b="alpha", view="Networks")
     assert not alone.exception
-    assert "Measured top-1" not in str(alone.table[0].value), "neither choice here was run"
+    assert "Top-1, measured" not in str(alone.table[0].value), "neither choice here was run"
     charts = [each.proto.alt for each in alone.get("plotly_chart")]
     assert any("Measured top-1 accuracy: alpha from 84.0 %" in alt for alt in charts)
 
