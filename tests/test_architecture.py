@@ -25,7 +25,7 @@ CORE_ROOMS: dict[str, set[str]] = {
     "quantization": {"networks", "data", "records"},
     "exports": {"repairs", "quantization", "networks", "data", "files", "problem", "records"},
     "sensitivity": {"quantization", "networks", "data", "files", "solvers", "problem", "records"},
-    "repairs": {"quantization", "networks", "data", "records"},
+    "repairs": {"quantization", "networks", "data", "files", "records"},
     "training": {"networks", "data", "files", "records"},
     "evaluation": {
         *("repairs", "sensitivity", "evidence", "quantization", "networks", "data"),

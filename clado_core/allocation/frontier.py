@@ -119,18 +119,40 @@ class Frontier:
                 mask[i] = True
         return mask
 
+    def choices(self, n: int | None = None, /) -> tuple[Solution, ...]:
+        """The non-dominated points by ascending size; at most n of them, evenly in size.
+
+        Args:
+            n: All where None; the smallest and the largest are among two or more.
+
+        Raises:
+            InputError: n is below 1.
+        """
+        kept = self._by_size()
+        if n is not None and n < 1:
+            raise InputError(f"A part of a frontier needs one point or more, not {n}.")
+        if n is not None and n < len(kept):
+            sizes = self.sizes_bits[kept]
+            wanted = np.linspace(sizes[0], sizes[-1], n)
+            kept = kept[np.unique(np.abs(sizes[:, None] - wanted).argmin(axis=0))]
+        return tuple(self.points[i] for i in kept)
+
     def knee(self) -> int:
         """Index of the point farthest below the chord of the non-dominated points.
 
         Both axes are scaled to [0, 1] first, so units do not matter; with fewer than three
         non-dominated points it is the last of them.
         """
-        kept = np.flatnonzero(self.non_dominated())
-        kept = kept[np.argsort(self.sizes_bits[kept])]
+        kept = self._by_size()
         if len(kept) < 3:
             return int(kept[-1])
         size, value = _unit(self.sizes_bits[kept]), _unit(self.objectives[kept])
         return int(kept[np.argmax(1 - size - value)])
+
+    def _by_size(self) -> npt.NDArray[np.int64]:
+        """Indices of the non-dominated points by ascending size."""
+        kept = np.flatnonzero(self.non_dominated())
+        return kept[np.argsort(self.sizes_bits[kept])]
 
     def shared(self) -> Frontier:
         """The same budgets, each with the best answer and bound that any point proves for it."""

@@ -32,8 +32,8 @@ def measured_on(
         return len(samples)
     for each in _sources(samples, about, source):
         if (drawn := redrawn(each, about)) is not None:
-            seen = set(_digests(drawn.x))
-            return sum(digest in seen for digest in _digests(samples.x))
+            seen = set(image_digests(drawn.x))
+            return sum(digest in seen for digest in image_digests(samples.x))
     return None
 
 
@@ -63,7 +63,7 @@ def _sources(
             return  # it has moved, or was in memory
 
 
-def _digests(x: Tensor) -> Iterator[bytes]:
-    """Of each image, shape (n, C, H, W)."""
+def image_digests(x: Tensor, /) -> Iterator[bytes]:
+    """A digest of each image, shape (n, C, H, W)."""
     for image in x.contiguous().numpy():
         yield hashlib.blake2b(image.tobytes(), digest_size=16).digest()

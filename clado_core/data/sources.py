@@ -74,10 +74,19 @@ class Samples:
     @property
     def digest(self) -> str:
         """Hexadecimal SHA-256 of inputs and labels."""
-        digest = hashlib.sha256(f"{tuple(self.x.shape)}".encode())
-        digest.update(self.x.contiguous().numpy().tobytes())
+        digest = self._of_inputs()
         digest.update(self.y.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    @property
+    def inputs_digest(self) -> str:
+        """The same of the inputs alone, for what uses no labels."""
+        return self._of_inputs().hexdigest()
+
+    def _of_inputs(self) -> hashlib._Hash:
+        digest = hashlib.sha256(f"{tuple(self.x.shape)}".encode())
+        digest.update(self.x.contiguous().numpy().tobytes())
+        return digest
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +31,7 @@ from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.image_outcomes import ImageOutcomes
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import BitWidths
+from clado_core.repairs.repaired import Repaired, repaired_in
 
 
 def image_outcomes(outputs: Sequence[Tensor], batches: Sequence[Batch], /) -> ImageOutcomes:
@@ -109,6 +111,14 @@ class Evaluator:
                 append_line(self._cache, {"key": key, **found.to_json()})
         return self._known[key]
 
+    def repaired_outcomes(self, repaired: Repaired, /) -> ImageOutcomes:
+        """Run all images as a choice is shipped; not remembered, as a repair has no name.
+
+        Raises:
+            MeasurementError, InputError: As for ``outcomes``.
+        """
+        return self._run(repaired)
+
     def _take(self, samples: Samples) -> None:
         matrix = self._matrix
         ranges = b"" if matrix.input_ranges is None else matrix.input_ranges.tobytes()
@@ -118,8 +128,9 @@ class Evaluator:
         self._samples = samples
         self._batches = make_batches(self._model, samples, self._batch_size)
 
-    def _run(self, bits: BitWidths | None) -> ImageOutcomes:
+    def _run(self, choice: BitWidths | Repaired | None) -> ImageOutcomes:
         matrix = self._matrix
+        bits = choice.assignment.bits if isinstance(choice, Repaired) else choice
         inside = (self._model, matrix.layers, matrix.bit_widths, matrix.scheme)
         known = self._found_out[0] if self._found_out else None
         with (
@@ -134,7 +145,9 @@ class Evaluator:
                 logits = reference_outputs(self._model, self._batches)
             else:
                 swap.apply(dict(enumerate(bits)))
-                logits = [run_batch(self._model, batch) for batch in self._batches]
+                shipped = choice if isinstance(choice, Repaired) else None
+                with repaired_in(self._model, shipped) if shipped else nullcontext():
+                    logits = [run_batch(self._model, batch) for batch in self._batches]
         self._found_out[:] = [found]
         return image_outcomes(logits, self._batches)
 

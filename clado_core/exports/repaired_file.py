@@ -33,8 +33,11 @@ def repaired_network(
         repaired: Of this network.
         input_shape: Channels, height and width of one input, where they are known.
     """
+    from clado_core.quantization.network_state import state_views
+
     own = copy.deepcopy(module).cpu().eval().requires_grad_(False)
-    own.load_state_dict({name: value.cpu() for name, value in repaired.state.items()}, strict=False)
+    for name, view in state_views(own, repaired.state).items():
+        view.copy_(repaired.state[name])
     layers = repaired.assignment.layers.layers
     weights = {x.name: packed_weight(own, x, repaired.weights[x.name]) for x in layers}
     return QuantizedNetwork(own, weights, input_shape)
@@ -69,6 +72,7 @@ def read_repaired(path: str | Path, matrix: SensitivityMatrix, module: nn.Module
     """
     import torch
 
+    from clado_core.quantization.network_state import state_entries
     from clado_core.quantization.weights import QuantizedWeight
     from clado_core.repairs.repaired import Repaired
 
@@ -87,13 +91,11 @@ def read_repaired(path: str | Path, matrix: SensitivityMatrix, module: nn.Module
         for packed in packed_weights(file, assignment.layers.layers)
     }
     searched = {layer.parameter for layer in matrix.layers.layers}
-    before = module.state_dict()
+    before = state_entries(module)
     state = {
         name: value
-        for name, value in other.state_dict().items()
-        # What get_extra_state keeps is no tensor, and no file's.
-        if isinstance(value, torch.Tensor) and name not in searched
-        if not torch.equal(value, before[name].to(value))
+        for name, value in state_entries(other).items()
+        if name not in searched and not torch.equal(value, before[name].to(value))
     }
     return Repaired(assignment, weights, state)
 

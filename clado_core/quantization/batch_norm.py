@@ -15,6 +15,7 @@ from clado_core.errors import InputError
 from clado_core.networks.discovery import attention_fast_path_off
 from clado_core.networks.inference import measuring, running
 from clado_core.quantization.layer_calls import LayerCall, LayerCalls
+from clado_core.quantization.network_state import using_state
 from clado_core.quantization.statistics import OutputStatistics, matched_statistics
 from clado_core.records.layers import LayerInfo
 
@@ -96,7 +97,7 @@ def norm_buffers(
         after: With its quantized weight, likewise; see ``matched_statistics``.
 
     Returns:
-        Name of the buffer → value, for ``using_buffers``.
+        Name of the buffer → value, for ``using_state``.
 
     Raises:
         InputError: The network has no normalization of this name that keeps statistics.
@@ -112,28 +113,6 @@ def norm_buffers(
 
 
 @contextmanager
-def using_buffers(model: nn.Module, buffers: Mapping[str, Tensor], /) -> Iterator[None]:
-    """Buffers hold these values for as long as this lasts, and are put back whatever happens.
-
-    Args:
-        model: Its buffers are written in place.
-        buffers: Name → value, as of ``reestimate_batch_norm``.
-
-    Raises:
-        InputError: The network has no such buffer, or it has another shape.
-    """
-    targets = {name: _buffer(model, name, value) for name, value in buffers.items()}
-    before = {name: target.clone() for name, target in targets.items()}
-    try:
-        for name, target in targets.items():
-            target.copy_(buffers[name])
-        yield
-    finally:
-        for name, target in targets.items():
-            target.copy_(before[name])
-
-
-@contextmanager
 def normalizing_by_batch(model: nn.Module, /) -> Iterator[None]:
     """Batch normalizations take each batch's own statistics; all else is as in eval mode.
 
@@ -142,7 +121,7 @@ def normalizing_by_batch(model: nn.Module, /) -> Iterator[None]:
     norms = _norms(model)
     stored = [_join(name, buffer) for name in norms for buffer in (MEAN, VARIANCE, COUNT)]
     buffers = {name: value for name, value in model.named_buffers() if name in stored}
-    with measuring(model), using_buffers(model, buffers):
+    with measuring(model), using_state(model, buffers):
         for module in norms.values():
             # Not train(), which reaches modules inside, such as a dropout.
             module.training = True
@@ -154,7 +133,7 @@ def reestimate_batch_norm(model: nn.Module, inputs: Iterable[Tensor], /) -> dict
 
     Each batch is normalized by its own statistics, and what is returned is their average, weighted
     by what each batch holds. Dropout stays off, and the network is left as it was: write the
-    result with ``using_buffers`` or ``load_state_dict(..., strict=False)``.
+    result with ``using_state`` or ``load_state_dict(..., strict=False)``.
 
     Args:
         model: Quantized as it shall be used; in any mode.
@@ -245,18 +224,3 @@ def _joined(inputs: Iterable[Tensor]) -> Iterator[Tensor]:
 
 def _join(module: str, name: str) -> str:
     return f"{module}.{name}" if module else name
-
-
-def _buffer(model: nn.Module, name: str, value: Tensor) -> Tensor:
-    try:
-        buffer = model.get_buffer(name)
-    except AttributeError:
-        raise InputError(
-            f"The network has no buffer '{name}'; give the network it is of."
-        ) from None
-    if buffer.shape != value.shape:
-        raise InputError(
-            f"The buffer '{name}' has shape {tuple(buffer.shape)}, not {tuple(value.shape)}; give "
-            "the network it is of."
-        )
-    return buffer

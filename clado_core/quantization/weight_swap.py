@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from clado_core.errors import InputError, MeasurementError
-from clado_core.networks.searchable import PROJECTIONS
+from clado_core.quantization.candidate import Candidate, CandidateTable
 from clado_core.quantization.inputs import InputQuantizer
+from clado_core.quantization.network_state import entry_of, state_views
 from clado_core.quantization.weights import QuantizedWeight, dequantize, quantize
 from clado_core.records.layers import LayerInfo, LayerTable
 from clado_core.records.scheme import QuantizationScheme, weight_bits
@@ -27,9 +28,12 @@ class WeightSwap:
         layers: The searched layers; they must be this network's.
         scheme: The quantizer.
         inputs: Quantizes the inputs of the same layers; None where they stay float.
+        candidates: What a layer is at a bit-width, with the statistics and biases that go with it;
+            rounded to nearest, and nothing else, where None.
 
     Raises:
-        InputError: A layer's parameter is missing or has another shape.
+        InputError: A layer's parameter is missing or has another shape, or candidates are of
+            another network.
     """
 
     def __init__(
@@ -40,14 +44,19 @@ class WeightSwap:
         /,
         *,
         inputs: InputQuantizer | None = None,
+        candidates: CandidateTable | None = None,
     ) -> None:
         self.inputs = inputs
         self._layers = layers
         self._scheme = scheme
         self._slices = [weight_slice(model, layer) for layer in layers.layers]
         self._originals = [part.clone() for part in self._slices]
-        self._quantized: dict[tuple[int, int], QuantizedWeight] = {}
+        self._made: dict[tuple[int, int], Candidate] = {}
         self._current: dict[int, int] = {}
+        self._candidates = candidates
+        names = () if candidates is None else candidates.state_names
+        self._state = state_views(model, names)
+        self._before = {name: value.clone() for name, value in self._state.items()}
 
     @property
     def n_layers(self) -> int:
@@ -71,11 +80,22 @@ class WeightSwap:
             self.inputs.apply_choices(bits, self._scheme)
         for i in [i for i in self._current if i not in bits]:
             self._slices[i].copy_(self._originals[i])
+            for name in self._candidate(i, self._current[i]).state:
+                self._state[name].copy_(self._before[name])
             del self._current[i]
         for i, b in bits.items():
             if self._current.get(i) != b:
                 self._current[i] = b
-                self._slices[i].copy_(dequantize(self.quantized(i, b)))
+                made = self._candidate(i, b)
+                self._slices[i].copy_(dequantize(made.weight))
+                for name, value in made.state.items():
+                    self._state[name].copy_(value)
+
+    def beside(self, layer: str, /) -> tuple[str, ...]:
+        """Names of the parameters and buffers that change with a layer's weight."""
+        if self._candidates is None:
+            return ()
+        return tuple(map(entry_of, self._candidates.names_of(layer)))
 
     def change(self, layer: int, bits: int, /) -> Tensor:
         """Q(w) − w of a layer, in the weight's shape and type."""
@@ -88,15 +108,19 @@ class WeightSwap:
         Raises:
             MeasurementError: The weight holds NaN or infinite values.
         """
-        bits = weight_bits(bits)
-        if (layer, bits) not in self._quantized:
+        return self._candidate(layer, bits).weight
+
+    def _candidate(self, layer: int, bits: int) -> Candidate:
+        bits, name = weight_bits(bits), self._layers.names[layer]
+        if self._candidates is not None:
+            return self._candidates.of(name, bits)
+        if (layer, bits) not in self._made:
             try:
-                made = quantize(self._originals[layer], bits, self._scheme)
+                rounded = quantize(self._originals[layer], bits, self._scheme)
             except InputError as problem:
-                name = self._layers.names[layer]
                 raise MeasurementError(f"'{name}': {problem}", layer=name, bits=bits) from None
-            self._quantized[layer, bits] = made
-        return self._quantized[layer, bits]
+            self._made[layer, bits] = Candidate(rounded, {})
+        return self._made[layer, bits]
 
 
 def weight_slice(model: nn.Module, layer: LayerInfo, /) -> Tensor:
@@ -119,17 +143,3 @@ def weight_slice(model: nn.Module, layer: LayerInfo, /) -> Tensor:
             f"{layer.shape}; give the network that was measured."
         )
     return part
-
-
-def bias_slice(model: nn.Module, layer: LayerInfo, /) -> Tensor | None:
-    """A layer's bias as a view, shape (out_channels,); None where it has none."""
-    owner, _, name = layer.parameter.rpartition(".")
-    start, entry = 0, "bias"
-    if layer.kind == "attention" and name != "weight":
-        # One bias for q, k and v, whether or not their weights are one parameter.
-        start = PROJECTIONS.index(layer.name.rpartition(".")[2]) * layer.out_channels
-        entry = "in_proj_bias"
-    bias = getattr(model.get_submodule(owner), entry, None)
-    if not isinstance(bias, Tensor):
-        return None
-    return bias.data[start : start + layer.out_channels]

@@ -39,7 +39,7 @@ ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
 MeasuredAs: TypeAlias = Literal["rounded", "repaired"]
 MEASURED_AS: tuple[MeasuredAs, ...] = get_args(MeasuredAs)
 ROUNDED, REPAIRED = MEASURED_AS
-"""What a choice is run as: with weights rounded to nearest and no more, or as ``repair`` makes it."""
+"""What a choice is run as: rounded to nearest and nothing more, or as ``repair`` ships it."""
 
 REFINED = "clado-refined"
 """Method of a choice of least measured loss, among those that were run."""

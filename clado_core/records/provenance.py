@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from clado_core.errors import InputError
+from clado_core.records.calibration import Calibration
 from clado_core.records.label_check import LabelCheck
 from clado_core.records.names import Split
 from clado_core.records.portable import Portable
 
-OPTIONAL = ("classes", "labels")
+OPTIONAL = ("classes", "labels", "calibration")
 """Fields that older files do not have."""
 
 
@@ -36,6 +37,8 @@ class Provenance(Portable):
         labels: How the float network's answers agree with the labels.
         split: Part of the data that the samples were drawn from; None in files of before it was
             kept, and for data in memory.
+        calibration: How the candidates were made that it was measured with; None where weights
+            were rounded to nearest.
     """
 
     model: str | None = None
@@ -52,6 +55,7 @@ class Provenance(Portable):
     classes: tuple[str, ...] | None = None
     labels: LabelCheck | None = None
     split: Split | None = None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if self.classes is not None:
@@ -77,6 +81,8 @@ class Provenance(Portable):
             values["classes"] = list(self.classes)
         if self.labels is not None:
             values["labels"] = self.labels.to_json()
+        if self.calibration is not None:
+            values["calibration"] = self.calibration.to_json()
         return values
 
     @classmethod
@@ -85,6 +91,8 @@ class Provenance(Portable):
         given = dict(values)
         if given.get("labels") is not None:
             given["labels"] = LabelCheck.from_json(given["labels"])
+        if given.get("calibration") is not None:
+            given["calibration"] = Calibration(**given["calibration"])
         return cls(**given)
 
 

@@ -45,6 +45,7 @@ def repair(
     /,
     *,
     rounding: Rounding = "adaround",
+    candidates: Candidates | None = None,
     batch_size: int = 64,
     allow_noise: bool = False,
     on_progress: OnLayer | None = None,
@@ -58,6 +59,8 @@ def repair(
         calibration: Images to round and estimate with; some hundred of the training images.
         judges: Others, none of those that accuracy is reported on.
         rounding: "nearest", "gptq" or "adaround".
+        candidates: Made with this rounding from ``calibration``; with one for several choices
+            nothing is made twice.
         batch_size: Per forward.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called after every layer.
@@ -69,9 +72,10 @@ def repair(
     trials = _Trials(model, matrix, assignment, batches, allow_noise=allow_noise)
     trials.offer(NEAREST, _nearest(model, assignment))
     started = time.perf_counter()
-    xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
-    made = Candidates(model, assignment.layers, assignment.scheme, xs, rounding=rounding)
-    matched = _candidates(made, assignment, on_progress)
+    if candidates is None:
+        xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
+        candidates = Candidates(model, assignment.layers, assignment.scheme, xs, rounding=rounding)
+    matched = _candidates(candidates, assignment, on_progress)
     if rounding != NEAREST:
         trials.offer(rounding, replace(matched, state={}), started)
     trials.offer(MATCHED, matched)

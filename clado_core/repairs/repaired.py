@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clado_core.errors import InputError
+from clado_core.quantization.network_state import using_state
 from clado_core.quantization.weight_swap import weight_slice
 from clado_core.quantization.weights import QuantizedWeight, dequantize
 from clado_core.records.assignment import Assignment
@@ -39,7 +39,7 @@ class Repaired:
     Args:
         assignment: The bit-widths.
         weights: Layer name → integers and scales, in network order.
-        state: Name → value of the buffers and biases that differ from the float network's.
+        state: Name → value of what else differs from the float network's, as of ``using_state``.
         steps: What was tried, in order; empty where it was read from a file.
     """
 
@@ -61,17 +61,12 @@ def repaired_in(model: nn.Module, repaired: Repaired, /) -> Iterator[None]:
         InputError: It is of another network.
     """
     slices = {layer.name: weight_slice(model, layer) for layer in repaired.assignment.layers.layers}
-    entries = model.state_dict(keep_vars=True)
-    if unknown := [name for name in repaired.state if name not in entries]:
-        raise InputError(f"The network has no '{unknown[0]}'; give the network that was repaired.")
-    targets = [(slices[name], dequantize(w)) for name, w in repaired.weights.items()]
-    targets += [(entries[name].data, value) for name, value in repaired.state.items()]
-    before = [target.clone() for target, _ in targets]
-    with torch.no_grad():
+    before = {name: part.clone() for name, part in slices.items()}
+    with torch.no_grad(), using_state(model, repaired.state):
         try:
-            for target, value in targets:
-                target.copy_(value)
+            for name, weight in repaired.weights.items():
+                slices[name].copy_(dequantize(weight))
             yield
         finally:
-            for (target, _), value in zip(targets, before, strict=True):
-                target.copy_(value)
+            for name, part in slices.items():
+                part.copy_(before[name])

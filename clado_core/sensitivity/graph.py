@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
@@ -82,14 +82,22 @@ class NetworkGraph:
             return (INPUT,)
         return tuple(sorted(v for v, k in self.last_reads.items() if v < cut <= k))
 
-    def uses(self, layers: LayerTable) -> tuple[tuple[int, int], ...] | None:
-        """For each layer the first and last step that use its weight; None where one has none."""
+    def uses(
+        self, layers: LayerTable, beside: Callable[[str], Collection[str]] = lambda name: ()
+    ) -> tuple[tuple[int, int], ...] | None:
+        """For each layer the first and last step that use its weight; None where one has none.
+
+        Args:
+            layers: Of the network.
+            beside: Name of a layer → parameters and buffers that change with its weight.
+        """
         found = []
         for layer in layers.layers:
-            steps = [k for k, step in enumerate(self.steps) if _uses(step, layer.parameter)]
-            if not steps:
+            names = (layer.parameter, *beside(layer.name))
+            used = [[k for k, s in enumerate(self.steps) if _uses(s, name)] for name in names]
+            if not all(used):
                 return None
-            found.append((steps[0], steps[-1]))
+            found.append((min(map(min, used)), max(map(max, used))))
         return tuple(found)
 
 

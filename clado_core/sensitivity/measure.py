@@ -17,10 +17,12 @@ from torch import nn
 from clado_core._version import __version__
 from clado_core.data.sources import Samples
 from clado_core.errors import InputError, MeasurementError
+from clado_core.files.journal import Journal
 from clado_core.networks.inference import LOSSES, LossFunction, make_batches, measuring, run_batch
 from clado_core.networks.load import state_digest
 from clado_core.networks.placement import is_channels_last
 from clado_core.networks.steady import Steadiness
+from clado_core.quantization.candidate import CandidateTable
 from clado_core.quantization.inputs import InputQuantizer, quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.layers import LayerTable
@@ -37,7 +39,6 @@ from clado_core.sensitivity.estimators import (
     estimate_logit_gram,
     estimate_pairwise,
 )
-from clado_core.sensitivity.journal import Journal
 from clado_core.sensitivity.labels import labels_checked
 from clado_core.sensitivity.plan import pairwise_plan
 from clado_core.sensitivity.ray_engine import RayEngine
@@ -70,6 +71,7 @@ def measure(
     journal: Path | None = None,
     on_progress: Progress | None = None,
     cluster: RayEngine | None = None,
+    candidates: CandidateTable | None = None,
 ) -> SensitivityMatrix:
     """Measure G with one of the estimators; the model is the same afterwards.
 
@@ -84,6 +86,7 @@ def measure(
         journal: Keeps losses, so that a stopped run continues; remove it once G is stored.
         on_progress: Called with (records known, in all so far), at first with those resumed.
         cluster: Measures the losses; None measures them here.
+        candidates: What layers are at each bit-width; rounded to nearest where None.
 
     Raises:
         MeasurementError: A loss is not finite, or the network cannot run the samples, or gives
@@ -91,8 +94,11 @@ def measure(
         InputError: The journal belongs to another measurement, or labels or layers do not fit.
     """
     loss = loss_function or _loss_named(settings.loss)
-    provenance = _provenance(model, samples, settings, origin or Provenance())
-    task = _Task(model, layers, samples, settings, loss, provenance, cluster)
+    origin = origin or Provenance()
+    if candidates is not None:
+        origin = replace(origin, calibration=candidates.calibration)
+    provenance = _provenance(model, samples, settings, origin)
+    task = _Task(model, layers, samples, settings, loss, provenance, cluster, candidates)
     return task.matrix(name, journal, on_progress)
 
 
@@ -107,6 +113,7 @@ class _Task:
     loss: LossFunction
     provenance: Provenance
     cluster: RayEngine | None
+    candidates: CandidateTable | None
 
     def keys(self) -> dict[Any, int]:
         """Everything that any estimator may measure, numbered for the journal."""
@@ -148,7 +155,7 @@ class _Task:
         with (
             measuring(model, batches, allow_noise=settings.allow_noise) as steady,
             quantizing_inputs(model, layers, menu, scheme, calibrate_on=xs) as inputs,
-            WeightSwap(model, layers, scheme, inputs=inputs) as swap,
+            WeightSwap(model, layers, scheme, inputs=inputs, candidates=self.candidates) as swap,
         ):
             yield Workbench(
                 model,
@@ -182,6 +189,7 @@ class _Task:
             keep_outputs=self.settings.estimator in WITH_OUTPUTS,
             ranges=None if inputs is None else inputs.ranges,
             steady=steady,
+            candidates=self.candidates,
         )
 
     def _identity(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from clado_core.errors import CladoError, InputError, MeasurementError
 from clado_core.networks.inference import LossFunction, make_batches, measuring
 from clado_core.networks.placement import choose_device, is_channels_last, place
 from clado_core.networks.steady import STEADY, Steadiness
+from clado_core.quantization.candidate import CandidateTable
 from clado_core.quantization.inputs import Ranges, quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.layers import LayerTable
@@ -52,6 +53,7 @@ class Job:
         ranges: Of quantized inputs, shape (L, A, 2), or None.
         threads: Of torch, so that sums are taken alike.
         steady: How well the network repeats itself, as the process that asks has found.
+        candidates: What layers are at each bit-width; rounded to nearest where None.
     """
 
     key: str
@@ -62,6 +64,7 @@ class Job:
     ranges: Ranges | None
     threads: int
     steady: Steadiness = STEADY
+    candidates: CandidateTable | None = None
 
 
 class RayEngine:
@@ -138,6 +141,7 @@ class RayEngine:
         keep_outputs: bool,
         ranges: Ranges | None,
         steady: Steadiness = STEADY,
+        candidates: CandidateTable | None = None,
     ) -> Engine:
         """What measures a bench's losses here; network and samples must have been shipped.
 
@@ -148,10 +152,14 @@ class RayEngine:
             keep_outputs: Whether outputs are wanted with the losses.
             ranges: Of quantized inputs; None where they stay float.
             steady: How well the network repeats itself.
+            candidates: As the bench's.
         """
-        threads = torch.get_num_threads()
-        key = uuid.uuid4().hex
-        job = Job(key, layers, settings, loss, keep_outputs, ranges, threads, steady)
+        job = Job(
+            *(uuid.uuid4().hex, layers, settings, loss, keep_outputs, ranges),
+            threads=torch.get_num_threads(),
+            steady=steady,
+            candidates=candidates,
+        )
         return lambda work: self._measure(job, work)
 
     def _measure(self, job: Job, work: Work) -> Iterator[Measured]:
@@ -235,7 +243,8 @@ class _Kept:
         inputs = cls._open.enter_context(
             quantizing_inputs(model, job.layers, menu, scheme, ranges=job.ranges)
         )
-        swap = cls._open.enter_context(WeightSwap(model, job.layers, scheme, inputs=inputs))
+        swap = WeightSwap(model, job.layers, scheme, inputs=inputs, candidates=job.candidates)
+        cls._open.enter_context(swap)
         return Workbench(
             model,
             job.layers,

@@ -1,9 +1,8 @@
-"""What makes two measurements the same, and where they differ."""
+"""What makes two measurements the same."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from clado_core.data.sources import Samples
@@ -11,27 +10,6 @@ from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.scheme import BitWidths, QuantizationScheme, bits_to_json
 from clado_core.sensitivity.settings import MeasurementSettings
-
-LONGEST = 40
-
-
-def difference(
-    found: Mapping[str, Any], wanted: Mapping[str, Any], /
-) -> tuple[str, str, str] | None:
-    """Where two descriptions of a measurement differ: a name and both values, for people.
-
-    Args:
-        found: What was measured, plain values by name.
-        wanted: What is asked for.
-
-    Returns:
-        Of several the first in the order of what is wanted, digests last, as they differ wherever
-        anything else does; None where they agree.
-    """
-    for name in sorted(dict.fromkeys([*wanted, *found]), key=lambda name: "sha256" in name):
-        if found.get(name) != wanted.get(name):
-            return name, _short(found.get(name)), _short(wanted.get(name))
-    return None
 
 
 def description(matrix: SensitivityMatrix, /) -> dict[str, Any]:
@@ -80,8 +58,3 @@ def _described(
         "layers": list(layers.names),
         "baselines": sorted(baselines),
     }
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

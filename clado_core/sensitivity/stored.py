@@ -13,13 +13,14 @@ from clado_core.errors import InputError
 from clado_core.files.artifact import load, partial_path, save_matrix
 from clado_core.networks.discovery import find_layers
 from clado_core.networks.inference import make_batches, measuring, run_batch
+from clado_core.records.difference import difference
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import LayerSelection
 from clado_core.records.provenance import Provenance
 from clado_core.sensitivity.measure import measure
 from clado_core.sensitivity.ray_engine import RayEngine
-from clado_core.sensitivity.same import asked_for, description, difference
+from clado_core.sensitivity.same import asked_for, description
 from clado_core.sensitivity.settings import MeasurementSettings
 from clado_core.sensitivity.workbench import Progress
 

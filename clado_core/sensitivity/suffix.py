@@ -181,7 +181,7 @@ def prepare_runner(
     example = example[:CHECKED_SAMPLES]
     with running(example):
         graph = trace(model) if reuse else whole_graph(model)
-        uses = graph.uses(layers)
+        uses = graph.uses(layers, swap.beside)
         if graph.is_whole or uses is None or not _agrees(model, graph, example, swap, lowest_bits):
             graph, uses = whole_graph(model), ((0, 0),) * len(layers)
         profile = profile_graph(graph, example)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from clado_core.errors import InputError, MeasurementError
+from clado_core.files.journal import Journal
 from clado_core.networks.inference import Batch, LossFunction, require_classes
 from clado_core.networks.steady import STEADY, Steadiness
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.layers import LayerTable
-from clado_core.sensitivity.journal import Journal
 from clado_core.sensitivity.memory import return_freed_memory
 from clado_core.sensitivity.plan import Unit
 from clado_core.sensitivity.settings import MeasurementSettings

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[3]
 DRIVER = """
 import os, signal, sys
 from clado_core.cli import main
-from clado_core.sensitivity.journal import Journal
+from clado_core.files.journal import Journal
 
 moments, append = int(sys.argv[1]), Journal.append
 

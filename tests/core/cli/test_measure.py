@@ -16,8 +16,8 @@ import clado_core as cc
 from clado_core.cli.evaluate import show as show_evaluation
 from clado_core.cli.measure_text import show
 from clado_core.cli.solve import show as show_solution
+from clado_core.files.journal import MAGIC, OVERHEAD_BYTES, Journal
 from clado_core.networks.builtin import BUILTIN_NETWORKS
-from clado_core.sensitivity.journal import MAGIC, OVERHEAD_BYTES, Journal
 from tests.core.cli.killing import run_until
 from tests.core.commands import call
 

@@ -9,7 +9,7 @@ from clado_core.errors import InputError
 from clado_core.networks.discovery import find_layers, searchable_weights
 from clado_core.networks.inference import cross_entropy, measuring
 from clado_core.networks.load import load_model
-from clado_core.quantization.batch_norm import following_norms, norm_buffers, using_buffers
+from clado_core.quantization.batch_norm import following_norms, norm_buffers, using_state
 from clado_core.quantization.gptq import gptq
 from clado_core.quantization.moments import InputMoments, collect_moments
 from clado_core.quantization.statistics import (
@@ -127,7 +127,7 @@ def repaired_loss_increases(scheme: QuantizationScheme, bits: int) -> dict[str, 
     assert len(norms) == 12, "all but the classifier"
     found = {"rounded": loss() - float_loss}
     for name, buffers in (("matched", matched), ("absolute", absolute)):
-        with using_buffers(model, buffers):
+        with using_state(model, buffers):
             found[name] = loss() - float_loss
     return found
 

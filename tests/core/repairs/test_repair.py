@@ -128,13 +128,24 @@ def test_what_is_on_the_grid_already_stays_close_to_it(images: Samples) -> None:
     assert least.kept and least.divergence < 1e-3
 
 
-def test_attention_and_quantized_inputs_are_repaired_too(images: Samples) -> None:
+def test_attention_is_repaired_too_and_its_biases_are_read_back(
+    images: Samples, tmp_path: Path
+) -> None:
     matrix, network = cc.load(VIT), cc.load_model("digits-vit").module
     chosen = _at(matrix, 2.5)
     found = cc.repair(matrix, chosen, network, images, rounding="gptq")
     first, best = found.steps[0], min(found.steps, key=lambda step: step.divergence)
     assert best.divergence < first.divergence / 2
     assert set(found.weights) == set(matrix.layers.names)
+    rows = [name.rpartition("[")[2] for name in found.state if "in_proj_bias" in name]
+    assert len(set(rows)) == 3, "of q, k and v each"
+    write_repaired(tmp_path / "r", matrix, network, found)
+    again = read_repaired(tmp_path / "r", matrix, network)
+    with torch.no_grad():
+        with repaired_in(network, found):
+            outputs = network(images.x[:16])
+        with repaired_in(network, again):
+            assert torch.equal(network(images.x[:16]), outputs)
 
 
 def test_a_file_gives_the_same_network_again(

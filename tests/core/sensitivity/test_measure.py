@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from clado_core.errors import InputError, MeasurementError
 from clado_core.evaluation.evaluate import evaluate
+from clado_core.files.journal import MAGIC, OVERHEAD_BYTES, Journal
 from clado_core.networks.load import state_digest
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.assignment import Assignment
 from clado_core.records.scheme import QuantizationScheme
 from clado_core.sensitivity import MeasurementSettings, measure
-from clado_core.sensitivity.journal import MAGIC, OVERHEAD_BYTES, Journal
 from clado_core.sensitivity.pairwise import sensitivities
 from clado_core.sensitivity.plan import forward_count, pairwise_plan
 from tests.core.small_networks import convolutional, quadratic, squared_error

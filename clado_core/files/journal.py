@@ -1,6 +1,6 @@
-"""What was measured so far, kept on disk so that a stopped measurement can continue.
+"""Work that is done so far, kept on disk so that what was stopped can continue.
 
-Layout: magic, a JSON header that says which measurement this is, then records of a key, a length
+Layout: magic, a JSON header that says which work this is, then records of a key, a length
 and that many bytes. Header and records each carry a CRC-32, and records are only ever appended:
 whenever the process is killed, everything up to the last complete record is usable.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from clado_core.errors import ArtifactError, InputError
-from clado_core.sensitivity.same import difference
+from clado_core.records.difference import difference
 
 MAGIC = b"CLADOJ02"
 _LENGTHS = struct.Struct("<II")
@@ -31,27 +31,34 @@ class Journal:
 
     Args:
         path: Made if it is not there.
-        identity: What makes two measurements the same; plain values.
+        identity: What makes two works the same; plain values.
         n_keys: Records have keys from 0 to this, exclusive.
+        holds: What the records are, for the sentence.
 
     Raises:
-        InputError: The file is no journal, or another measurement's; the sentence names the field.
+        InputError: The file is no journal, or another work's; the sentence names the field.
         ArtifactError: The file cannot be written.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], n_keys: int, /) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: Mapping[str, Any],
+        n_keys: int,
+        /,
+        *,
+        holds: str = "an unfinished measurement",
+    ) -> None:
         self.path = path
         self.records: dict[int, bytes] = {}
         header = json.dumps(identity, sort_keys=True).encode()
         try:
             contents = path.read_bytes() if path.exists() else b""
             if not contents.startswith(MAGIC[: len(contents)]):
-                raise InputError(
-                    f"{path} is not a journal of ours; move it, or store the matrix elsewhere."
-                )
+                raise InputError(f"{path} is not a file of ours; move it, or store this elsewhere.")
             found, body = _read_header(contents)
             if found is not None:
-                _require_same(path, found, json.loads(header))
+                _require_same(path, found, json.loads(header), holds)
                 self.records, kept = _read_records(contents, body, n_keys)
                 os.truncate(path, kept)
                 self._file = path.open("ab", buffering=0)
@@ -112,10 +119,12 @@ def _read_records(contents: bytes, start: int, n_keys: int) -> tuple[dict[int, b
     return records, start
 
 
-def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _require_same(
+    path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], holds: str
+) -> None:
     if apart := difference(found, wanted):
         name, there, now = apart
         raise InputError(
-            f"{path} holds an unfinished measurement with another '{name}' ({there} there, {now} "
-            "now): finish that one, delete the file, or store this one elsewhere."
+            f"{path} holds {holds} with another '{name}' ({there} there, {now} now): finish that "
+            "one, delete the file, or store this one elsewhere."
         )
