@@ -37,7 +37,7 @@ from dashboard.known import caches, other_methods
 from dashboard.known.catalogue import Artifact
 from dashboard.known.measured_choices import Measured, Version, measured, version
 from dashboard.rules import Rules
-from dashboard.scale import Metric, SizeScale, size_scale
+from dashboard.scale import Metric, size_scale
 from dashboard.state import view_state
 from dashboard.state.view_state import ViewState
 from dashboard.theme import number, signed

@@ -53,6 +53,9 @@ class NetworkWords(NamedTuple):
         return [part for flag, value in named.items() if value for part in (flag, value)]
 
 
+AS_MEASURED = NetworkWords()
+"""The artifact names all of it."""
+
 W = TypeVar("W", bound=CommandWish)
 
 

@@ -13,7 +13,7 @@ from clado_core.problem.solution import solution_of
 from clado_core.records import names
 from clado_core.records.scheme import BitWidths, bits_to_json, parse_bits
 from dashboard.rules import NO_RULES, Rules
-from dashboard.workers.commands import CommandService, CommandState, NetworkWords
+from dashboard.workers.commands import AS_MEASURED, CommandService, CommandState, NetworkWords
 
 
 class RefineWish(NamedTuple):
@@ -35,7 +35,7 @@ class RefineWish(NamedTuple):
     avg_bits: float
     rules: Rules = NO_RULES
     k: int = 8
-    network: NetworkWords = NetworkWords()
+    network: NetworkWords = AS_MEASURED
 
     def arguments(self) -> list[str]:
         """The command line after ``python -m clado_core``."""

@@ -1,49 +1,33 @@
-"""Repairing a choice: what the command is asked for, and where its file is kept.
+"""Repairing a choice: what the command is asked for, and its file, which stays.
 
-The file lies in a folder of the app, so that every visitor of the choice finds it, after a restart
-of the server too; its name says of which artifact, choice and rounding it is.
+A file's name says of which artifact, choice and rounding it is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clado_core import Assignment
 from clado_core.files.atomic import write_atomically
 from clado_core.records.names import ROUNDINGS, Rounding
-from clado_core.records.scheme import BitWidths, bits_to_json
-from dashboard.workers.commands import NetworkWords
+from clado_core.records.scheme import BitWidths
+from dashboard.workers.trials import ChoiceTrial, choice_name
 
-SUFFIX, CHOICE, RESULT = ".safetensors", ".choice.json", ".result.json"
-DIGITS = 16
-"""Of a SHA-256, in a file's name."""
+SUFFIX, RESULT = ".safetensors", ".result.json"
 
 
-class RepairWish(NamedTuple):
-    """Which choice to repair, as ``repair`` takes it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair(ChoiceTrial):
+    """Repair one choice.
 
     Args:
-        name: Of the artifact, for people.
-        artifact: Its path.
-        digest: Of its contents.
-        assignment: The choice.
         rounding: How weights become integers.
-        folder: Where repaired files are kept.
-        network: Where the network is.
     """
 
-    name: str
-    artifact: str
-    digest: str
-    assignment: Assignment
     rounding: Rounding
-    folder: str
-    network: NetworkWords = NetworkWords()
 
     @property
     def about(self) -> str:
@@ -53,17 +37,12 @@ class RepairWish(NamedTuple):
     @property
     def out(self) -> Path:
         """The packed file that is written."""
-        return place(Path(self.folder), self.digest, self.assignment.bits, self.rounding)
+        return _place(Path(self.folder), self.digest, self.assignment.bits, self.rounding)
 
     def arguments(self) -> list[str]:
-        """The command line after ``python -m clado_core``; writes the choice for it."""
-        choice = self.out.with_suffix(CHOICE)
-        choice.parent.mkdir(parents=True, exist_ok=True)
-        chosen = {name: bits_to_json(b) for name, b in self.assignment.by_layer().items()}
-        write_atomically(choice, json.dumps({"assignment": chosen}).encode())
+        """As ``repair`` takes it."""
         return [
-            *("repair", str(Path(self.artifact).resolve())),
-            *("--assignment", str(choice), "--out", str(self.out)),
+            *("repair", self._source, "--assignment", str(self.choice), "--out", str(self.out)),
             *("--rounding", self.rounding),
             *self.network.options(),
             "--json",
@@ -117,21 +96,20 @@ class RepairedFile:
         return min(step.divergence for step in self.steps)
 
 
-def repaired_files(folder: Path, digest: str, bits: BitWidths, /) -> tuple[RepairedFile, ...]:
-    """The repaired files of a choice, the one that diverges least first."""
-    found = []
-    for rounding in ROUNDINGS:
-        path = place(folder, digest, bits, rounding)
-        if path.is_file() and (file := _read(path, rounding)) is not None:
-            found.append(file)
-    return tuple(sorted(found, key=lambda file: file.divergence))
+def repaired_file(folder: Path, digest: str, bits: BitWidths, /) -> RepairedFile | None:
+    """The repaired file of a choice, the one that diverges least; None where there is none.
+
+    Args:
+        folder: Where files of trials are kept.
+        digest: Of the artifact.
+        bits: The choice, shape (L,).
+    """
+    files = [_read(_place(folder, digest, bits, rounding), rounding) for rounding in ROUNDINGS]
+    return min((f for f in files if f is not None), key=lambda f: f.divergence, default=None)
 
 
-def place(folder: Path, digest: str, bits: BitWidths, rounding: Rounding, /) -> Path:
-    """Where the repaired file of a choice is kept."""
-    text = ",".join(str(bits_to_json(b)) for b in bits)
-    choice = hashlib.sha256(text.encode()).hexdigest()
-    return folder / f"{digest[:DIGITS]}-{choice[:DIGITS]}-{rounding}{SUFFIX}"
+def _place(folder: Path, digest: str, bits: BitWidths, rounding: Rounding) -> Path:
+    return folder / f"{choice_name(digest, bits)}-{rounding}{SUFFIX}"
 
 
 def _read(path: Path, rounding: Rounding) -> RepairedFile | None:
@@ -144,5 +122,5 @@ def _read(path: Path, rounding: Rounding) -> RepairedFile | None:
         judged_on = int(values["judged_on"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    known = steps and not math.isnan(steps[0].divergence)
-    return RepairedFile(path, rounding, steps, judged_on) if known else None
+    whole = path.is_file() and steps and not any(math.isnan(s.divergence) for s in steps)
+    return RepairedFile(path, rounding, steps, judged_on) if whole else None
