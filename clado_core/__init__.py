@@ -27,6 +27,7 @@ from clado_core.library.load import load_model as load_model
 from clado_core.library.measure import find_layers as find_layers
 from clado_core.library.measure import measure as measure
 from clado_core.library.repair import repair as repair
+from clado_core.library.smallest import smallest_within as smallest_within
 from clado_core.problem.allocation_problem import AllocationProblem as AllocationProblem
 from clado_core.problem.allocation_problem import bits_for_average as bits_for_average
 from clado_core.problem.solution import Solution as Solution

@@ -41,6 +41,9 @@ COMMANDS = (
 CONTINUED = ("train", "measure", "evidence")
 """They keep what they have done, and go on from there when they are started again."""
 
+CONTINUED_WITH = ("front", "run_as", "max_drop")
+"""Options with which other commands do so."""
+
 EXIT_OK, EXIT_OUR_FAULT, EXIT_INPUT = 0, 1, 2
 
 
@@ -69,10 +72,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INPUT
     except KeyboardInterrupt:
         kept = " What was done so far is kept; the same command continues."
-        sys.stderr.write(f"Stopped.{kept if arguments.command in CONTINUED else ''}\n")
+        sys.stderr.write(f"Stopped.{kept if _goes_on(arguments) else ''}\n")
         return 130
     _print_result(arguments, result)
     return EXIT_OK
+
+
+def _goes_on(arguments: argparse.Namespace) -> bool:
+    """Whether a command that was stopped goes on where it was when it is given again."""
+    asked = [getattr(arguments, name, None) is not None for name in CONTINUED_WITH]
+    return arguments.command in CONTINUED or any(asked)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 Example:
   python -m clado_core solve assets/digits-resnet.clado --avg-bits 3 --json > chosen.json
   python -m clado_core evaluate assets/digits-resnet.clado --assignment chosen.json
+  python -m clado_core evaluate my.clado --front --as rounded,repaired
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clado_core.cli.choices import add_repair_settings, measured_as_of, model_and_data
+from clado_core.cli.evaluate_choices import POINTS, choices_text, evaluate_choices
 from clado_core.cli.measurement_options import add_device, add_moved_network, add_noise, add_split
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
@@ -20,11 +23,8 @@ from clado_core.files.artifact import load
 from clado_core.files.assignment_file import read_assignment
 from clado_core.records.assignment import Assignment
 from clado_core.records.coverage import noise_sentence
-from clado_core.records.matrix import SensitivityMatrix
 
 if TYPE_CHECKING:
-    from clado_core.data.sources import DataSource
-    from clado_core.networks.load import LoadedModel
     from clado_core.repairs.repaired import Repaired
 
 
@@ -35,6 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--assignment", type=Path, help="JSON with each layer's bit-width")
     which.add_argument("--repaired", type=Path, help="what repair wrote, run as it is")
+    which.add_argument(
+        "--front",
+        action="store_const",
+        const=True,
+        help="choices along the trade-off between size and predicted loss",
+    )
+    add("--points", type=positive_count, metavar="N", help=f"of the front (default: {POINTS})")
+    add(
+        "--as",
+        dest="run_as",
+        type=measured_as_of,
+        metavar="HOW",
+        help="rounded, repaired or both as in rounded,repaired; what is measured so is kept beside "
+        "the artifact, and nothing is run twice (default: both for --front, else rounded)",
+    )
+    add_repair_settings(parser)
     add_moved_network(parser)
     add("--data", help="default: the data it was measured on")
     add_split(parser, default="held-out")
@@ -44,9 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Evaluate one assignment; sizes are part of the answer."""
+    """Evaluate one assignment or several; sizes are part of the answer."""
+    _require_fitting(arguments)
+    if arguments.front or arguments.run_as:
+        return evaluate_choices(arguments)
     matrix = load(arguments.artifact)
-    model, source = _model_and_data(arguments, matrix)
+    model, source = model_and_data(arguments, matrix)
     from clado_core.evaluation.evaluate import evaluate
     from clado_core.exports.repaired_file import read_repaired
     from clado_core.networks.placement import choose_device, default_batch_size, place_for
@@ -83,25 +102,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _model_and_data(
-    arguments: argparse.Namespace, matrix: SensitivityMatrix
-) -> tuple[LoadedModel, DataSource]:
-    """The network that was measured, and the data; as the artifact says where nobody else does."""
-    about = matrix.provenance
-    spec, data = arguments.model or about.model, arguments.data or about.data
-    if spec is None or data is None:
-        flag = "--model" if spec is None else "--data"
-        raise InputError(
-            f"{arguments.artifact} does not say which {flag[2:]} it was measured with: give {flag}."
-        )
-    from clado_core.networks.measured import load_measured, open_data
-
-    model = load_measured(matrix, model=spec, weights=arguments.weights)
-    return model, open_data(model, data)
+def _require_fitting(arguments: argparse.Namespace) -> None:
+    """Make sure that the options do not contradict each other."""
+    if arguments.repaired and arguments.run_as:
+        raise InputError("--repaired runs a repaired file as it is: give it without --as.")
+    if arguments.points and not arguments.front:
+        raise InputError("--points says how many choices of the front: give it with --front.")
 
 
 def show(result: dict[str, Any]) -> str:
-    """The result as sentences."""
+    """The result as sentences, or as a table of several choices."""
+    if "choices" in result:
+        return choices_text(result)
     low, high = result["ci95"]
     return (
         f"Top-1 {result['top1']:.2%} (95 % interval {low:.2%} to {high:.2%}) on {result['n']:,} "

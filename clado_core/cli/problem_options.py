@@ -56,21 +56,21 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
     """Add ``--avg-bits``, ``--size-mb`` and ``--bops``; several may hold at once."""
     parser.add_argument(
         "--avg-bits",
-        type=_number,
+        type=number,
         action=_Once,
         metavar="X",
         help="average bits per searched weight, at most X",
     )
     parser.add_argument(
         "--size-mb",
-        type=_number,
+        type=number,
         action=_Once,
         metavar="X",
         help="whole file, at most X MB (10⁶ bytes): weights, scales, biases, unquantized layers",
     )
     parser.add_argument(
         "--bops",
-        type=_number,
+        type=number,
         action=_Once,
         metavar="X",
         help="bit operations per sample, at most X (as in 2.5e9)",
@@ -150,20 +150,21 @@ def _shown(bits: int | BitWidths) -> str:
 
 
 def _seconds(text: str) -> float:
-    value = _number(text)
+    value = number(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"a time limit is more than 0 seconds, not {text}")
     return min(value, LONGEST_S)
 
 
 def _gap(text: str) -> float:
-    value = _number(text)
+    value = number(text)
     if not value >= 0:
         raise argparse.ArgumentTypeError(f"a gap is 0 or more, as in 0.01, not {text}")
     return value
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """For argparse: a finite number."""
     try:
         value = float(text)
     except ValueError:

@@ -1,8 +1,9 @@
-"""Choose bit-widths for one budget (or several at once).
+"""Choose bit-widths for one budget (or several at once), or for a largest drop of accuracy.
 
 Example:
   python -m clado_core solve assets/digits-resnet.clado --avg-bits 4 --pin head=8
   python -m clado_core solve assets/digits-resnet.clado --avg-bits 3 --refine 8
+  python -m clado_core solve my.clado --max-drop 1.0
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from clado_core.cli.problem_options import (
     problem_from,
 )
 from clado_core.cli.progress import ProgressLine
+from clado_core.cli.smallest import add_max_drop, require_alone, smallest
 from clado_core.cli.solve_text import show as show
 from clado_core.errors import InputError
 from clado_core.files.artifact import load
@@ -70,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_further_answers(parser)
     _add_refinement(parser)
+    add_max_drop(parser)
 
 
 def _add_further_answers(parser: argparse.ArgumentParser) -> None:
@@ -100,15 +103,19 @@ def _add_refinement(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="run the K best and their neighbours, and choose by measured loss",
     )
-    add("--model", help="with --refine: the network, where the artifact does not name it")
-    add("--weights", help="with --refine: the weights it was measured with")
-    add("--data", help="with --refine: the data it was measured on, such as cifar10:FOLDER")
+    add("--model", help="to run choices: the network, where the artifact does not name it")
+    add("--weights", help="to run choices: the weights it was measured with")
+    add("--data", help="to run choices: the data it was measured on, such as cifar10:FOLDER")
     add_noise(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Solve and describe the solution."""
+    require_alone(arguments)
     problem = problem_from(arguments, load(arguments.artifact))
+    if arguments.max_drop is not None:
+        solution, found = smallest(arguments, problem)
+        return _described(problem, solution) | {"smallest": found}
     whole_matrix = arguments.method == "clado" and not arguments.psd
     extra = arguments.prices or arguments.k_best > 1 or arguments.refine
     if extra and not whole_matrix:
@@ -122,7 +129,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         time_limit_s=arguments.time_limit,
         gap_limit=arguments.gap,
     )
-    result = solution.to_json() | {
+    return _described(problem, solution) | _extras(arguments, problem, solution, shifts)
+
+
+def _described(problem: AllocationProblem, solution: Solution) -> dict[str, Any]:
+    return solution.to_json() | {
         "noise": noise_of(problem.matrix),
         "status_sentence": solution.status.value,
         "budgets": problem.budgets,
@@ -130,7 +141,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "pins": {name: bits_to_json(bits) for name, bits in problem.pins.items()},
         **_trust(problem, solution),
     }
-    return result | _extras(arguments, problem, solution, shifts)
 
 
 def _extras(

@@ -51,7 +51,7 @@ class Repairer:
     @property
     def settings(self) -> RepairSettings:
         """What makes a repair by another one the same."""
-        digest = hashlib.sha256("\n".join(part.digest for part in self._images).encode())
+        digest = hashlib.sha256("\n".join(part.inputs_digest for part in self._images).encode())
         n = sum(map(len, self._images))
         return RepairSettings(self._rounding, 0, n, digest.hexdigest())
 
