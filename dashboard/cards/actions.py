@@ -7,7 +7,6 @@ import streamlit as st
 from clado_core import Solution
 from clado_core.records import names
 from dashboard.cards.refine import refine_popover
-from dashboard.cards.run_buttons import run_buttons
 from dashboard.components.copy_link import copy_link
 from dashboard.scale import round_up
 from dashboard.state import links, view_state
@@ -29,7 +28,7 @@ KEYS = """
 
 
 def actions(state: ViewState, answer: Solution, /) -> None:
-    """Three rows of buttons with their keys."""
+    """Two rows of buttons with their keys."""
     smaller, larger = neighbours(state, answer)
     row = st.container(horizontal=True, gap="small")
     _step(row, "Smaller", "Left", smaller)
@@ -48,7 +47,6 @@ def actions(state: ViewState, answer: Solution, /) -> None:
     with row:
         refine_popover(state)
         copy_link(links.link(state), key="copy-link")
-    run_buttons(state, answer)
 
 
 def neighbours(state: ViewState, answer: Solution, /) -> tuple[float | None, float | None]:

@@ -20,14 +20,13 @@ REPAIR, MEASURE = "clado_repair_open", "clado_measure_open"
 
 def run_buttons(state: ViewState, answer: Solution, /) -> None:
     """Two popovers, drawn only while open, and a line that says how far the run is."""
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         # The labels stay the same, because a popover whose label changes closes.
         repair = st.popover(
             "Repair",
             key=REPAIR,
             on_change="rerun",
             icon=":material/build:",
-            width="stretch",
             help="A better network of the same bit-widths and bytes",
         )
         measure = st.popover(
@@ -35,10 +34,10 @@ def run_buttons(state: ViewState, answer: Solution, /) -> None:
             key=MEASURE,
             on_change="rerun",
             icon=":material/speed:",
-            width="stretch",
             help="Accuracy on held-out images, and the smallest size that keeps it",
         )
-    places = repair.container(width=WIDTH), measure.container(width=WIDTH), st.container()
+        line = st.container(width="stretch")
+    places = repair.container(width=WIDTH), measure.container(width=WIDTH), line
 
     def draw(latest: TrialState | None) -> None:
         with places[0]:

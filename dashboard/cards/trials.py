@@ -56,8 +56,8 @@ def progress(latest: TrialState, owner: str, /) -> None:
     """
     st.progress(latest.share, f"{latest.wish.about}: {latest.counted}")
     st.button(
-        "Stop",
-        key=f"{owner}-stop",
+        "Cancel",
+        key=f"{owner}-cancel",
         icon=":material/stop:",
         on_click=services.trial_service().cancel,
     )
