@@ -34,11 +34,12 @@ def test_the_notebook_example_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    solution, rounded, refined, repaired = done.stdout.splitlines()
+    solution, rounded, refined, repaired, smallest = done.stdout.splitlines()
     assert solution.startswith("Solution(13 layers, ") and "optimal" in solution
     lines = (rounded, refined, repaired)
     top1 = [float(re.match(r"Evaluation\(top1=([\d.]+)", line)[1]) for line in lines]
     assert top1[2] > top1[0]
+    assert re.match(r"Assignment\(13 layers, .* bytes\) Drop\(lost=\d+", smallest)
     assert {path.name for path in tmp_path.iterdir()} == {"front.html", "digits.onnx"}
 
 

@@ -11,11 +11,10 @@ from clado_core.allocation.stored import load_frontier, load_shifts
 from clado_core.allocation.sweep import sweep
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
-from clado_core.cli.repair import IMAGES as REPAIR_IMAGES
-from clado_core.cli.repair import SEED as REPAIR_SEED
 from clado_core.errors import InputError
 from clado_core.files.outcomes import keep_outcome, read_outcomes
 from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.records.calibration import IMAGES, SEED
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.measured_choice import MeasuredChoice
 from clado_core.records.names import MEASURED_AS, ROUNDINGS, MeasuredAs
@@ -47,7 +46,7 @@ def add_repair_settings(parser: argparse.ArgumentParser) -> None:
         type=positive_count,
         metavar="N",
         help="as repaired: training images to calibrate with, and as many to judge by (default: "
-        f"{REPAIR_IMAGES}, or a tenth of the training images where they are few)",
+        f"{IMAGES}, or a tenth of the training images where they are few)",
     )
 
 
@@ -87,7 +86,7 @@ class Bench:
         matrix: The artifact.
         model: The network, on its device.
         source: The data.
-        repair_set: Calibrates and judges repairs, half each.
+        repair_sets: Calibrate and judge repairs.
         repairer: Made of those.
     """
 
@@ -95,7 +94,7 @@ class Bench:
     matrix: SensitivityMatrix
     model: LoadedModel
     source: DataSource
-    repair_set: Samples
+    repair_sets: tuple[Samples, Samples]
     repairer: Repairer
 
     def runner(self, samples: Samples, *, split: str | None = None) -> ChoiceRunner:
@@ -116,8 +115,8 @@ class Bench:
         """What ``repair`` has to be told to make the same."""
         return {
             "rounding": self.arguments.rounding,
-            "images": len(self.repair_set) // 2,
-            "seed": REPAIR_SEED,
+            "images": len(self.repair_sets[0]),
+            "seed": SEED,
         }
 
 
@@ -125,22 +124,20 @@ def open_bench(arguments: argparse.Namespace, matrix: SensitivityMatrix, /) -> B
     """Load network and data, and draw the images to repair with as ``repair`` draws them."""
     model, source = model_and_data(arguments, matrix)
     from clado_core.networks.placement import choose_device, default_batch_size, place_for
-    from clado_core.repairs.repair import halves
+    from clado_core.repairs.repair import calibration_sets
     from clado_core.repairs.repairer import Repairer
 
-    available = len(source.indices("train"))
-    few = max(1, min(REPAIR_IMAGES, available // REPAIR_SHARE))
-    n = min(2 * (arguments.repair_images or few), available)
-    repair_set = source.sensitivity_set(n, seed=REPAIR_SEED)
+    few = max(1, min(IMAGES, len(source.indices("train")) // REPAIR_SHARE))
+    sets = calibration_sets(source, arguments.repair_images or few, seed=SEED)
     device = choose_device(getattr(arguments, "device", "auto"))
-    place_for(model.module, device, repair_set.x)
+    place_for(model.module, device, sets[0].x)
     repairer = Repairer(
-        *(model.module, matrix, *halves(repair_set)),
+        *(model.module, matrix, *sets),
         rounding=arguments.rounding,
         batch_size=getattr(arguments, "batch_size", None) or default_batch_size(device),
         allow_noise=arguments.allow_noise,
     )
-    return Bench(arguments, matrix, model, source, repair_set, repairer)
+    return Bench(arguments, matrix, model, source, sets, repairer)
 
 
 def front_of(
@@ -181,7 +178,7 @@ def seen_to_json(bench: Bench, samples: Samples, /) -> dict[str, int | None]:
     """How many of these images the choice has seen: measured on, and repaired with."""
     from clado_core.data.seen import image_digests, measured_on
 
-    used = set(image_digests(bench.repair_set.x))
+    used = {digest for part in bench.repair_sets for digest in image_digests(part.x)}
     return {
         "measured_on": measured_on(samples, bench.matrix.provenance, source=bench.source),
         "repaired_with": sum(digest in used for digest in image_digests(samples.x)),

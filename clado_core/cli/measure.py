@@ -9,11 +9,10 @@ A measurement that is stopped keeps its losses in my.clado.partial; the same com
 from __future__ import annotations
 
 import argparse
-import time
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clado_core.cli.measure_task import MeasureTask
 from clado_core.cli.measure_text import show as show
 from clado_core.cli.measurement_options import (
     DEFAULT_SAMPLES,
@@ -22,21 +21,14 @@ from clado_core.cli.measurement_options import (
     add_machine,
     add_network,
     add_quantizer,
+    add_rounding,
     add_sensitivity_set,
 )
-from clado_core.cli.network_text import float_facts, sizes_at
-from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
-from clado_core.files.artifact import artifact_digest
-from clado_core.records.coverage import coverage
-from clado_core.records.label_check import count_mismatch
-from clado_core.records.layers import LayerTable
-from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import CHANNELS_LAST
 from clado_core.records.scheme import (
     BitWidths,
     QuantizationScheme,
-    bits_to_json,
     joint_menu,
     parse_bit_menu,
 )
@@ -44,9 +36,8 @@ from clado_core.records.scheme import (
 if TYPE_CHECKING:
     import torch
 
-    from clado_core.data.sources import Samples
+    from clado_core.data.sources import DataSource, Samples
     from clado_core.networks.load import LoadedModel
-    from clado_core.sensitivity import MeasurementSettings, RayEngine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser)
     add_sensitivity_set(parser)
     add_quantizer(parser)
+    add_rounding(parser)
     add_layers(parser)
     add_estimator(parser)
     add_machine(parser)
@@ -82,12 +74,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         allow_noise=arguments.allow_noise,
     )
     model = _model(arguments, device)
-    samples = _samples(arguments, model)
+    source = _source(arguments, model)
+    samples = _samples(arguments, model, source)
     fit_memory(model.module, samples.x)
     layers = layers_of(model.module, samples, selection=arguments.layers)
-    if arguments.dry_run:
-        return _describe(model, samples, layers, settings)
-    return _measure(arguments, model, samples, layers, settings)
+    task = MeasureTask(arguments, model, source, samples, layers, settings)
+    return task.describe() if arguments.dry_run else task.measure()
 
 
 def _menu(arguments: argparse.Namespace) -> tuple[BitWidths, QuantizationScheme]:
@@ -123,18 +115,27 @@ def _model(arguments: argparse.Namespace, device: torch.device) -> LoadedModel:
     return model
 
 
-def _samples(arguments: argparse.Namespace, model: LoadedModel) -> Samples:
+def _source(arguments: argparse.Namespace, model: LoadedModel) -> DataSource | None:
+    """The data to measure on; None where a dry run may go without."""
     from clado_core.networks.measured import open_data
 
     spec = arguments.data or model.data
-    if spec is None:
-        if arguments.dry_run and model.input_shape is not None:
-            return _placeholder(arguments, model.input_shape)
-        raise InputError(
-            f"Say which data to measure {arguments.model} on: --data FILE.npz with x and y, or a "
-            "folder with one subfolder of images per class."
-        )
-    source = open_data(model, spec)
+    if spec is not None:
+        return open_data(model, spec)
+    if arguments.dry_run and model.input_shape is not None:
+        return None
+    raise InputError(
+        f"Say which data to measure {arguments.model} on: --data FILE.npz with x and y, or a "
+        "folder with one subfolder of images per class."
+    )
+
+
+def _samples(
+    arguments: argparse.Namespace, model: LoadedModel, source: DataSource | None
+) -> Samples:
+    if source is None:
+        assert model.input_shape is not None  # or there would be a source
+        return _placeholder(arguments, model.input_shape)
     n = arguments.samples
     if n is None:
         n = min(DEFAULT_SAMPLES, len(source.indices(arguments.split)))
@@ -152,107 +153,3 @@ def _placeholder(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> 
         raise InputError(f"--samples must be 1 or more, not {n}.")
     x = torch.zeros(1, *shape).expand(n, *shape)
     return Samples(x, torch.zeros(n, dtype=torch.int64), "zeros, as no --data was given")
-
-
-def _describe(
-    model: LoadedModel, samples: Samples, layers: LayerTable, settings: MeasurementSettings
-) -> dict[str, Any]:
-    from clado_core.sensitivity import class_count, forecast
-
-    cost = forecast(model.module, layers, samples, settings)
-    classes = class_count(model.module, samples)
-    mismatch = count_mismatch(classes, len(samples.class_names) or None)
-    return {
-        "dry_run": True,
-        "name": model.name,
-        "n_layers": len(layers),
-        "n_weights": layers.total_weights,
-        "layers": [
-            {"name": x.name, "kind": x.kind, "block": x.block, "shape": list(x.shape)}
-            | {"n_weights": x.n_weights, "macs": x.macs}
-            for x in layers.layers
-        ],
-        **float_facts(layers),
-        "sizes": sizes_at(layers, settings.bit_widths, settings.scheme),
-        "estimator": settings.estimator,
-        "forwards": cost.forwards,
-        "macs": cost.macs,
-        "naive_macs": cost.naive_macs,
-        "memory_bytes": cost.memory_bytes,
-        "not_traced": cost.not_traced,
-        "samples": len(samples),
-        "classes": list(samples.class_names),
-        "network_classes": classes,
-        "warnings": [mismatch] if mismatch else [],
-        "device": next(p.device.type for p in model.module.parameters()),
-        "estimated_s": cost.seconds,
-        "estimated_grouped_s": cost.grouped_seconds,
-    }
-
-
-def _measure(
-    arguments: argparse.Namespace,
-    model: LoadedModel,
-    samples: Samples,
-    layers: LayerTable,
-    settings: MeasurementSettings,
-) -> dict[str, Any]:
-    from clado_core.networks.measured import origin_of
-    from clado_core.sensitivity import measure_into
-
-    start = time.perf_counter()
-    first: list[int] = []
-    with (
-        _cluster(arguments) as cluster,
-        ProgressLine(f"Measuring {model.name}", "losses") as line,
-    ):
-
-        def on_progress(done: int, total: int) -> None:
-            if not first:
-                first.append(done)
-            line.update(done, total)
-
-        matrix = measure_into(
-            arguments.out,
-            model.module,
-            layers,
-            samples,
-            settings=settings,
-            name=model.name,
-            origin=origin_of(model, seed=arguments.seed),
-            on_progress=on_progress,
-            cluster=cluster,
-        )
-    return _measured(arguments, matrix) | {
-        "resumed": first[0],
-        "runtime_s": time.perf_counter() - start,
-    }
-
-
-def _cluster(arguments: argparse.Namespace) -> AbstractContextManager[RayEngine | None]:
-    from clado_core.sensitivity import RayEngine
-
-    return RayEngine(arguments.address) if arguments.engine == "ray" else nullcontext()
-
-
-def _measured(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> dict[str, Any]:
-    """What the artifact holds."""
-    details, labels = dict(matrix.provenance.details), matrix.provenance.labels
-    return {
-        "dry_run": False,
-        "name": matrix.name,
-        "out": str(arguments.out),
-        "sha256": artifact_digest(arguments.out),
-        "n_layers": matrix.n_layers,
-        "bit_widths": [bits_to_json(b) for b in matrix.bit_widths],
-        "estimator": matrix.provenance.estimator,
-        "forwards": int(details["losses"]),
-        "details": details,
-        "coverage": coverage(matrix).to_json(),
-        "not_traced": details.get("not_traced", ""),
-        "base_loss": matrix.base_loss,
-        "classes": list(matrix.provenance.classes or ()),
-        "labels": None if labels is None else labels.to_json(),
-        "warnings": [] if labels is None else list(labels.warnings),
-        **float_facts(matrix.layers),
-    }

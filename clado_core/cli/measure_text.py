@@ -43,6 +43,7 @@ def show(result: dict[str, Any]) -> str:
         f"{result['memory_bytes'] / 1e6:,.0f} MB above the network, "
         f"{result['macs'] / 1e12:.3g}·10¹² multiply-accumulates, "
         f"{result['macs'] / result['naive_macs']:.0%} of running the whole network each time.",
+        *_candidates(result["candidates"]),
         *float_lines(result, min(result["sizes"], key=lambda size: size["bytes"])),
         *_classes(result["classes"]),
         *result["warnings"],
@@ -50,6 +51,16 @@ def show(result: dict[str, Any]) -> str:
         *_grouping(result),
     ]
     return "\n".join(lines)
+
+
+def _candidates(cost: dict[str, Any] | None) -> list[str]:
+    """What rounding better than to nearest costs before anything is measured; made once."""
+    if cost is None:
+        return []
+    return [
+        f"Before it {cost['count']:,} candidates are made with {cost['images']:,} images: about "
+        f"{clock(cost['estimated_s'])}, once."
+    ]
 
 
 def _classes(names: list[str]) -> list[str]:

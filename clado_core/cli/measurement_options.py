@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from clado_core.cli.problem_options import positive_count
+from clado_core.records.calibration import IMAGES
 from clado_core.records.names import (
     CHANNELS_FIRST,
     CHANNELS_LAST,
@@ -11,6 +13,8 @@ from clado_core.records.names import (
     ESTIMATORS,
     LOSS_NAMES,
     MEASURED_ALONG,
+    NEAREST,
+    ROUNDINGS,
     SELECTIONS,
     SPLITS,
 )
@@ -111,6 +115,24 @@ def add_quantizer(parser: argparse.ArgumentParser) -> None:
         metavar="BITS",
         help="none, or quantize a layer's input too: 8 (the paper); several as in 4,8 are a choice "
         "for each layer beside its weight",
+    )
+
+
+def add_rounding(parser: argparse.ArgumentParser) -> None:
+    """Add how weights become integers: ``--rounding`` and ``--calibration-images``."""
+    parser.add_argument(
+        "--rounding",
+        choices=ROUNDINGS,
+        default=NEAREST,
+        help="nearest, or what repair ships: gptq spreads errors over other weights, adaround "
+        "learns; both with statistics and biases that fit",
+    )
+    parser.add_argument(
+        "--calibration-images",
+        type=positive_count,
+        default=IMAGES,
+        metavar="N",
+        help=f"training images to calibrate them with (default: {IMAGES})",
     )
 
 

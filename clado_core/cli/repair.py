@@ -20,11 +20,8 @@ from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import load
 from clado_core.files.assignment_file import read_assignment
+from clado_core.records.calibration import IMAGES, SEED
 from clado_core.records.names import ROUNDINGS
-
-IMAGES = 512
-SEED = 1
-"""Draws other images than the sensitivity set's first ones, where there are enough."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,13 +62,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from clado_core.exports.repaired_file import write_repaired
     from clado_core.networks.measured import load_measured, open_data
     from clado_core.networks.placement import choose_device, default_batch_size, place_for
-    from clado_core.repairs.repair import halves, repair
+    from clado_core.repairs.repair import calibration_sets, repair
 
     device = choose_device(arguments.device)
     model = load_measured(matrix, model=arguments.model, weights=arguments.weights)
     source = open_data(model, data)
-    n = min(2 * arguments.images, len(source.indices("train")))
-    images = halves(source.sensitivity_set(n, seed=arguments.seed))
+    images = calibration_sets(source, arguments.images, seed=arguments.seed)
     place_for(model.module, device, images[0].x)
     with ProgressLine(f"Repairing {matrix.name}", "layers") as line:
         repaired = repair(

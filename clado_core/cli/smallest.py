@@ -24,6 +24,7 @@ from clado_core.files.outcomes import outcomes_path
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.records.assignment import Assignment
 from clado_core.records.names import MEASURED_AS, REPAIRED, SPLITS, VALIDATION, Split
+from clado_core.records.scheme import bits_to_json
 
 if TYPE_CHECKING:
     from clado_core.data.sources import Samples
@@ -138,9 +139,12 @@ def _searched(arguments: argparse.Namespace, bench: Bench) -> tuple[Samples, str
         split: Split = arguments.split
         return bench.source.split(split), split
     from clado_core.data.validation import validation_part
+    from clado_core.repairs.repair import calibration_sets
 
-    about, n = bench.matrix.provenance, arguments.search_images
-    return validation_part(bench.source, about, bench.repair_set, n=n), VALIDATION
+    about, used, n = bench.matrix.provenance, [*bench.repair_sets], arguments.search_images
+    if (calibration := about.calibration) is not None and calibration.seed is not None:
+        used += calibration_sets(bench.source, calibration.n_images, seed=calibration.seed)
+    return validation_part(bench.source, about, *used, n=n), VALIDATION
 
 
 def _held_out(bench: Bench, runner: ChoiceRunner) -> ChoiceRunner:
@@ -160,7 +164,7 @@ def _described(bench: Bench, samples: Samples, answer: SmallestWithin) -> dict[s
             {
                 "avg_bits": each.avg_bits,
                 "size_bytes": each.size_bytes,
-                "bits": list(map(str, each.bits)),
+                "bits": [bits_to_json(b) for b in each.bits],
                 **measured_to_json(measured),
             }
             for each, measured in zip(assignments, answer.measured, strict=True)
@@ -202,7 +206,8 @@ def _of_the_search(searched: dict[str, Any], max_drop: float) -> list[str]:
     lines = [f"Searched on {_accuracy(searched)}."]
     if searched["split"] in (VALIDATION, "train", "all"):
         lines.append(
-            "The network was trained on such images, so only the drop tells, not the accuracy."
+            "The network was trained on such images, so only the drop tells, not the accuracy; it "
+            "tends to be larger there than on new ones."
         )
     if searched["drop_ci95_points"][1] > max_drop:
         lines.append(f"The interval reaches beyond {_points(max_drop)}; more images narrow it.")

@@ -9,6 +9,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,6 +208,7 @@ def _refined(
         model=arguments.model,
         weights=arguments.weights,
         data=arguments.data,
+        artifact=Path(arguments.artifact),
         allow_noise=arguments.allow_noise,
     )
     with ProgressLine(f"Refining {problem.matrix.name}", "assignments") as line:

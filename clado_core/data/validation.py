@@ -18,22 +18,23 @@ SEED = 20260101
 """Fixed, so that a search that was stopped goes on with the same images."""
 
 
-def validation_part(source: DataSource, about: Provenance, used: Samples, /, *, n: int) -> Samples:
+def validation_part(source: DataSource, about: Provenance, /, *used: Samples, n: int) -> Samples:
     """Draw images of the training part that nothing has seen but the network's training.
 
-    A network is better on them than on held-out ones, so what counts is how much less accurate
-    another network is *on the same images*.
+    A network is more accurate on them than on held-out ones, and has more to lose: what counts is
+    how much less accurate another one is *on the same images*, which tends to be more than on new
+    ones.
 
     Args:
         source: The data.
         about: Of the matrix: what it was measured on is left out, as far as that can be had again.
-        used: Left out too: what repairs are made with.
+        used: Left out too: what repairs and candidates are made with.
         n: How many; all there are where they are fewer.
 
     Raises:
         InputError: There are fewer than ``FEWEST``.
     """
-    seen = set(image_digests(used.x))
+    seen = {digest for part in used for digest in image_digests(part.x)}
     if (drawn := redrawn(source, about)) is not None:
         seen |= set(image_digests(drawn.x))
     order = np.random.default_rng(SEED).permutation(source.indices("train"))

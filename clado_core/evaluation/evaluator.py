@@ -26,6 +26,7 @@ from clado_core.networks.inference import (
 from clado_core.networks.load import state_digest
 from clado_core.networks.placement import default_batch_size
 from clado_core.networks.steady import Steadiness
+from clado_core.quantization.candidate import CandidateTable
 from clado_core.quantization.inputs import quantizing_inputs
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.records.image_outcomes import ImageOutcomes
@@ -53,6 +54,7 @@ class Evaluator:
             data's may share it. A last line that was cut off is ignored.
         batch_size: Samples per forward; that of ``default_batch_size`` where None.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
+        candidates: What layers are at each bit-width; rounded to nearest where None.
     """
 
     def __init__(
@@ -65,15 +67,17 @@ class Evaluator:
         cache: Path | None = None,
         batch_size: int | None = None,
         allow_noise: bool = False,
+        candidates: CandidateTable | None = None,
     ) -> None:
         self._model, self._matrix = model, matrix
+        self._calibration = None if candidates is None else candidates.calibration
         self._allow_noise = allow_noise
         self._found_out: list[Steadiness] = []  # on the first run, for all that share the network
         device = next(model.parameters()).device
         self._batch_size = default_batch_size(device) if batch_size is None else batch_size
         self._cache = cache
         self._known = {} if cache is None else _read(cache)
-        self._swap = WeightSwap(model, matrix.layers, matrix.scheme)
+        self._swap = WeightSwap(model, matrix.layers, matrix.scheme, candidates=candidates)
         self._weights_digest = state_digest(model)
         self._take(samples)
 
@@ -124,6 +128,7 @@ class Evaluator:
         ranges = b"" if matrix.input_ranges is None else matrix.input_ranges.tobytes()
         about = [self._weights_digest, samples.digest, repr(matrix.scheme)]
         about += [*matrix.layers.names, repr(matrix.bit_widths), ranges.hex()]
+        about += [] if self._calibration is None else [repr(self._calibration)]
         self._identity = hashlib.sha256("\n".join(about).encode()).hexdigest()
         self._samples = samples
         self._batches = make_batches(self._model, samples, self._batch_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import MEASURED_ALONG
 from clado_core.records.scheme import BitWidths
+from clado_core.repairs.database import measured_candidates
 from clado_core.solvers.shifts import ConvexifyingShifts
 
 MAX_ROUNDS = 12
@@ -149,15 +151,17 @@ def sensitivity_evaluator(
     model: str | None = None,
     weights: str | None = None,
     data: str | None = None,
+    artifact: Path | None = None,
     allow_noise: bool = False,
 ) -> Evaluator:
-    """Runs the network that was measured, on the images it was measured on.
+    """Runs the network that was measured, on the images and with the candidates of the measurement.
 
     Args:
         matrix: The artifact.
         model: The network, where the artifact does not name it.
         weights: As for ``load_model``, where they are not those that the artifact names.
         data: As for ``load_data``, where the artifact does not name it.
+        artifact: Where the matrix is stored, beside its candidates.
         allow_noise: As for ``Evaluator``.
 
     Raises:
@@ -174,7 +178,8 @@ def sensitivity_evaluator(
     loaded = load_measured(matrix, model=model, weights=weights)
     samples = measured_samples(loaded, matrix, data=data)
     place_for(loaded.module, choose_device("auto"), samples.x)
-    return Evaluator(loaded.module, matrix, samples, allow_noise=allow_noise)
+    candidates = measured_candidates(matrix, loaded, artifact=artifact, data=data)
+    return Evaluator(loaded.module, matrix, samples, allow_noise=allow_noise, candidates=candidates)
 
 
 def _rivals(problem: AllocationProblem, time_limit_s: float) -> Iterator[BitWidths]:

@@ -8,6 +8,11 @@ from typing import Any
 from clado_core.records.names import Rounding
 from clado_core.records.portable import Portable
 
+IMAGES = 512
+"""Calibration images where nobody says how many."""
+SEED = 1
+"""Draws other images than the sensitivity set's first ones, where there are enough."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration(Portable):

@@ -20,13 +20,15 @@ class RepairSettings:
         rounding: "nearest", "gptq" or "adaround".
         epochs: Of fine-tuning; 0 for none.
         n: Training images it was calibrated with and judged by, together.
-        images_sha256: Digest of those images.
+        images_sha256: Digest of those images; labels are not used.
+        version: Of the algorithms.
     """
 
     rounding: Rounding
     epochs: int
     n: int
     images_sha256: str
+    version: int = 1
 
     def __post_init__(self) -> None:
         if self.rounding not in ROUNDINGS:

@@ -1,25 +1,31 @@
-"""The database of a network's candidates: every layer at every bit-width, from calibration images."""
+"""The database of candidates: every layer at every bit-width, made from calibration images."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from torch import nn
 
-from clado_core.data.sources import Samples
+from clado_core.data.sources import DataSource, Samples
+from clado_core.errors import InputError
 from clado_core.networks.inference import make_batches
+from clado_core.networks.load import LoadedModel
+from clado_core.networks.measured import open_data
 from clado_core.networks.state_digest import state_digest
 from clado_core.quantization.candidate import CandidateTable
 from clado_core.quantization.moments import collect_moments
-from clado_core.records.calibration import Calibration
+from clado_core.quantization.weight_swap import weight_slice
+from clado_core.records.calibration import SEED, Calibration
 from clado_core.records.layers import LayerInfo, LayerTable
+from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import Rounding
 from clado_core.records.scheme import BitWidths, QuantizationScheme, weight_bits
 from clado_core.repairs.candidate_file import SUFFIX, CandidateFile
-from clado_core.repairs.candidates import Candidates
+from clado_core.repairs.candidates import Candidates, round_weight
+from clado_core.repairs.repair import calibration_sets
 
 OnCandidate = Callable[[int, int], None]
 """Called with (candidates made, candidates in all)."""
@@ -101,7 +107,7 @@ def candidate_table(
         calibration: Of the candidates.
         on_progress: Called after each one, at first with those there are.
     """
-    wanted = [(layer, bits) for layer in layers.layers for bits in _widths(menu)]
+    wanted = [(layer, bits) for layer in layers.layers for bits in widths(menu)]
     done = sum(candidates.is_made(*pair) for pair in wanted)
     if on_progress is not None:
         on_progress(done, len(wanted))
@@ -115,6 +121,92 @@ def candidate_table(
     return CandidateTable(made, calibration)
 
 
+def database_for(
+    model: nn.Module,
+    layers: LayerTable,
+    scheme: QuantizationScheme,
+    menu: BitWidths,
+    source: DataSource,
+    /,
+    *,
+    rounding: Rounding,
+    n_images: int,
+    seed: int = SEED,
+    artifact: Path | None = None,
+    on_progress: OnCandidate | None = None,
+) -> CandidateTable:
+    """The database of a network, what is missing made of training images.
+
+    Args:
+        model: The float network, on its device.
+        layers: Its searched layers.
+        scheme: The quantizer.
+        menu: Bit-widths.
+        source: Its training part is drawn from.
+        rounding: "gptq" or "adaround".
+        n_images: To calibrate with.
+        seed: Draws them.
+        artifact: What it belongs to: it is kept beside it. None keeps it in memory alone.
+        on_progress: As for ``candidate_table``.
+
+    Raises:
+        InputError: The file that is there is of another network, quantizer or calibration.
+        MeasurementError: The network cannot run the images.
+    """
+    images, _ = calibration_sets(source, n_images, seed=seed)
+    calibration = calibration_of(images, rounding=rounding, seed=seed)
+    path = None if artifact is None else database_path(artifact, rounding)
+    inside = (model, layers, scheme, images, calibration)
+    with candidates_in(path, *inside) as candidates:
+        return candidate_table(candidates, layers, menu, calibration, on_progress=on_progress)
+
+
+def measured_candidates(
+    matrix: SensitivityMatrix,
+    model: LoadedModel,
+    /,
+    *,
+    artifact: Path | None = None,
+    data: str | None = None,
+    on_progress: OnCandidate | None = None,
+) -> CandidateTable | None:
+    """The candidates that a matrix was measured with; None where weights were rounded to nearest.
+
+    Args:
+        matrix: Says how they were calibrated.
+        model: The network that was measured, on its device.
+        artifact: Where the matrix is stored: what is not in the file beside it is made, and kept.
+        data: As for ``load_data``, where the matrix does not name its data, or that moved.
+        on_progress: As for ``candidate_table``.
+
+    Raises:
+        InputError: No data is named, or it gives other images than candidates were made with.
+    """
+    calibration, spec = matrix.provenance.calibration, data or matrix.provenance.data
+    if calibration is None:
+        return None
+    if spec is None or calibration.seed is None:
+        raise InputError(
+            f"'{matrix.name}' does not say which images its candidates were calibrated with."
+        )
+    source = open_data(model, spec)
+    n, seed, rounding = calibration.n_images, calibration.seed, calibration.rounding
+    images, _ = calibration_sets(source, n, seed=seed)
+    if calibration_of(images, rounding=rounding, seed=seed) != calibration:
+        raise InputError(
+            f"The images of {spec} are not those that the candidates of '{matrix.name}' were "
+            "calibrated with; give the same data."
+        )
+    return database_for(
+        *(model.module, matrix.layers, matrix.scheme, matrix.bit_widths, source),
+        artifact=artifact,
+        rounding=rounding,
+        n_images=n,
+        seed=seed,
+        on_progress=on_progress,
+    )
+
+
 def seconds_to_make(
     model: nn.Module,
     layers: LayerTable,
@@ -123,6 +215,7 @@ def seconds_to_make(
     images: Samples,
     /,
     *,
+    n_images: int,
     rounding: Rounding,
 ) -> float:
     """About how long a database takes: one batch is run, and one layer rounded.
@@ -132,22 +225,21 @@ def seconds_to_make(
         layers: Its searched layers.
         scheme: The quantizer.
         menu: Bit-widths.
-        images: To calibrate with.
+        images: Such as it will be calibrated with; the first batch is run.
+        n_images: To calibrate with.
         rounding: As of ``Candidates``.
     """
     first = make_batches(model, images, BATCH_SIZE)[0].x
     started = time.perf_counter()
-    collect_moments(model, layers.layers, [first])
-    running = (time.perf_counter() - started) * len(images) / len(first)
-    works = [_work(layer) for layer in layers.layers]
+    moments = collect_moments(model, layers.layers, [first])
+    seeing = (time.perf_counter() - started) * n_images / len(first)
     typical = sorted(layers.layers, key=_work)[len(layers) // 2]
-    one = Candidates(model, LayerTable((typical,)), scheme, [first], rounding=rounding)
-    bits: Sequence[int] = _widths(menu)
-    one.prepare()
+    weight = weight_slice(model, typical).clone()
+    bits = widths(menu)
     started = time.perf_counter()
-    one.make(typical, bits[0])
+    round_weight(weight, moments[typical.name], bits[0], scheme, rounding=rounding)
     each = (time.perf_counter() - started) / _work(typical)
-    return running + each * sum(works) * len(bits)
+    return seeing + each * sum(map(_work, layers.layers)) * len(bits)
 
 
 def _work(layer: LayerInfo) -> float:
@@ -156,5 +248,6 @@ def _work(layer: LayerInfo) -> float:
     return layer.n_weights * width
 
 
-def _widths(menu: BitWidths) -> list[int]:
+def widths(menu: BitWidths, /) -> list[int]:
+    """Bit-widths of weights in a menu, ascending; joint choices share them."""
     return sorted({weight_bits(bits) for bits in menu})

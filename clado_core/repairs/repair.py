@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from clado_core.data.sources import Samples
+from clado_core.data.sources import DataSource, Samples
 from clado_core.errors import InputError, MeasurementError
 from clado_core.networks.inference import Batch, kl_divergence, make_batches, measuring, run_batch
 from clado_core.quantization.batch_norm import reestimate_batch_norm
@@ -80,6 +80,21 @@ def repair(
         trials.offer(rounding, replace(matched, state={}), started)
     trials.offer(MATCHED, matched)
     return trials.reestimated(matched, calibration).best
+
+
+def calibration_sets(source: DataSource, n: int, /, *, seed: int) -> tuple[Samples, Samples]:
+    """Training images to calibrate with, and others to judge by.
+
+    Args:
+        source: Its training part is drawn from.
+        n: So many of each; fewer where there are not enough.
+        seed: Draws them.
+
+    Raises:
+        InputError: There is one image alone.
+    """
+    most = min(2 * n, len(source.indices("train")))
+    return halves(source.sensitivity_set(most, seed=seed))
 
 
 def halves(samples: Samples, /) -> tuple[Samples, Samples]:

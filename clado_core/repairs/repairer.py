@@ -13,6 +13,7 @@ from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.measured_choice import RepairSettings
 from clado_core.records.names import Rounding
 from clado_core.repairs.candidates import Candidates
+from clado_core.repairs.database import VERSION
 from clado_core.repairs.repair import repair
 from clado_core.repairs.repaired import Repaired
 
@@ -53,7 +54,7 @@ class Repairer:
         """What makes a repair by another one the same."""
         digest = hashlib.sha256("\n".join(part.inputs_digest for part in self._images).encode())
         n = sum(map(len, self._images))
-        return RepairSettings(self._rounding, 0, n, digest.hexdigest())
+        return RepairSettings(self._rounding, 0, n, digest.hexdigest(), VERSION)
 
     def repair(self, assignment: Assignment, /) -> Repaired:
         """What a choice is shipped as; raises what ``repair`` does."""

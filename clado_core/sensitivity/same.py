@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from clado_core.data.sources import Samples
+from clado_core.records.calibration import Calibration
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.names import NEAREST
 from clado_core.records.scheme import BitWidths, QuantizationScheme, bits_to_json
 from clado_core.sensitivity.settings import MeasurementSettings
 
@@ -23,12 +25,18 @@ def description(matrix: SensitivityMatrix, /) -> dict[str, Any]:
         seed=about.seed,
         split=about.split,
         data_sha256=about.data_sha256,
+        **_calibrated(about.calibration),
     )
     return {name: value for name, value in values.items() if value is not None}
 
 
 def asked_for(
-    layers: LayerTable, samples: Samples, settings: MeasurementSettings, seed: int, /
+    layers: LayerTable,
+    samples: Samples,
+    settings: MeasurementSettings,
+    seed: int,
+    calibration: Calibration | None,
+    /,
 ) -> dict[str, Any]:
     """The same of a measurement that is asked for."""
     return _described(
@@ -39,7 +47,12 @@ def asked_for(
         seed=seed,
         split=samples.split,
         data_sha256=samples.digest,
+        **_calibrated(calibration),
     )
+
+
+def _calibrated(calibration: Calibration | None) -> dict[str, Any]:
+    return {"rounding": NEAREST} if calibration is None else calibration.to_json()
 
 
 def _described(

@@ -13,6 +13,8 @@ from clado_core.errors import InputError
 from clado_core.files.artifact import load, partial_path, save_matrix
 from clado_core.networks.discovery import find_layers
 from clado_core.networks.inference import make_batches, measuring, run_batch
+from clado_core.quantization.candidate import CandidateTable
+from clado_core.records.calibration import Calibration
 from clado_core.records.difference import difference
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
@@ -33,6 +35,7 @@ class MeasureOptions(TypedDict, total=False):
     origin: Provenance | None
     on_progress: Progress | None
     cluster: RayEngine | None
+    candidates: CandidateTable | None
 
 
 def layers_of(
@@ -93,6 +96,7 @@ def measured_before(
     /,
     *,
     seed: int,
+    calibration: Calibration | None = None,
 ) -> SensitivityMatrix:
     """A stored matrix, if it was measured as is asked for.
 
@@ -102,12 +106,14 @@ def measured_before(
         samples: The sensitivity set.
         settings: What changes no number is not compared; baselines beyond those asked for are fine.
         seed: That drew the samples.
+        calibration: Of the candidates to measure with; None for rounding to nearest.
 
     Raises:
         InputError: It was measured in another way; the sentence names a field and both values.
     """
     matrix = load(path)
-    found, wanted = description(matrix), asked_for(layers, samples, settings, seed)
+    found = description(matrix)
+    wanted = asked_for(layers, samples, settings, seed, calibration)
     wanted["baselines"] = sorted({*settings.baselines, *matrix.diagonals})
     if apart := difference(found, {name: wanted[name] for name in found}):
         name, there, now = apart

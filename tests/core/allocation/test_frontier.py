@@ -118,6 +118,25 @@ def test_non_dominated_and_knee_by_hand() -> None:
     assert front.knee() == 1
 
 
+def test_a_part_of_a_front_is_evenly_spread_and_keeps_its_ends() -> None:
+    front = sweep(random_matrix(np.random.default_rng(1), n_layers=6, bits=(2, 4, 8)), points=40)
+    whole = front.choices()
+    assert len(whole) == front.non_dominated().sum()
+    sizes = [each.assignment.size_bits for each in whole]
+    assert sizes == sorted(sizes)
+    for n in range(2, len(whole) + 3):
+        part = front.choices(n)
+        assert part[0] is whole[0] and part[-1] is whole[-1] and len(part) <= n
+        wanted = np.linspace(sizes[0], sizes[-1], n)
+        kept = np.array([each.assignment.size_bits for each in part])
+        if n < len(whole):
+            nearest = np.abs(np.subtract.outer(wanted, sizes)).min(axis=1)
+            assert np.array_equal(np.abs(np.subtract.outer(wanted, kept)).min(axis=1), nearest)
+    assert front.choices(1) == whole[:1]
+    with pytest.raises(InputError, match="one point or more"):
+        front.choices(0)
+
+
 def test_json_and_back() -> None:
     matrix = worked_example()
     front = sweep(matrix, points=4, solver=LocalSearchSolver())

@@ -288,7 +288,15 @@ def test_a_benchmarks_own_help_is_passed_on(capfd: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    ("words", "kept"), [(["info", "a.clado"], False), (["measure", "digits-vit"], True)]
+    ("words", "kept"),
+    [
+        (["info", "a.clado"], False),
+        (["measure", "digits-vit"], True),
+        (["solve", "a.clado", "--avg-bits", "3"], False),
+        (["solve", "a.clado", "--max-drop", "0"], True),
+        (["evaluate", "a.clado", "--front"], True),
+        (["evaluate", "a.clado", "--assignment", "chosen.json"], False),
+    ],
 )
 def test_ctrl_c_says_whether_the_command_goes_on_where_it_was(
     words: list[str],
