@@ -21,7 +21,7 @@ from dashboard.figures.compare import (
 from dashboard.figures.compare_measured import measured_alt, measured_figure, measured_rows
 from dashboard.scale import Metric, size_scale
 from dashboard.state import view_state
-from dashboard.theme import megabytes, number, signed
+from dashboard.theme import accuracy, megabytes, number, signed
 
 HEIGHT = 310
 
@@ -66,12 +66,8 @@ def accuracy_rows(a: Contender, b: Contender) -> list[tuple[str, str, str, str]]
     if a.top1 is not None and b.top1 is not None:
         difference = f"{100 * (b.top1 - a.top1):+.1f} points".replace("-", "−")
     label = f"Top-1, measured as {a.measured_as}"
-    return [(label, accuracy(a), accuracy(b), difference)]
-
-
-def accuracy(c: Contender) -> str:
-    """Measured top-1 of a choice."""
-    return "not measured" if c.top1 is None else f"{100 * c.top1:.1f} %"
+    of_a, of_b = ("not measured" if c.top1 is None else accuracy(c.top1) for c in (a, b))
+    return [(label, of_a, of_b, difference)]
 
 
 state = view_state.current()

@@ -15,7 +15,7 @@ from dashboard.known.measured_choices import measured_of
 from dashboard.scale import round_up
 from dashboard.state import view_state
 from dashboard.state.view_state import ViewState
-from dashboard.theme import interval, megabytes, percent, signed
+from dashboard.theme import accuracy, interval, megabytes, signed
 from dashboard.workers.commands import NetworkWords
 from dashboard.workers.smallest import Drop, FindSmallest, Smallest, last_smallest
 from dashboard.workers.trials import MeasureChoice, MeasureFront, Trial, TrialState
@@ -51,13 +51,23 @@ def _rows(state: ViewState, answer: Solution) -> list[dict[str, str]]:
     rows = [{"This choice": "predicted loss", " ": signed(answer.predicted_loss_increase)}]
     for measured_as in MEASURED_AS:
         run = runs.get(measured_as)
-        found = "–" if run is None else f"{percent(run.top1)} ({interval(run.ci95)})"
+        found = "–" if run is None else f"{accuracy(run.top1)} ({interval(run.ci95)})"
         rows.append({"This choice": f"top-1, measured as {measured_as}", " ": found})
     if runs:
         run = next(iter(runs.values()))
-        rows.append({"This choice": "float network", " ": percent(run.float_top1)})
+        rows.append({"This choice": "float network", " ": accuracy(run.float_top1)})
         rows.append({"This choice": "measured on", " ": run.images.counted(run.n)})
     return rows
+
+
+def measured_text(state: ViewState, answer: Solution, /) -> str:
+    """What was measured of a choice, for a sentence; "" where nothing was."""
+    runs = measured_of(state.artifact, answer.assignment.bits)
+    said = [f"as {run.measured_as} {accuracy(run.top1)}" for run in runs.values()]
+    if not said:
+        return ""
+    run = next(iter(runs.values()))
+    return f"measured {', '.join(said)} (top-1, {run.images.counted(run.n)})"
 
 
 def _run_buttons(

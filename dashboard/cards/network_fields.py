@@ -6,6 +6,7 @@ import streamlit as st
 
 from clado_core.networks.builtin import BUILTIN_NETWORKS
 from clado_core.records.provenance import Provenance
+from dashboard.known.catalogue import Artifact
 from dashboard.state import by_network
 from dashboard.state.view_state import ViewState
 from dashboard.workers.commands import NetworkWords
@@ -24,6 +25,12 @@ def network_fields(state: ViewState, owner: str, /, *, problem: str = "") -> Net
     for name, hint in _fields(state.matrix.provenance, problem).items():
         key = f"{owner}_{name.lower()}_{artifact.digest[:8]}"
         typed[name] = st.text_input(name, typed.get(name, ""), key=key, placeholder=hint)
+    return known_words(artifact)
+
+
+def known_words(artifact: Artifact, /) -> NetworkWords:
+    """What was typed of a network."""
+    typed = by_network.typed().setdefault(artifact.digest, {})
     return NetworkWords(**{name.lower(): text.strip() for name, text in typed.items()})
 
 

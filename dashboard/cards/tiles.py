@@ -15,7 +15,7 @@ from dashboard.figures.series import METHOD_NAMES
 from dashboard.known import other_methods
 from dashboard.known.measured_choices import measured, measured_of
 from dashboard.state.view_state import ViewState
-from dashboard.theme import interval, megabytes, number, percent, plus_minus, signed
+from dashboard.theme import accuracy, interval, megabytes, number, plus_minus, signed
 
 DIAGONAL_HELP = (
     "Predicted loss increase less that of the choice that leaves interactions out, at the same "
@@ -112,12 +112,12 @@ def _measured_tile(state: ViewState, answer: Solution) -> Tile:
         return Tile("Measured accuracy", "–", "this choice was not run", MEASURED_HELP)
     note, other = interval(shown.ci95), runs.get(ROUNDED)
     if other is not None and other is not shown:
-        note += f"; as rounded {percent(other.top1)}"
+        note += f"; as rounded {accuracy(other.top1)}"
     help_ = (
         f"Top-1 on {shown.images.counted(shown.n)}, with its 95 % interval; the float network: "
-        f"{percent(shown.float_top1)}."
+        f"{accuracy(shown.float_top1)}."
     )
-    return Tile(f"Measured as {shown.measured_as}", percent(shown.top1), note, help_)
+    return Tile(f"Measured as {shown.measured_as}", accuracy(shown.top1), note, help_)
 
 
 def _base(state: ViewState) -> str:
@@ -162,7 +162,7 @@ def best_measured(state: ViewState, answer: Solution, /) -> str:
         if ours is not None and others:
             best = max(others, key=lambda run: run.top1)
             name = METHOD_NAMES.get(best.method, best.method)
-            return f"as {measured_as} {percent(ours)}, best other {percent(best.top1)} ({name})"
+            return f"as {measured_as} {accuracy(ours)}, best other {accuracy(best.top1)} ({name})"
     return ""
 
 

@@ -47,6 +47,10 @@ class NetworkWords(NamedTuple):
     model: str = ""
     weights: str = ""
 
+    def without_data(self) -> NetworkWords:
+        """For commands that look at the network alone."""
+        return self._replace(data="")
+
     def options(self) -> list[str]:
         """As the commands that run a measured network take them."""
         named = {f"--{name}": value for name, value in self._asdict().items()}
