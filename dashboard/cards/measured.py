@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -20,7 +21,7 @@ from dashboard.workers.commands import NetworkWords
 from dashboard.workers.smallest import Drop, FindSmallest, Smallest, last_smallest
 from dashboard.workers.trials import MeasureChoice, MeasureFront, Trial, TrialState
 
-OWNER = "measure"
+OWNER, DROP_KEY = "measure", "measure_drop"
 DROP, STEP = 1.0, 0.1
 """Percentage points: what is asked for at first, and one press of a button."""
 
@@ -109,7 +110,7 @@ def _smallest(state: ViewState, network: NetworkWords, measured_as: MeasuredAs) 
             "Points of top-1 lost at most",
             *(0.0, 100.0, DROP, STEP),
             format="%.1f",
-            key="measure_drop",
+            key=DROP_KEY,
         )
         wish = FindSmallest(
             name=artifact.name,
@@ -121,10 +122,21 @@ def _smallest(state: ViewState, network: NetworkWords, measured_as: MeasuredAs) 
             folder=str(catalogue.trials_folder()),
             rules=state.rules,
         )
-        _button(f"Find, as {measured_as}", "measure-smallest", wish)
+        st.button(
+            f"Find, as {measured_as}",
+            key="measure-smallest",
+            width="stretch",
+            on_click=_find,
+            args=(wish,),
+        )
     found = last_smallest(catalogue.trials_folder(), artifact.digest, state.matrix, state.rules)
     if found is not None:
         _answer(state, found)
+
+
+def _find(wish: FindSmallest) -> None:
+    # A number that was typed just before the click is newer than the wish.
+    trials.start(replace(wish, max_drop=st.session_state[DROP_KEY]))
 
 
 def _answer(state: ViewState, found: Smallest) -> None:

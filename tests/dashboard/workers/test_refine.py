@@ -13,7 +13,6 @@ from streamlit.testing.v1 import AppTest
 import clado_core as cc
 from clado_core.cli import build_parser
 from clado_core.cli.problem_options import problem_from
-from clado_core.cli.progress import StepProgress
 from clado_core.records import names
 from dashboard.cards import refine as card
 from dashboard.figures.pareto import pareto_figure
@@ -34,6 +33,7 @@ from dashboard.workers.refine import (
 from tests.conftest import ROOT, make_matrix
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.reading import texts
+from tests.dashboard.told import ended, finish, prints
 from tests.waiting import wait_for
 
 RESNET = ROOT / "assets" / "digits-resnet.clado"
@@ -42,10 +42,6 @@ SMALL = (8, 2, 2, 2, 2, 2)
 
 def wish(artifact: Path | str, avg_bits: float = 4.0, rules: Rules = NO_RULES) -> RefineWish:
     return RefineWish("alpha", str(artifact), "digest", avg_bits, rules)
-
-
-def ended(service: RefineService) -> bool:
-    return service.state is not None and not service.state.running
 
 
 def result(matrix: cc.SensitivityMatrix, bits: tuple[int, ...], loss: float) -> dict[str, object]:
@@ -111,32 +107,6 @@ def service(monkeypatch: pytest.MonkeyPatch) -> RefineService:
 def gate(tmp_path: Path) -> Path:
     """The command goes on once this file is there."""
     return tmp_path / "gate"
-
-
-def prints(
-    service: RefineService, gate: Path, printed: dict[str, object] | None, said: str = ""
-) -> None:
-    """Have the command print this result, or fail with this sentence, once the gate is there.
-
-    So that it cannot end before the run of the page that started it.
-    """
-    step = StepProgress("Refining alpha", "assignments", 12, 45, 3.0)
-    code = f"""
-import os, sys, time
-os.write(int(sys.argv[-1]), {step.to_line()!r})
-while not os.path.exists({str(gate)!r}):
-    time.sleep(0.01)
-if {said!r}:
-    sys.exit({said!r})
-print({json.dumps(printed)!r})
-"""
-    service.command = (sys.executable, "-c", code)
-
-
-def finish(service: RefineService, gate: Path) -> None:
-    """Let the command go on, and wait for its end."""
-    gate.touch()
-    wait_for(lambda: ended(service))
 
 
 def with_popover_open(app: AppTest) -> AppTest:
