@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clado_core.cli.measurement_options import (
     DEFAULT_SAMPLES,
@@ -28,24 +28,17 @@ from clado_core.cli.measurement_options import (
     add_seed,
 )
 from clado_core.cli.problem_options import positive_count
-from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
-from clado_core.evidence import Choice, Evidence, choose, load_evidence, save_evidence
-from clado_core.evidence.record import SUFFIX as EVIDENCE_SUFFIX
-from clado_core.evidence.reproduction import compare, of_stored_rows
-from clado_core.files.artifact import SUFFIX, artifact_digest, partial_path
-from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.names import CLADO, MEASURED_ALONG, REFINED
-from clado_core.records.scheme import QuantizationScheme, parse_bit_menu
-
-if TYPE_CHECKING:
-    from clado_core.data.sources import DataSource, Samples
-    from clado_core.networks.load import LoadedModel
-    from clado_core.sensitivity import MeasurementSettings
+from clado_core.evidence import Evidence, load_evidence, save_evidence
+from clado_core.evidence.record import SUFFIX
+from clado_core.evidence.reproduction import compare
+from clado_core.files.artifact import partial_path
+from clado_core.records.calibration import IMAGES
+from clado_core.records.names import ADAROUND, CLADO, REFINED, ROUNDINGS
 
 BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
 DEFAULT_REFINE = 8
-GRAM = "-logit-gram"
+RANKED = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +60,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"also choose by measured loss, of the K best (default: {DEFAULT_REFINE}, or as "
         "stored with --reproduce; 0: do not)",
     )
+    add(
+        "--repair",
+        choices=ROUNDINGS,
+        default=ADAROUND,
+        help="also measure with, choose for and ship weights rounded so, with statistics that fit; "
+        f"nearest: do not (default: {ADAROUND})",
+    )
+    add("--repair-images", type=positive_count, default=IMAGES, help=f"default: {IMAGES}")
+    add(
+        "--rank",
+        type=int,
+        default=RANKED,
+        metavar="N",
+        help=f"random assignments of one size to rank, 0 for none (default: {RANKED})",
+    )
     add("--act-bits", type=int, choices=(8, 4), help="quantize layers' inputs too (the paper: 8)")
     add_loss(parser)
     add_layers(parser)
@@ -77,38 +85,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make the evidence, or redo a part of it."""
-    from clado_core.evaluation.evidence_run import evaluated
-    from clado_core.networks.placement import fit_memory
-
     if not arguments.out.is_dir():
         raise InputError(f"There is no folder {arguments.out} for --out; create it first.")
-    budgets, settings = _budgets(arguments.budgets), _settings(arguments)
-    model, data = _model_and_data(arguments)
-    name = _name(arguments, model, settings)
-    path = arguments.out / f"{name}{EVIDENCE_SUFFIX}"
+    budgets = _budgets(arguments.budgets)
+    from clado_core.cli.evidence_task import EvidenceTask
+
+    task = EvidenceTask.opened(arguments)
+    path = arguments.out / f"{task.name}{SUFFIX}"
     stored = None if arguments.reproduce is None else load_evidence(path)
     cache = partial_path(path) if stored is None else None
     budgets = budgets if stored is None else _stored_budget(stored, arguments.reproduce)
     k = _refine_k(arguments.refine, stored, budgets)
-    samples = data.sensitivity_set(arguments.samples, seed=arguments.seed)
-    fit_memory(model.module, samples.x)
-    matrices = _artifacts(arguments, name, model, samples, settings)
-    choices = _choices(arguments, matrices, budgets, k, (model, samples, cache))
-    with ProgressLine(f"Evaluating {name}", "assignments") as line:
-        evidence = evaluated(
-            model,
-            matrices[0],
-            (samples, data.split("held-out")),
-            choices if stored is None else of_stored_rows(choices, stored, budgets),
-            digests={
-                "matrix": artifact_digest(arguments.out / f"{name}{SUFFIX}"),
-                "gram": artifact_digest(arguments.out / f"{name}{GRAM}{SUFFIX}"),
-            },
-            cache=cache,
-            allow_noise=arguments.allow_noise,
-            on_progress=line.update,
-        )
-    evidence = replace(evidence, refine_k=k)
+    evidence = replace(task.evidence(budgets, k, cache, stored), refine_k=k)
     result = evidence.to_json() | {"path": str(path)}
     if stored is not None:
         return result | asdict(compare(evidence, stored, budgets))
@@ -122,7 +110,7 @@ def show(result: dict[str, Any]) -> str:
     lines = [
         f"{result['name']}: {result['float_top1']:.2%} without quantization, on "
         f"{result['n']:,} held-out images.",
-        f"{'bits':>5}  {'method':<13} {'used':>6}  {'top-1':>7}  {'loss':>8}  "
+        f"{'bits':>5}  {'method':<17} {'used':>6}  {'rounded':>7}  {'repaired':>8}  {'loss':>8}  "
         f"{'predicted increase':>18}  against clado",
     ]
     for outcome in result["outcomes"]:
@@ -133,8 +121,8 @@ def show(result: dict[str, Any]) -> str:
             else (f"{paired['gained']}:{paired['lost']} images, p = {paired['p']:.2g}")
         )
         lines.append(
-            f"{choice['budget']:>5g}  {choice['method']:<13} {choice['avg_bits']:6.3f}  "
-            f"{outcome['top1']:7.2%}  {outcome['loss']:8.4f}  "
+            f"{choice['budget']:>5g}  {choice['method']:<17} {choice['avg_bits']:6.3f}  "
+            f"{outcome['top1']:7.2%}  {_repaired(outcome):>8}  {outcome['loss']:8.4f}  "
             f"{choice['predicted_loss_increase']:>18.4f}  {against}"
         )
     correlations = {k: v for k, v in result["rank_correlation"].items() if v is not None}
@@ -142,9 +130,19 @@ def show(result: dict[str, Any]) -> str:
         f"Rank correlation of predicted and measured loss increase, {which}: {value:.3f}"
         for which, value in correlations.items()
     ]
+    lines += [
+        f"{ranking['n']} random assignments of {ranking['avg_bits']:g} bits, repaired, on "
+        f"{ranking['images']:,} images: rank correlation by the matrix "
+        + ", ".join(f"{by} {value:.3f}" for by, value in ranking["by"].items() if value is not None)
+        for ranking in result["rankings"]
+    ]
     if "matches" in result:
         lines += _verdict(result)
     return "\n".join(lines)
+
+
+def _repaired(outcome: dict[str, Any]) -> str:
+    return "" if outcome["repaired"] is None else f"{outcome['repaired']['top1']:.2%}"
 
 
 def _verdict(result: dict[str, Any]) -> list[str]:
@@ -192,104 +190,3 @@ def _refine_k(asked: int | None, stored: Evidence | None, budgets: list[float]) 
         )
     known = stored.refine_k if asked is None else asked
     return DEFAULT_REFINE if known is None else known
-
-
-def _model_and_data(arguments: argparse.Namespace) -> tuple[LoadedModel, DataSource]:
-    from clado_core.networks.load import load_model
-    from clado_core.networks.measured import open_data
-    from clado_core.networks.placement import choose_device, place
-
-    model = load_model(arguments.model, arguments.weights)
-    place(model.module, choose_device(arguments.device))
-    spec = arguments.data or model.data
-    if spec is None:
-        raise InputError(f"Say which data to evaluate {arguments.model} on with --data.")
-    return model, open_data(model, spec)
-
-
-def _settings(arguments: argparse.Namespace) -> MeasurementSettings:
-    from clado_core.networks.placement import choose_device, default_batch_size
-    from clado_core.sensitivity import MeasurementSettings
-
-    batch_size = arguments.batch_size or default_batch_size(choose_device(arguments.device))
-    return MeasurementSettings(
-        parse_bit_menu(arguments.bits),
-        QuantizationScheme(arguments.granularity, act_bits=arguments.act_bits),
-        loss=arguments.loss,
-        batch_size=batch_size,
-        baselines=MEASURED_ALONG,
-        allow_noise=arguments.allow_noise,
-    )
-
-
-def _name(arguments: argparse.Namespace, model: LoadedModel, settings: MeasurementSettings) -> str:
-    """Of the files: network, granularity, menu, and what is not the default."""
-    parts = [model.name, arguments.granularity, "".join(map(str, settings.bit_widths))]
-    parts += [] if arguments.act_bits is None else [f"a{arguments.act_bits}"]
-    parts += [] if arguments.loss == "ce" else [arguments.loss]
-    parts += [] if arguments.layers == "all" else [f"{arguments.layers}-layers"]
-    return "-".join(parts)
-
-
-def _artifacts(
-    arguments: argparse.Namespace,
-    name: str,
-    model: LoadedModel,
-    samples: Samples,
-    settings: MeasurementSettings,
-) -> tuple[SensitivityMatrix, SensitivityMatrix]:
-    """The pairwise matrix and the logit-gram one."""
-    from clado_core.evaluation.evidence_run import measured
-
-    gram = replace(settings, estimator="logit-gram", baselines=())
-    found = []
-    for each, how in ((name, settings), (name + GRAM, gram)):
-        with ProgressLine(f"Measuring {each}", "losses") as line:
-            matrix = measured(
-                arguments.out / f"{each}{SUFFIX}",
-                model,
-                samples,
-                how,
-                selection=arguments.layers,
-                seed=arguments.seed,
-                on_progress=line.update,
-            )
-        found.append(matrix)
-    return found[0], found[1]
-
-
-def _choices(
-    arguments: argparse.Namespace,
-    matrices: tuple[SensitivityMatrix, SensitivityMatrix],
-    budgets: list[float],
-    k: int,
-    measuring: tuple[LoadedModel, Samples, Path | None],
-) -> list[Choice]:
-    from clado_core.evaluation.evidence_run import refined, shifts_of
-
-    matrix, (model, samples, cache) = matrices[0], measuring
-    artifact = arguments.out / f"{matrix.name}{SUFFIX}"
-    with ProgressLine(f"Certificate of {matrix.name}", "sizes") as line:
-        shifts = shifts_of(artifact, matrix, on_progress=line.update)
-    with ProgressLine(f"Allocating {matrix.name}", "budgets") as line:
-        choices = choose(
-            *matrices,
-            budgets,
-            shifts=shifts,
-            time_limit_s=arguments.time_limit,
-            on_progress=line.update,
-        )
-    if k:
-        with ProgressLine(f"Refining {matrix.name}", "budgets") as line:
-            choices += refined(
-                model,
-                matrix,
-                samples,
-                budgets,
-                k=k,
-                shifts=shifts,
-                cache=cache,
-                allow_noise=arguments.allow_noise,
-                on_progress=line.update,
-            )
-    return choices

@@ -19,6 +19,7 @@ from clado_core.networks.load import LoadedModel, require_weights
 from clado_core.networks.measured import origin_of
 from clado_core.problem.allocation_problem import AllocationProblem, bits_for_average
 from clado_core.problem.solution import SolveStatus
+from clado_core.quantization.candidate import CandidateTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import REFINED, LayerSelection
 from clado_core.records.scheme import BitWidths
@@ -42,6 +43,7 @@ def measured(
     *,
     selection: LayerSelection,
     seed: int,
+    candidates: CandidateTable | None = None,
     on_progress: OnProgress,
 ) -> SensitivityMatrix:
     """The artifact at a path; measured and stored now where there is none.
@@ -52,6 +54,8 @@ def measured(
         samples: The sensitivity set that ``seed`` drew.
         settings: How to measure; an artifact that is there must have been measured so.
         selection: As for ``find_layers``.
+        seed: Drew the samples.
+        candidates: To measure with; rounded to nearest where None.
         on_progress: Called with (losses known, losses in all so far).
 
     Raises:
@@ -59,7 +63,8 @@ def measured(
     """
     layers = layers_of(model.module, samples, selection=selection)
     if path.is_file():
-        matrix = measured_before(path, layers, samples, settings, seed=seed)
+        how = None if candidates is None else candidates.calibration
+        matrix = measured_before(path, layers, samples, settings, seed=seed, calibration=how)
         require_weights(model, matrix)
         return matrix
     return measure_into(
@@ -71,6 +76,7 @@ def measured(
         name=path.stem,
         origin=origin_of(model, seed=seed),
         on_progress=on_progress,
+        candidates=candidates,
     )
 
 
@@ -97,29 +103,36 @@ def refined(
     k: int,
     shifts: ConvexifyingShifts,
     cache: Path | None = None,
+    method: str = REFINED,
+    scored_by: SensitivityMatrix | None = None,
+    candidates: CandidateTable | None = None,
     allow_noise: bool = False,
     on_progress: OnProgress | None = None,
 ) -> list[Choice]:
-    """At each budget, the assignment of least measured loss on the sensitivity set.
+    """At each budget, the assignment of least measured loss on images to choose by.
 
     Args:
         model: The network that was measured.
         matrix: What predicts losses.
-        samples: The sensitivity set.
+        samples: Never those that accuracy is reported on.
         budgets: Average bits per searched weight.
         k: As for ``refine``.
         shifts: Of the matrix.
         cache: As for ``Evaluator``, likewise ``allow_noise``.
+        method: What to call it.
+        scored_by: Predicts the choices' loss increases; ``matrix`` where None.
+        candidates: That the matrix was measured with; rounding to nearest where None.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called with (budgets done, budgets in all).
     """
-    evaluator = Evaluator(model.module, matrix, samples, cache=cache, allow_noise=allow_noise)
+    inside, scored = (model.module, matrix, samples), scored_by or matrix
+    evaluator = Evaluator(*inside, cache=cache, allow_noise=allow_noise, candidates=candidates)
     found = []
     for done, budget in enumerate(budgets, start=1):
         limit = bits_for_average(budget, matrix.layers)
         problem = AllocationProblem(matrix, budget_bits=limit)
         best = refine(problem, evaluator, k=k, shifts=shifts).assignment
-        found.append(choice_of(matrix, REFINED, budget, best.bits, SolveStatus.HEURISTIC))
+        found.append(choice_of(scored, method, budget, best.bits, SolveStatus.HEURISTIC))
         if on_progress is not None:
             on_progress(done, len(budgets))
     return found

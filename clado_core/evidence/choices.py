@@ -18,9 +18,16 @@ from clado_core.records.scheme import BitWidths
 from clado_core.solvers.shifts import ConvexifyingShifts
 from clado_core.solvers.tiered import TieredSolver
 
-REFERENCES = (CLADO, REFINED)
+CLADO_REPAIRED, DIAGONAL_REPAIRED, REFINED_REPAIRED = (
+    f"{name}-repaired" for name in (CLADO, DIAGONAL, "refined")
+)
+"""Methods that choose by a matrix measured with the candidates that a repair ships."""
+REFERENCES = (CLADO, REFINED, CLADO_REPAIRED, REFINED_REPAIRED)
 """Methods that every other is compared with, image by image."""
 METHODS = (
+    CLADO_REPAIRED,
+    REFINED_REPAIRED,
+    DIAGONAL_REPAIRED,
     CLADO,
     REFINED,
     "clado-psd",
@@ -34,7 +41,13 @@ METHODS = (
 """clado: the measured matrix; clado-refined: chosen by measured loss among clado's best and their
 neighbours; clado-psd: its negative eigenvalues clipped, as in the paper;
 clado-shrunk: each entry shrunk by its standard error; logit-gram: another estimate of the matrix;
-diagonal, block: without the other interactions; hawq, mpqco: their own sensitivities."""
+diagonal, block: without the other interactions; hawq, mpqco: their own sensitivities. All of these
+know weights rounded to nearest; the three "-repaired" know them as they are shipped."""
+
+
+SAME_SIZE = 0.02
+"""Sizes this near each other, relatively, count as equal."""
+MOST_DRAWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,8 @@ class Choice:
         size_bytes: Of the whole packed file.
         predicted_loss_increase: Of this assignment by the measured matrix, whatever chose it.
         status: How well the method's own objective was minimized, as in ``Solution``.
+        predicted_repaired: Of this assignment by the matrix measured with what is shipped; None
+            where there is no such matrix.
     """
 
     method: str
@@ -58,6 +73,7 @@ class Choice:
     size_bytes: int
     predicted_loss_increase: float
     status: str
+    predicted_repaired: float | None = None
 
 
 def choose(
@@ -94,6 +110,65 @@ def choose(
         if on_progress is not None:
             on_progress(k + 1, len(budgets))
     return chosen
+
+
+def choose_repaired(
+    matrix: SensitivityMatrix,
+    repaired: SensitivityMatrix,
+    budgets: Sequence[float],
+    /,
+    *,
+    shifts: ConvexifyingShifts | None = None,
+    time_limit_s: float | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Choice]:
+    """What a matrix of the shipped quantizer chooses, with and without its interactions.
+
+    Args:
+        matrix: Measured with rounding to nearest, which scores every choice alike.
+        repaired: Of the same layers and menu, measured with a repair's candidates.
+        budgets: Average bits per searched weight.
+        shifts: Of ``repaired``.
+        time_limit_s: Per solve.
+        on_progress: Called with (budgets done, budgets in all).
+    """
+    minimized = {
+        CLADO_REPAIRED: (repaired, TieredSolver(shifts)),
+        DIAGONAL_REPAIRED: (surrogate_matrix(repaired, method=DIAGONAL), TieredSolver()),
+    }
+    chosen = []
+    for k, budget in enumerate(sorted(budgets)):
+        limit = bits_for_average(budget, matrix.layers)
+        for method, (surrogate, solver) in minimized.items():
+            problem = AllocationProblem(surrogate, budget_bits=limit)
+            solved = solver.solve(problem, time_limit_s=time_limit_s)
+            chosen.append(choice_of(matrix, method, budget, solved.assignment.bits, solved.status))
+        if on_progress is not None:
+            on_progress(k + 1, len(budgets))
+    return chosen
+
+
+def random_assignments(
+    matrix: SensitivityMatrix, avg_bits: float, n: int, /, *, seed: int = 0
+) -> list[BitWidths]:
+    """Assignments of nearly one size, each bit-width as likely as a random mixture says.
+
+    Args:
+        matrix: Its layers and menu; of weights alone.
+        avg_bits: Average bits per searched weight, met within ``SAME_SIZE``.
+        n: How many; fewer where so few are found.
+        seed: Draws them.
+    """
+    draw, menu = np.random.default_rng(seed), np.array(matrix.bit_widths)
+    weights = np.array([layer.n_weights for layer in matrix.layers.layers])
+    found: dict[BitWidths, None] = {}
+    for _ in range(MOST_DRAWS):
+        bits = draw.choice(menu, size=len(weights), p=draw.dirichlet(np.ones(len(menu))))
+        if abs(bits @ weights / weights.sum() / avg_bits - 1) <= SAME_SIZE:
+            found[tuple(int(b) for b in bits)] = None
+        if len(found) == n:
+            break
+    return list(found)
 
 
 def surrogates(

@@ -12,10 +12,48 @@ from clado_core.errors import ArtifactCorruptError, ArtifactError, ArtifactVersi
 from clado_core.evidence.choices import Choice
 from clado_core.evidence.significance import PairedComparison, rank_correlation
 from clado_core.files.atomic import write_atomically
+from clado_core.records.measured_choice import RepairSettings
 from clado_core.records.names import CLADO
 
-SCHEMA, SCHEMA_VERSION = "clado-evidence", 3
+SCHEMA, SCHEMA_VERSION = "clado-evidence", 4
+READABLE = (3, SCHEMA_VERSION)
+"""Files of version 3 have no repaired outcomes, and are otherwise the same."""
 SUFFIX = ".evidence.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RepairedOutcome:
+    """A choice as it is shipped, evaluated on the held-out images.
+
+    Args:
+        top1: Fraction classified right.
+        ci95: Its 95 % Wilson interval.
+        loss: Mean cross-entropy.
+        paired: As of ``Outcome``, both choices repaired.
+    """
+
+    top1: float
+    ci95: tuple[float, float]
+    loss: float
+    paired: dict[str, PairedComparison]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How well predictions rank random assignments of one size, shipped as repaired.
+
+    Args:
+        avg_bits: Their average bits per searched weight.
+        n: How many.
+        images: Held-out images that each was run on.
+        by: Which prediction → Spearman's rank correlation with the measured loss; None where all
+            are equal.
+    """
+
+    avg_bits: float
+    n: int
+    images: int
+    by: dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +68,8 @@ class Outcome:
         sensitivity_loss: Mean cross-entropy on the sensitivity set, whose loss was predicted.
         paired: For each of ``REFERENCES`` but its own method, that method's choice within the same
             budget against this one (gained: images that only that method's classifies right).
+        repaired: The same choice repaired; all else is of weights rounded to nearest. None where
+            it was not run.
     """
 
     choice: Choice
@@ -38,6 +78,7 @@ class Outcome:
     loss: float
     sensitivity_loss: float
     paired: dict[str, PairedComparison]
+    repaired: RepairedOutcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +88,8 @@ class Evidence:
     Args:
         name: Of the artifact whose measured matrix was minimized.
         network: As ``measure`` takes it.
-        digests: SHA-256 by name: "weights", "data" (the held-out images), "matrix", "gram".
+        digests: SHA-256 by name: "weights", "data" (the held-out images), "matrix", "gram", and
+            "repaired", the matrix measured with a repair's candidates, where there is one.
         n: Held-out images.
         float_top1: Fraction classified right without quantization.
         float_loss: Mean cross-entropy without quantization.
@@ -55,6 +97,8 @@ class Evidence:
         versions: Library name → version that evaluated them.
         refine_k: The ``k`` of ``refine`` behind the refined outcomes, 0 where there are none; None
             in files of before it was stored.
+        repair: How choices were repaired; None where they were not.
+        rankings: Of random assignments.
     """
 
     name: str
@@ -66,6 +110,8 @@ class Evidence:
     outcomes: tuple[Outcome, ...]
     versions: dict[str, str]
     refine_k: int | None = None
+    repair: RepairSettings | None = None
+    rankings: tuple[Ranking, ...] = ()
 
     def of(self, method: str, /) -> tuple[Outcome, ...]:
         """A method's outcomes by ascending budget."""
@@ -128,7 +174,7 @@ def load_evidence(path: str | Path, /) -> Evidence:
         raise ArtifactCorruptError(f"{path.name} is not JSON: {problem}.") from None
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         raise ArtifactCorruptError(f"{path.name} holds no evidence: its schema is not '{SCHEMA}'.")
-    if values.get("schema_version") != SCHEMA_VERSION:
+    if values.get("schema_version") not in READABLE:
         raise ArtifactVersionError(
             f"{path.name}: the field 'schema_version' is {values.get('schema_version')}, and this "
             f"program reads {SCHEMA_VERSION}; upgrade it or evaluate again.",
@@ -141,7 +187,11 @@ def load_evidence(path: str | Path, /) -> Evidence:
             for each in dataclass_fields(Evidence)
             if each.name in values or each.default is MISSING
         }
-        return Evidence(**fields | {"outcomes": tuple(map(_outcome, values["outcomes"]))})
+        fields["outcomes"] = tuple(map(_outcome, values["outcomes"]))
+        fields["rankings"] = tuple(Ranking(**each) for each in values.get("rankings", ()))
+        if (repair := values.get("repair")) is not None:
+            fields["repair"] = RepairSettings(**repair)
+        return Evidence(**fields)
     except (KeyError, TypeError) as problem:
         raise ArtifactCorruptError(f"{path.name}: a field cannot be used: {problem}.") from None
 
@@ -154,5 +204,17 @@ def _outcome(values: dict[str, Any]) -> Outcome:
         tuple(values["ci95"]),
         values["loss"],
         values["sensitivity_loss"],
-        {name: PairedComparison(**paired) for name, paired in values["paired"].items()},
+        _paired(values),
+        _repaired(values.get("repaired")),
     )
+
+
+def _repaired(values: dict[str, Any] | None) -> RepairedOutcome | None:
+    if values is None:
+        return None
+    interval = tuple(values["ci95"])
+    return RepairedOutcome(values["top1"], interval, values["loss"], _paired(values))
+
+
+def _paired(values: dict[str, Any]) -> dict[str, PairedComparison]:
+    return {name: PairedComparison(**paired) for name, paired in values["paired"].items()}

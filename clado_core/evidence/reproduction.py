@@ -6,11 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from clado_core.evidence.choices import Choice
-from clado_core.evidence.record import Evidence, Outcome
+from clado_core.evidence.record import Evidence, Outcome, RepairedOutcome
 from clado_core.problem.solution import SolveStatus
 
 LOSS_TOLERANCE, TOP1_TOLERANCE = 1e-4, 5e-4
 """Sums of floats may differ in their last digits on another processor, and few images with them."""
+REPAIRED_TOLERANCE = 3e-3
+"""A repair rounds by sums of floats: on another processor a few weights take the next integer."""
 UNPROVEN = (SolveStatus.TIME_LIMIT.code, SolveStatus.GAP_LIMIT.code)
 
 
@@ -73,4 +75,16 @@ def _is_same(redone: Outcome, stored: Outcome) -> bool:
         and abs(redone.top1 - stored.top1) <= TOP1_TOLERANCE
         and abs(redone.loss - stored.loss) < LOSS_TOLERANCE
         and abs(redone.sensitivity_loss - stored.sensitivity_loss) < LOSS_TOLERANCE
+        and _is_shipped_alike(redone.repaired, stored.repaired)
+    )
+
+
+def _is_shipped_alike(redone: RepairedOutcome | None, stored: RepairedOutcome | None) -> bool:
+    """Whether the repaired network is too; what is not repaired this time is not compared."""
+    if redone is None:
+        return True
+    return (
+        stored is not None
+        and abs(redone.top1 - stored.top1) <= REPAIRED_TOLERANCE
+        and abs(redone.loss - stored.loss) < REPAIRED_TOLERANCE
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
+import torch
 from torch import nn
 
 from clado_core.data.sources import Samples
@@ -27,6 +29,8 @@ class Repairer:
         calibration: As for ``repair``.
         judges: As for ``repair``.
         rounding: "nearest", "gptq" or "adaround".
+        candidates: Of the network, made with these calibration images and this rounding; made here
+            when they are first needed where None.
         batch_size: Per forward.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
     """
@@ -40,6 +44,7 @@ class Repairer:
         /,
         *,
         rounding: Rounding = "adaround",
+        candidates: Candidates | None = None,
         batch_size: int = 64,
         allow_noise: bool = False,
     ) -> None:
@@ -47,7 +52,14 @@ class Repairer:
         self._images = calibration, judges
         self._rounding: Rounding = rounding
         self._batch_size, self._allow_noise = batch_size, allow_noise
-        self._candidates: Candidates | None = None
+        self._candidates = candidates
+
+    @property
+    def images(self) -> Samples:
+        """All images that repairs are made with."""
+        first, second = self._images
+        x, y = torch.cat([first.x, second.x]), torch.cat([first.y, second.y])
+        return replace(first, x=x, y=y)
 
     @property
     def settings(self) -> RepairSettings:

@@ -12,13 +12,14 @@ from clado_core.networks.load import load_model
 from clado_core.quantization.batch_norm import following_norms, norm_buffers, using_state
 from clado_core.quantization.gptq import gptq
 from clado_core.quantization.moments import InputMoments, collect_moments
+from clado_core.quantization.network_state import bias_name, state_views
 from clado_core.quantization.statistics import (
     OutputStatistics,
     bias_correction,
     matched_statistics,
     output_statistics,
 )
-from clado_core.quantization.weight_swap import bias_slice, weight_slice
+from clado_core.quantization.weight_swap import weight_slice
 from clado_core.quantization.weights import dequantize, quantize, search_scales
 from clado_core.records.scheme import QuantizationScheme
 
@@ -118,7 +119,8 @@ def repaired_loss_increases(scheme: QuantizationScheme, bits: int) -> dict[str, 
         weight, mine = weight_slice(model, layer), moments[layer.name]
         rounded = gptq(weight, mine, search_scales(weight, bits, scheme), bits)
         if (norm := norms.get(layer.name)) is not None:
-            bias = bias_slice(model, layer)
+            name = bias_name(model, layer)
+            bias = None if name is None else state_views(model, [name])[name]
             both = [output_statistics(w, mine, bias=bias) for w in (weight, rounded)]
             matched |= norm_buffers(model, norm, *both)
             absolute[f"{norm}.running_mean"] = both[1].mean
