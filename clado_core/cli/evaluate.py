@@ -60,10 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Evaluate one assignment or several; sizes are part of the answer."""
+    """Evaluate one choice or several; sizes are part of the answer."""
     _require_fitting(arguments)
-    if arguments.front or arguments.run_as:
-        return evaluate_choices(arguments)
+    return (evaluate_choices if arguments.front or arguments.run_as else _evaluate)(arguments)
+
+
+def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     matrix = load(arguments.artifact)
     model, source = model_and_data(arguments, matrix)
     from clado_core.evaluation.evaluate import evaluate

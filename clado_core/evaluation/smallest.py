@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from clado_core.allocation.frontier import Frontier
 from clado_core.errors import InputError
@@ -20,7 +21,9 @@ accuracy is not monotone in size, and a drop of few images is partly luck."""
 POINTS = 100.0
 """Percentage points of a whole."""
 
-Passes = Callable[[int], bool]
+Passes: TypeAlias = Callable[[int], bool]
+OnChoice: TypeAlias = Callable[[int, int], None]
+"""Called with (choices measured, about how many in all)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def smallest_within(
     max_drop: float,
     measured_as: MeasuredAs = "repaired",
     confirm: Callable[[], ChoiceRunner] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnChoice | None = None,
 ) -> SmallestWithin:
     """Search the front for the smallest choice whose measured top-1 drop is at most so much.
 
@@ -75,31 +78,52 @@ def smallest_within(
     """
     require_drop(max_drop)
     choices = front.choices()
-    found: dict[int, MeasuredChoice] = {}
-    about = math.ceil(math.log2(len(choices) + 1)) + BELOW - 1 + (confirm is not None)
-
-    def told() -> None:
-        if on_progress is not None:
-            on_progress(len(found), max(about, len(found) + (confirm is not None)))
-
-    def passes(index: int) -> bool:
-        if index not in found:
-            found[index] = runner.measure(choices[index].assignment.bits, measured_as)
-            told()
-        return found[index].drop.share * POINTS <= max_drop
-
-    chosen = smallest_passing(len(choices), passes)
+    run = _Runs(choices, runner, measured_as, confirm is not None, on_progress)
+    chosen = smallest_passing(len(choices), lambda index: run.drop_points(index) <= max_drop)
     if chosen is None:
-        raise _none_within(found, max_drop)
+        raise _none_within(run.found, max_drop)
     bits = choices[chosen].assignment.bits
     confirmed = None if confirm is None else confirm().measure(bits, measured_as)
-    if on_progress is not None:
-        total = len(found) + (confirm is not None)
-        on_progress(total, total)
-    measured = tuple(found[index] for index in sorted(found))
+    run.tell_the_end()
+    measured = tuple(run.found[index] for index in sorted(run.found))
     return SmallestWithin(
-        *(choices[chosen], found[chosen], measured, len(choices), max_drop, confirmed)
+        *(choices[chosen], run.found[chosen], measured, len(choices), max_drop, confirmed)
     )
+
+
+class _Runs:
+    """Choices of a front that were run, each once."""
+
+    def __init__(
+        self,
+        choices: Sequence[Solution],
+        runner: ChoiceRunner,
+        measured_as: MeasuredAs,
+        confirms: bool,
+        on_progress: OnChoice | None,
+    ) -> None:
+        self._choices, self._runner, self._measured_as = choices, runner, measured_as
+        self._on_progress, self._confirming = on_progress, int(confirms)
+        self._about = math.ceil(math.log2(len(choices) + 1)) + BELOW - 1
+        self.found: dict[int, MeasuredChoice] = {}
+
+    def drop_points(self, index: int) -> float:
+        """Measured drop of a choice, in percentage points."""
+        if index not in self.found:
+            bits = self._choices[index].assignment.bits
+            self.found[index] = self._runner.measure(bits, self._measured_as)
+            done = len(self.found)
+            self._tell(done, max(self._about, done) + self._confirming)
+        return self.found[index].drop.share * POINTS
+
+    def tell_the_end(self) -> None:
+        """Everything was run, the confirmation included."""
+        total = len(self.found) + self._confirming
+        self._tell(total, total)
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(done, total)
 
 
 def smallest_passing(n: int, passes: Passes, /) -> int | None:

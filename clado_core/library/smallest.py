@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from clado_core.allocation.frontier import Frontier
 from clado_core.files.outcomes import keep_outcome, read_outcomes
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from clado_core.repairs.repairer import Repairer
 
 
+class How(TypedDict, total=False):
+    """How choices are run.
+
+    Args:
+        rounding: "nearest", "gptq" or "adaround" ("adaround" where it is not given).
+        batch_size: Samples per forward.
+        allow_noise: Run a network whose outputs differ from run to run, with a warning.
+    """
+
+    rounding: Rounding
+    batch_size: int
+    allow_noise: bool
+
+
 def smallest_within(
     matrix: SensitivityMatrix,
     front: Frontier,
@@ -31,72 +45,69 @@ def smallest_within(
     measured_as: MeasuredAs = "repaired",
     repair_data: object = None,
     held_out: object = None,
-    rounding: Rounding = "adaround",
     artifact: str | Path | None = None,
-    batch_size: int | None = None,
-    allow_noise: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    **how: Unpack[How],
 ) -> SmallestWithin:
     """Search a front for the smallest choice whose measured top-1 drop is at most so much.
 
-    About log₂ of the front's choices are run; those between them are not. The drop is against the
-    float network on the same images, so images that the network was trained on will do.
-
     Args:
         matrix: What was measured.
-        front: As of ``sweep``.
+        front: As of ``sweep``; about log₂ of its choices are run, those between them are not.
         module: The network that was measured; afterwards as it was.
-        data: Labelled images to choose by, as for ``measure``: others than were measured on or are
-            repaired with, never those that accuracy is reported on.
-        max_drop: In percentage points, as in 1.0.
+        data: Labelled images to choose by, as for ``measure``: not those measured on or repaired
+            with, never those that accuracy is reported on. The network may know them.
+        max_drop: Against the float network on the same images, in percentage points, as in 1.0.
         measured_as: "repaired", or "rounded" to nearest and nothing else.
-        repair_data: Training images to repair with, as for ``repair``; not needed for "rounded".
+        repair_data: Training images to repair with, as for ``repair``.
         held_out: Labelled images on which the answer, and nothing else, is run once.
-        rounding: As for ``repair``.
-        artifact: Where the matrix is stored: what is measured is kept beside it, and a search that
-            was stopped continues.
-        batch_size: Samples per forward.
-        allow_noise: As for ``evaluate``.
+        artifact: Where the matrix is stored: measurements are kept beside it, and known ones used.
         on_progress: Called with (choices run, about how many in all).
+        how: ``rounding``, ``batch_size`` and ``allow_noise``, as for ``repair``.
 
     Returns:
         What ``evaluate``, ``repair`` and ``export`` take as a choice, with all that was measured.
 
     Raises:
-        InputError: The data cannot be used, or no choice that was run keeps within the drop.
-        ArtifactError, MeasurementError: As for ``evaluate``.
+        InputError, ArtifactError, MeasurementError: As for ``repair``; no choice keeps the drop.
     """
+    options = {"max_drop": max_drop, "measured_as": measured_as, "on_progress": on_progress}
+    return _search(matrix, front, module, (data, repair_data, held_out), artifact, how, **options)
+
+
+def _search(
+    matrix: SensitivityMatrix,
+    front: Frontier,
+    module: nn.Module,
+    images: tuple[object, object, object],
+    artifact: str | Path | None,
+    how: How,
+    /,
+    **options: Any,
+) -> SmallestWithin:
     from clado_core.data.in_memory import as_samples
     from clado_core.evaluation.choice_runner import ChoiceRunner
     from clado_core.evaluation.smallest import smallest_within
     from clado_core.networks.placement import default_batch_size, placed
 
     require_measured(module, matrix)
+    data, repair_data, held_out = images
     samples = as_samples(data)
     with placed(module, samples.x) as device:
-        size = batch_size or default_batch_size(device)
-        options = partial(_repairer, rounding=rounding, batch_size=size, allow_noise=allow_noise)
+        how = {"batch_size": default_batch_size(device), **how}
         runner = ChoiceRunner(
-            *(module, matrix, samples, options(module, matrix, repair_data)),
+            *(module, matrix, samples, _repairer(module, matrix, repair_data, how)),
             known=() if artifact is None else read_outcomes(artifact, matrix),
             keep=None if artifact is None else partial(keep_outcome, artifact, matrix),
-            batch_size=size,
-            allow_noise=allow_noise,
+            batch_size=how["batch_size"],
+            allow_noise=how.get("allow_noise", False),
         )
         confirm = None if held_out is None else partial(runner.on, as_samples(held_out))
-        search = partial(smallest_within, max_drop=max_drop, measured_as=measured_as)
-        return search(front, runner, confirm=confirm, on_progress=on_progress)
+        return smallest_within(front, runner, confirm=confirm, **options)
 
 
 def _repairer(
-    module: nn.Module,
-    matrix: SensitivityMatrix,
-    data: object,
-    /,
-    *,
-    rounding: Rounding,
-    batch_size: int,
-    allow_noise: bool,
+    module: nn.Module, matrix: SensitivityMatrix, data: object, how: How, /
 ) -> Repairer | None:
     from clado_core.data.in_memory import as_samples
     from clado_core.repairs.repair import halves
@@ -104,6 +115,4 @@ def _repairer(
 
     if data is None:
         return None
-    images = halves(as_samples(data, labels=False))
-    make = partial(Repairer, rounding=rounding, batch_size=batch_size, allow_noise=allow_noise)
-    return make(module, matrix, *images)
+    return Repairer(module, matrix, *halves(as_samples(data, labels=False)), **how)

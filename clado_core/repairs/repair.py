@@ -59,8 +59,7 @@ def repair(
         calibration: Images to round and estimate with; some hundred of the training images.
         judges: Others, none of those that accuracy is reported on.
         rounding: "nearest", "gptq" or "adaround".
-        candidates: Made with this rounding from ``calibration``; with one for several choices
-            nothing is made twice.
+        candidates: Made so from ``calibration`` before, that several choices may share them.
         batch_size: Per forward.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called after every layer.
@@ -72,14 +71,11 @@ def repair(
     trials = _Trials(model, matrix, assignment, batches, allow_noise=allow_noise)
     trials.offer(NEAREST, _nearest(model, assignment))
     started = time.perf_counter()
-    if candidates is None:
-        xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
-        candidates = Candidates(model, assignment.layers, assignment.scheme, xs, rounding=rounding)
-    matched = _candidates(candidates, assignment, on_progress)
+    made = candidates or candidates_of(model, matrix, calibration, rounding, batch_size)
+    matched = _candidates(made, assignment, on_progress)
     if rounding != NEAREST:
         trials.offer(rounding, replace(matched, state={}), started)
-    trials.offer(MATCHED, matched)
-    return trials.reestimated(matched, calibration).best
+    return trials.offer(MATCHED, matched).reestimated(matched, calibration).best
 
 
 def calibration_sets(source: DataSource, n: int, /, *, seed: int) -> tuple[Samples, Samples]:
@@ -104,6 +100,19 @@ def halves(samples: Samples, /) -> tuple[Samples, Samples]:
         raise InputError("A repair needs two images or more: one to calibrate with, one to judge.")
     calibration = replace(samples, x=samples.x[:h], y=samples.y[:h])
     return calibration, replace(samples, x=samples.x[h:], y=samples.y[h:])
+
+
+def candidates_of(
+    model: nn.Module,
+    matrix: SensitivityMatrix,
+    calibration: Samples,
+    rounding: Rounding,
+    batch_size: int,
+    /,
+) -> Candidates:
+    """Makes candidates of a network's layers from such images when they are asked for."""
+    xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
+    return Candidates(model, matrix.layers, matrix.scheme, xs, rounding=rounding)
 
 
 def _nearest(model: nn.Module, assignment: Assignment) -> Repaired:
@@ -161,7 +170,7 @@ class _Trials:
         )
         return replace(chosen[0], steps=steps)
 
-    def offer(self, name: str, repaired: Repaired, started: float | None = None) -> None:
+    def offer(self, name: str, repaired: Repaired, started: float | None = None) -> Self:
         """Judge one; its seconds count from ``started``."""
         started = time.perf_counter() if started is None else started
         with self._as(repaired), measuring(self._model, known=self._steady):
@@ -174,6 +183,7 @@ class _Trials:
             divergence = math.inf
         step = Step(name, divergence, False, time.perf_counter() - started)
         self._tried.append((repaired, step))
+        return self
 
     def reestimated(self, repaired: Repaired, calibration: Samples) -> Self:
         """Offer it with the statistics of all normalizations estimated anew, as it would run."""

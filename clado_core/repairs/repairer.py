@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from clado_core.data.sources import Samples
-from clado_core.networks.inference import make_batches
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.measured_choice import RepairSettings
 from clado_core.records.names import Rounding
 from clado_core.repairs.candidates import Candidates
 from clado_core.repairs.database import VERSION
-from clado_core.repairs.repair import repair
+from clado_core.repairs.repair import candidates_of, repair
 from clado_core.repairs.repaired import Repaired
 
 
@@ -73,10 +72,8 @@ class Repairer:
         calibration, judges = self._images
         model, matrix = self._model, self._matrix
         if self._candidates is None:
-            xs = [batch.x for batch in make_batches(model, calibration, self._batch_size)]
-            self._candidates = Candidates(
-                *(model, matrix.layers, matrix.scheme, xs), rounding=self._rounding
-            )
+            how = self._rounding, self._batch_size
+            self._candidates = candidates_of(model, matrix, calibration, *how)
         return repair(
             *(model, matrix, assignment, calibration, judges),
             rounding=self._rounding,
