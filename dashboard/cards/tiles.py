@@ -9,7 +9,7 @@ import streamlit as st
 
 from clado_core import Solution
 from clado_core.records.coverage import coverage
-from clado_core.records.names import REFINED, REPAIRED, ROUNDED
+from clado_core.records.names import CLADO, REFINED, REPAIRED, ROUNDED
 from clado_core.records.trust import CERTAIN, doubt, kind_of_doubt, prediction_error
 from dashboard.figures.series import METHOD_NAMES
 from dashboard.known import other_methods
@@ -27,6 +27,8 @@ MEASURED_HELP = (
     "nearest and repaired."
 )
 NEAR_BITS = 0.06
+OWN_METHODS = {"", CLADO, REFINED, "clado-repaired", "clado-refined-repaired", "diagonal-repaired"}
+"""Those that know what this method measured, here or on the repaired network."""
 
 Direction: TypeAlias = Literal[-1, 0, 1]
 NEWS: dict[Direction, Literal["green", "gray", "red"]] = {-1: "green", 0: "gray", 1: "red"}
@@ -158,7 +160,7 @@ def best_measured(state: ViewState, answer: Solution, /) -> str:
     for measured_as in (REPAIRED, ROUNDED):
         alike = [run for run in near if run.measured_as == measured_as]
         ours = max((run.top1 for run in alike if run.ours), default=None)
-        others = [run for run in alike if not run.ours and run.method != REFINED]
+        others = [run for run in alike if run.method not in OWN_METHODS]
         if ours is not None and others:
             best = max(others, key=lambda run: run.top1)
             name = METHOD_NAMES.get(best.method, best.method)

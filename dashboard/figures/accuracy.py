@@ -18,6 +18,7 @@ from dashboard.figures.series import (
     MPQCO,
     PSD,
     REFINED,
+    REPAIRED_MATRIX,
     UNIFORM,
     series_style,
 )
@@ -30,6 +31,7 @@ NAMES = {
     "": CLADO,
     "clado": CLADO,
     "clado-refined": REFINED,
+    "clado-repaired": REPAIRED_MATRIX,
     "diagonal": DIAGONAL,
     "hawq": HAWQ,
     "mpqco": MPQCO,

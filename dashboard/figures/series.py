@@ -15,7 +15,7 @@ from dashboard.theme import Mode, number, palette, signed
 
 FRONT, HERE, PINNED = "Front", "You are here", "Pinned"
 DIAGONAL, HAWQ, MPQCO = "Diagonal only", "HAWQ", "MPQCO"
-REFINED = "Refined"
+REFINED, REPAIRED_MATRIX = "Refined", "CLADO on the repaired matrix"
 REFINED_SENTENCE = "Of least measured loss among those run; not the predicted optimum."
 PSD, UNIFORM = "PSD (paper)", "Uniform"
 MEASURED: dict[MeasuredAs, str] = {
@@ -113,6 +113,7 @@ def _thin(symbol: str, colour: str) -> dict[str, Any]:
 LINES = {
     FRONT: ("front", "solid", "circle", False),
     REFINED: ("text", "solid", "diamond", False),
+    REPAIRED_MATRIX: ("text", "longdashdot", "hexagon", False),
     DIAGONAL: ("baseline", "dash", "triangle-up", False),
     HAWQ: ("third", "dashdot", "triangle-down", False),
     MPQCO: ("fourth", "longdash", "pentagon", False),
