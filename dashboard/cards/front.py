@@ -134,8 +134,11 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
             )
         points = len(info.front.sizes)
         proven = f"{info.proven} of {points} points proven; click one to go there"
-        images = f"{runs[0].n:,} {runs[0].images.split} images" if runs else ""
-        st.caption(f"{images}; bars: 95 % intervals" if accurate else proven)
+        if accurate:
+            images = f"{runs[0].n:,} {runs[0].images.split} images"
+            st.caption(f"{images}; bars: 95 % intervals", help=_accuracy_help(runs))
+        else:
+            st.caption(proven)
         recall(state)
 
     title = "" if runs else "Predicted loss against size"  # else the control says it
@@ -196,9 +199,16 @@ def _accuracy_chart(state: ViewState, answer: Solution, runs: Sequence[Measured]
             "− (%)": [round(x, 2) for s in info.series for x in s.below],
             "+ (%)": [round(x, 2) for s in info.series for x in s.above],
         },
-        help=f"The quantized networks were run on {runs[0].images.counted(runs[0].n)}; bars are "
-        "95 % intervals. The vertical line is the current choice. Other methods are drawn as "
-        "repaired where they were repaired; the table has all.",
+        help=_accuracy_help(runs),
+    )
+
+
+def _accuracy_help(runs: Sequence[Measured]) -> str:
+    return (
+        f"The quantized networks were run on {runs[0].images.counted(runs[0].n)}, as rounded (to "
+        "nearest, and nothing else) and as repaired; bars are 95 % intervals. The vertical line is "
+        "the current choice. Other methods are drawn as repaired where they were; the table has "
+        "all."
     )
 
 

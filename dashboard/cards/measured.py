@@ -40,6 +40,7 @@ def measure_contents(state: ViewState, answer: Solution, latest: TrialState | No
         selection_mode="multi",
         default=MEASURED_AS,
         key="measure_as",
+        persist_state="session",
         help="Rounded to nearest, or as Repair would ship it.",
     )
     measured_as = [each for each in MEASURED_AS if each in chosen]
@@ -111,6 +112,7 @@ def _smallest(state: ViewState, network: NetworkWords, measured_as: MeasuredAs) 
             *(0.0, 100.0, DROP, STEP),
             format="%.1f",
             key=DROP_KEY,
+            persist_state="session",
         )
         wish = FindSmallest(
             name=artifact.name,

@@ -53,6 +53,7 @@ def repair_contents(
         required=True,
         format_func=NAMES.__getitem__,
         key=f"{owner}_rounding",
+        persist_state="session",
         label_visibility="collapsed",
     )
     problem = "" if latest is None else latest.problem

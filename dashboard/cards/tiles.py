@@ -1,4 +1,4 @@
-"""The five numbers of a choice."""
+"""The numbers of a choice: predicted, its size, measured, and against other choices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import streamlit as st
 
-from clado_core import Solution
+from clado_core import Assignment, Solution
 from clado_core.records.coverage import coverage
 from clado_core.records.names import CLADO, REFINED, REPAIRED, ROUNDED
 from clado_core.records.trust import CERTAIN, doubt, kind_of_doubt, prediction_error
@@ -27,7 +27,7 @@ MEASURED_HELP = (
     "nearest and repaired."
 )
 NEAR_BITS = 0.06
-OWN_METHODS = {"", CLADO, REFINED, "clado-repaired", "clado-refined-repaired", "diagonal-repaired"}
+OWN_METHODS = {"", CLADO, REFINED, "clado-repaired", "refined-repaired", "diagonal-repaired"}
 """Those that know what this method measured, here or on the repaired network."""
 
 Direction: TypeAlias = Literal[-1, 0, 1]
@@ -59,7 +59,7 @@ class Tile:
 
 
 def tiles(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> list[Tile]:
-    """Compute them; the last pin is the reference of the first two tiles' differences."""
+    """Compute them; the last pin is what differences are counted from, and adds a tile."""
     pin = state.pins[-1] if state.pins else None
     more = answer.assignment.size_bytes - pin.assignment.size_bytes if pin else 0
     return [
@@ -72,14 +72,15 @@ def tiles(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> l
         ),
         _measured_tile(state, answer),
         _diagonal_tile(state, answer, dragging=dragging),
-        _changed_tile(state, answer),
+        *([] if pin is None else [_changed_tile(state, answer, pin.assignment)]),
     ]
 
 
 def draw_tiles(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> None:
-    """Five bordered metrics in a row."""
-    with st.grid(5, min_column_width=165):
-        for tile in tiles(state, answer, dragging=dragging):
+    """Bordered metrics in a row."""
+    shown = tiles(state, answer, dragging=dragging)
+    with st.grid(len(shown), min_column_width=165):
+        for tile in shown:
             st.metric(
                 tile.label,
                 tile.value,
@@ -112,12 +113,12 @@ def _measured_tile(state: ViewState, answer: Solution) -> Tile:
     shown = runs.get(REPAIRED) or runs.get(ROUNDED)
     if shown is None:
         return Tile("Measured accuracy", "–", "this choice was not run", MEASURED_HELP)
-    note, other = interval(shown.ci95), runs.get(ROUNDED)
-    if other is not None and other is not shown:
-        note += f"; as rounded {accuracy(other.top1)}"
+    other = runs.get(ROUNDED)
+    note = interval(shown.ci95) if other in (None, shown) else f"as rounded {accuracy(other.top1)}"
+    ends = [f"as {run.measured_as} {interval(run.ci95)}" for run in runs.values()]
     help_ = (
-        f"Top-1 on {shown.images.counted(shown.n)}, with its 95 % interval; the float network: "
-        f"{accuracy(shown.float_top1)}."
+        f"Top-1 on {shown.images.counted(shown.n)}; 95 % intervals: {', '.join(ends)}; the float "
+        f"network: {accuracy(shown.float_top1)}."
     )
     return Tile(f"Measured as {shown.measured_as}", accuracy(shown.top1), note, help_)
 
@@ -168,15 +169,8 @@ def best_measured(state: ViewState, answer: Solution, /) -> str:
     return ""
 
 
-def _changed_tile(state: ViewState, answer: Solution) -> Tile:
-    if state.reference is None:
-        counts = [answer.assignment.bits.count(b) for b in state.matrix.bit_widths]
-        menu = "/".join(str(b) for b in state.matrix.bit_widths)
-        value = " / ".join(str(count) for count in counts)
-        return Tile(
-            f"Layers at {menu} bits", value, "pin a choice to compare", "How many layers each."
-        )
-    changed = len(answer.assignment.changes_from(state.reference))
+def _changed_tile(state: ViewState, answer: Solution, reference: Assignment) -> Tile:
+    changed = len(answer.assignment.changes_from(reference))
     return Tile(
         "Layers changed",
         f"{changed} of {state.matrix.n_layers}",

@@ -87,7 +87,7 @@ class AccuracySeries:
         """Legend entry; what the measured matrix chose is what the chart is about."""
         if self.method == CLADO:
             return MEASURED[self.measured_as]
-        return f"{self.method}, {self.measured_as}"
+        return f"{self.method}<br>as {self.measured_as}"
 
 
 @dataclass(frozen=True, slots=True)

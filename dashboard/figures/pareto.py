@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from clado_core import Solution, SolveStatus
 from clado_core.records.names import REPAIRED, ROUNDED
 from dashboard.figures.axes import SignedLog, signed_log
-from dashboard.figures.series import FRONT, HERE, MEASURED, PINNED, Curve, curve, series_style
+from dashboard.figures.series import (
+    FRONT,
+    HERE,
+    MEASURED,
+    PINNED,
+    Curve,
+    curve,
+    series_style,
+)
 from dashboard.figures.spec import Spec
 from dashboard.scale import SizeScale
 from dashboard.theme import Mode, bit_colours, number, palette, signed, template

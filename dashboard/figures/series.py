@@ -19,10 +19,11 @@ REFINED, REPAIRED_MATRIX = "Refined", "CLADO on the repaired matrix"
 REFINED_SENTENCE = "Of least measured loss among those run; not the predicted optimum."
 PSD, UNIFORM = "PSD (paper)", "Uniform"
 MEASURED: dict[MeasuredAs, str] = {
-    ROUNDED: "Measured, rounded to nearest",
-    REPAIRED: "Measured, repaired",
+    ROUNDED: "Measured<br>as rounded",
+    REPAIRED: "Measured<br>as repaired",
 }
-"""What the quantized network was run as; the two are never one series."""
+"""What the quantized network was run as; the two are never one series. In two lines, because a
+legend gives every entry the width of the widest."""
 METHOD_NAMES = {"diagonal": DIAGONAL, "hawq": HAWQ, "mpqco": MPQCO, "psd": PSD}
 """What else can be minimized, and how it is called."""
 

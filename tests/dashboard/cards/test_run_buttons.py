@@ -174,13 +174,14 @@ def test_what_is_measured_appears_beside_what_is_predicted(
     opened(app, run_buttons.MEASURE)
     shown = metrics(app)
     assert shown["Measured as rounded"] == "60.0 %"
-    assert "Measured, repaired" not in spec(app)
+    assert "Measured<br>as repaired" not in spec(app)
     keep(bits, 95, repaired=True)
     opened(app, run_buttons.MEASURE)
     (tile,) = [m for m in app.metric if m.label == "Measured as repaired"]
-    assert tile.value == "95.0 %" and tile.delta == "88.8 to 97.8 %; as rounded 60.0 %"
+    assert tile.value == "95.0 %" and tile.delta == "as rounded 60.0 %"
+    assert "as repaired 88.8 to 97.8 %" in tile.help
     assert metrics(app)["Predicted loss increase"] == before["Predicted loss increase"]
-    assert "Measured, rounded to nearest" in spec(app) and "Measured, repaired" in spec(app)
+    assert "Measured<br>as rounded" in spec(app) and "Measured<br>as repaired" in spec(app)
     cells = app.table[0].value.to_string()
     assert "95.0 % (88.8 to 97.8 %)" in cells and "100 held-out images of digits" in cells
     app.segmented_control(key="front_view").set_value("Measured accuracy").run()

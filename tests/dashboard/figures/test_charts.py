@@ -144,7 +144,7 @@ def test_sides_with_the_same_layers_share_rows() -> None:
 
 def test_accuracies_are_percent_with_their_interval() -> None:
     (ours, hawq) = ACCURACY.series
-    assert (ours.name, hawq.name) == ("Measured, rounded to nearest", "HAWQ, rounded")
+    assert (ours.name, hawq.name) == ("Measured<br>as rounded", "HAWQ<br>as rounded")
     assert ours.top1[0] == pytest.approx(90)
     assert (ours.below[0], ours.above[0]) == (pytest.approx(10), pytest.approx(5))
     assert ACCURACY.here == HERE.assignment.avg_bits
@@ -158,11 +158,11 @@ def test_rounded_and_repaired_are_told_apart_and_other_methods_drawn_once() -> N
         (method, measured_as) for method in ("CLADO", "HAWQ") for measured_as in names.MEASURED_AS
     ]
     drawn = {t["name"]: t for t in accuracy.accuracy_figure(info, "light")["data"]}
-    rounded, mended = drawn["Measured, rounded to nearest"], drawn["Measured, repaired"]
+    rounded, mended = drawn["Measured<br>as rounded"], drawn["Measured<br>as repaired"]
     assert set(rounded["y"]) == {90} and set(mended["y"]) == {95}
     assert rounded["marker"]["symbol"] != mended["marker"]["symbol"]
     assert rounded["line"]["dash"] != mended["line"]["dash"]
-    assert "HAWQ, repaired" in drawn and "HAWQ, rounded" not in drawn
+    assert "HAWQ<br>as repaired" in drawn and "HAWQ<br>as rounded" not in drawn
 
 
 def test_what_moves_replaces_a_trace_of_the_same_name() -> None:
