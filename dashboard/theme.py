@@ -191,3 +191,14 @@ def percent(fraction: float, /) -> str:
     if 0 < abs(fraction) < 0.001:
         return "< 0.1 %"
     return f"{number(100 * fraction, 2 if abs(fraction) < 1 else 3)} %"
+
+
+def accuracy(fraction: float, /) -> str:
+    """A share classified right as "87.1 %"."""
+    return f"{100 * fraction:.1f} %"
+
+
+def interval(ends: tuple[float, float], /) -> str:
+    """Two fractions as "95.9 to 98.0 %"."""
+    low, high = (f"{100 * end:.1f}" for end in ends)
+    return f"{low} to {high} %"

@@ -26,12 +26,8 @@ from clado_core.exports import (
 from clado_core.exports.capability import Handling
 from clado_core.exports.check import check_file
 from clado_core.exports.choice_file import read_configuration
+from clado_core.exports.format import WITHOUT_WEIGHTS
 from clado_core.files.atomic import write_atomically
-
-NO_WEIGHTS = (
-    "This format holds bit-widths and no weights, so nothing of the repair is in it: accuracy will "
-    "be that of the rounding that its reader does."
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +93,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "bytes": len(contents),
         "size_bytes_promised": configuration.assignment.size_bytes,
         "report": report,
-        "note": NO_WEIGHTS if arguments.repaired and not format.needs_network else "",
+        "note": WITHOUT_WEIGHTS if arguments.repaired and not format.holds_weights else "",
         "receipt": format.receipt(job, contents).to_json() if format.receipt else None,
     }
 

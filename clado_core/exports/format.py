@@ -21,6 +21,10 @@ from clado_core.records.layers import LayerTable
 from clado_core.records.scheme import act_widths, weight_bits
 
 NAMED_AT_MOST = 10
+WITHOUT_WEIGHTS = (
+    "This format holds no weights, so nothing of a repair is in it: accuracy will be that of the "
+    "rounding that its reader does."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class Format:
     notes: tuple[str, ...] = ()
     notes_on: Callable[[tuple[Fate, ...]], tuple[str, ...]] = lambda fates: ()
     receipt: Callable[[ExportJob, bytes], Receipt] | None = None
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether the file has the integers, and so what a repair made of them."""
+        return self.receipt is not None
 
     @property
     def is_text(self) -> bool:

@@ -21,7 +21,7 @@ from dashboard.figures.compare import (
 from dashboard.figures.compare_measured import measured_alt, measured_figure, measured_rows
 from dashboard.scale import Metric, size_scale
 from dashboard.state import view_state
-from dashboard.theme import megabytes, number, signed
+from dashboard.theme import accuracy, megabytes, number, signed
 
 HEIGHT = 310
 
@@ -65,12 +65,9 @@ def accuracy_rows(a: Contender, b: Contender) -> list[tuple[str, str, str, str]]
     difference = ""
     if a.top1 is not None and b.top1 is not None:
         difference = f"{100 * (b.top1 - a.top1):+.1f} points".replace("-", "−")
-    return [("Measured top-1", accuracy(a), accuracy(b), difference)]
-
-
-def accuracy(c: Contender) -> str:
-    """Measured top-1 of a choice."""
-    return "not measured" if c.top1 is None else f"{100 * c.top1:.1f} %"
+    label = f"Top-1, measured as {a.measured_as}"
+    of_a, of_b = ("not measured" if c.top1 is None else accuracy(c.top1) for c in (a, b))
+    return [(label, of_a, of_b, difference)]
 
 
 state = view_state.current()
@@ -125,7 +122,7 @@ shown = [s for s in (first_runs, second_runs) if s is not None]
 if shown:
     place, numbers = st.columns([52, 48])
     measured = Chart(
-        title="Measured accuracy",
+        title=f"Accuracy, measured as {first.measured_as}",
         key="compare_measured",
         figure=lambda: measured_figure(first_runs, second_runs, state.mode),
         alt=measured_alt(shown),

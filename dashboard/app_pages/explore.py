@@ -9,6 +9,7 @@ from dashboard.cards.follow import Places, answer_now, follow
 from dashboard.cards.front import front_card
 from dashboard.cards.layers import layers_card
 from dashboard.cards.refine import take_result
+from dashboard.cards.run_buttons import run_buttons, take_trial
 from dashboard.state import view_state
 
 
@@ -17,6 +18,7 @@ def explore() -> None:
     """The page, once for every choice that is made; a drag runs ``follow`` alone."""
     view_state.end_drag()
     take_result()
+    take_trial(view_state.current())
     state = view_state.current()
     answer = answer_now(state)
     with st.container(
@@ -26,7 +28,9 @@ def explore() -> None:
         gap="medium",
         key="card-budget",
     ):
-        slider = st.container(width="stretch")
+        with st.container(width="stretch"):
+            slider = st.container()
+            run_buttons(state, answer)
         readout = st.container(width=440)
         with st.container(width=350):
             actions(state, answer)

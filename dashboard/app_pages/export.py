@@ -8,12 +8,16 @@ from dashboard.cards.export import (
     apply_code,
     capability_card,
     choose_target,
-    commands,
+    choose_weights,
     contents_card,
     export_command,
     file_card,
+    repair_card,
+    solve_command,
 )
 from dashboard.cards.front import front_background
+from dashboard.cards.measured import measured_text
+from dashboard.cards.repair import repaired_of
 from dashboard.cards.status import status_chip
 from dashboard.figures.report import ReportInfo, report_html
 from dashboard.scale import Metric
@@ -33,10 +37,11 @@ configuration = Configuration(
     budgets={"budget_bits": state.budget_bits},
 )
 
+measured = measured_text(state, answer)
 st.markdown(
     f"**{state.artifact.name}** at {answer.assignment.avg_bits:.2f} average bits, "
     f"{megabytes(answer.assignment.size_bytes)} (10⁶ bytes), predicted loss "
-    f"{signed(answer.predicted_loss_increase)}."
+    f"{signed(answer.predicted_loss_increase)}{f'; {measured}' if measured else ''}."
 )
 if against := doubt(state.matrix, answer.assignment.bits):
     st.caption(f":red[{against}]")
@@ -45,11 +50,14 @@ left, right = st.columns([38, 62])
 with left, st.container(border=True):
     st.markdown("**File**")
     target, job = choose_target(configuration)
-    written = file_card(path, target, job, state.mode)
+    repaired = choose_weights(target, repaired_of(state, answer.assignment))
+    written = file_card(state.artifact, target, job, state.mode, repaired=repaired)
     st.caption(
         "Smaller, not automatically faster: speed depends on what the target's kernels do with "
         "mixed bit-widths."
     )
+with left, st.container(border=True, key="card-repair"):
+    repair_card(state, configuration)
 with left, st.container(border=True):
     st.markdown("**Report**")
     st.caption("Charts, layers and provenance in one HTML file (5 MB) that opens offline.")
@@ -77,10 +85,11 @@ with left, st.container(border=True):
     json_file = file_name(configuration, FORMATS["json"])
     wishes = "".join(f" {part}" for part in state.rules.options())
     if state.held is None:
-        lines = commands(path, state.avg_bits, wishes, target, job)
+        choice, before = "chosen.json", solve_command(path, state.avg_bits, wishes)
     else:
         st.caption("A refined choice starts from its own file: download it as JSON first.")
-        lines = export_command(path, json_file, target, job)
+        choice, before = json_file, ""
+    lines = before + export_command(path, choice, target, job, repaired=repaired)
     st.code(lines, language=None, wrap_lines=True)
     st.markdown("**Or in Python**")
     st.code(apply_code(path, json_file), language=None, wrap_lines=True)

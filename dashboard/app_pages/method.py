@@ -7,6 +7,7 @@ import streamlit as st
 from clado_core.evidence.significance import rank_correlation
 from clado_core.records.coverage import coverage
 from clado_core.records.label_check import LabelCheck
+from clado_core.records.names import ROUNDED
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.cards.left_float import (
     LEFT_FLOAT,
@@ -124,7 +125,8 @@ def trust() -> None:
         figure=lambda: trust_figure(info, state.mode),
         alt=trust_alt(info),
         rows=lambda: trust_rows(info),
-        help="Each point is a choice that was quantized and run on held-out samples.",
+        help="Each point is a choice whose weights were rounded to nearest, and that was run on "
+        f"{runs[0].images.counted(runs[0].n)}.",
     )
     draw_chart(chart, height=300)
     said = [trust_alt(info)]
@@ -136,7 +138,11 @@ def trust() -> None:
     st.caption(" ".join(said))
 
 
-runs = [run for run in measured(state.artifact) if math.isfinite(run.loss_increase)]
+runs = [
+    run
+    for run in measured(state.artifact)
+    if run.measured_as == ROUNDED and math.isfinite(run.loss_increase)
+]
 left, right = st.columns(2)
 with left:
     with st.container(border=True):

@@ -10,9 +10,18 @@ import streamlit as st
 
 from clado_core.exports import FORMATS, Capability, Configuration, ExportJob, Format, file_name
 from clado_core.exports.capability import Handling
+from clado_core.exports.format import WITHOUT_WEIGHTS
+from dashboard.cards import trials
+from dashboard.cards.network_fields import known_words
+from dashboard.cards.repair import repair_contents
+from dashboard.known.catalogue import Artifact
+from dashboard.state.view_state import ViewState
 from dashboard.theme import Mode, button_kind
 from dashboard.workers.export import ExportedFile, export_file
+from dashboard.workers.repair import RepairedFile
+from dashboard.workers.trials import TrialState
 
+AS_REPAIRED, AS_ROUNDED = "As repaired", "As rounded"
 PREVIEW_LINES = 400
 PREVIEW_HEIGHT, REPORT_HEIGHT = 480, 230
 SAME_SIZE = 0.01
@@ -36,8 +45,43 @@ def choose_target(configuration: Configuration, /) -> tuple[Format, ExportJob]:
     return format, job
 
 
-def file_card(artifact: str, format: Format, job: ExportJob, mode: Mode, /) -> ExportedFile | None:
-    """Offer the file; returns it where it has been written in a process of its own."""
+def choose_weights(format: Format, repaired: RepairedFile | None, /) -> RepairedFile | None:
+    """What the file will hold: the repaired weights, or, as None, those rounded to nearest."""
+    if not format.holds_weights:
+        st.caption(WITHOUT_WEIGHTS)
+        return None
+    if repaired is None:
+        st.caption("Weights as rounded to nearest: this choice was not repaired yet.")
+        return None
+    kind = st.segmented_control(
+        "Weights",
+        [AS_REPAIRED, AS_ROUNDED],
+        default=AS_REPAIRED,
+        required=True,
+        key="export_weights",
+        label_visibility="collapsed",
+    )
+    return repaired if kind == AS_REPAIRED else None
+
+
+def file_card(
+    artifact: Artifact,
+    format: Format,
+    job: ExportJob,
+    mode: Mode,
+    /,
+    *,
+    repaired: RepairedFile | None = None,
+) -> ExportedFile | None:
+    """Offer the file; returns it where it has been written in a process of its own.
+
+    Args:
+        artifact: Of the network.
+        format: The target.
+        job: The choice.
+        mode: Light or dark.
+        repaired: Whose weights go into it; those rounded to nearest where None.
+    """
     name = file_name(job.configuration, format)
     refused = format.capability(job).refused
     if refused:
@@ -47,15 +91,30 @@ def file_card(artifact: str, format: Format, job: ExportJob, mode: Mode, /) -> E
     if not format.needs_network and not format.writes_with:
         _download(lambda: format.contents(job), name, format.mime, mode)
         return None
-    written = _written(artifact, format, job, mode)
+    written = _written(artifact, format, job, mode, repaired)
     if written is not None:
-        _download(written.data, name, format.mime, mode)
+        _download(written.data, _marked(name, format, repaired), format.mime, mode)
     return written
 
 
-def _written(artifact: str, format: Format, job: ExportJob, mode: Mode) -> ExportedFile | None:
+def _marked(name: str, format: Format, repaired: RepairedFile | None) -> str:
+    """The file's name says that it is of a repaired network."""
+    return (
+        name if repaired is None else f"{name.removesuffix(format.suffix)}_repaired{format.suffix}"
+    )
+
+
+def _written(
+    artifact: Artifact,
+    format: Format,
+    job: ExportJob,
+    mode: Mode,
+    repaired: RepairedFile | None,
+) -> ExportedFile | None:
     configuration = job.configuration
-    key = (configuration.artifact_sha256, configuration.assignment.bits, format.name, job.upcast)
+    whose = None if repaired is None else (repaired.path, repaired.path.stat().st_mtime_ns)
+    chosen = (configuration.assignment.bits, format.name, job.upcast, whose)
+    key = (configuration.artifact_sha256, *chosen)
     kept = st.session_state.get(KEPT)
     if kept is not None and kept[0] == key:
         found: ExportedFile = kept[1]
@@ -65,7 +124,14 @@ def _written(artifact: str, format: Format, job: ExportJob, mode: Mode) -> Expor
         st.caption(f"{why}: a few seconds in a process of its own.")
         return None
     with st.spinner(f"Writing {format.name}"):
-        written = export_file(artifact, configuration, format, upcast=job.upcast)
+        written = export_file(
+            artifact.path,
+            configuration,
+            format,
+            upcast=job.upcast,
+            repaired=None if repaired is None else repaired.path,
+            network=known_words(artifact),
+        )
     if isinstance(written, str):
         st.warning(written, icon=":material/error:")
         return None
@@ -109,6 +175,16 @@ def capability_card(format: Format, report: Capability, /) -> None:
         )
     verified = format.to_json()["verified"]
     st.caption(" ".join([f"{verified[:1].upper()}{verified[1:]}.", *report.notes]))
+
+
+def repair_card(state: ViewState, configuration: Configuration, /) -> None:
+    """Repair this choice here, too; or what that was worth."""
+    st.markdown("**Repair**")
+
+    def draw(latest: TrialState | None) -> None:
+        repair_contents(state, configuration.assignment, latest, "export-repair")
+
+    trials.follow(state.artifact, draw)
 
 
 def contents_card(format: Format, job: ExportJob, written: ExportedFile | None, /) -> None:
@@ -163,22 +239,37 @@ def _receipt(receipt: dict[str, Any]) -> None:
     st.dataframe(rows, hide_index=True, height=PREVIEW_HEIGHT)
 
 
-def commands(artifact: str, avg_bits: float, wishes: str, format: Format, job: ExportJob, /) -> str:
-    """The same on the command line."""
+def solve_command(artifact: str, avg_bits: float, wishes: str, /) -> str:
+    """The choice on the command line."""
     return (
         f"python -m clado_core solve {artifact} \\\n"
         f"    --avg-bits {avg_bits:g}{wishes} --json > chosen.json\n"
-        + export_command(artifact, "chosen.json", format, job)
     )
 
 
-def export_command(artifact: str, assignment: str, format: Format, job: ExportJob, /) -> str:
-    """The file from one that holds the choice."""
+def export_command(
+    artifact: str,
+    assignment: str,
+    format: Format,
+    job: ExportJob,
+    /,
+    *,
+    repaired: RepairedFile | None = None,
+) -> str:
+    """The file from one that holds the choice, repaired again where it is of a repaired one."""
+    out, extra, before = file_name(job.configuration, format), "", ""
+    if repaired is not None:
+        out, extra = _marked(out, format, repaired), " --repaired repaired.safetensors"
+        before = (
+            f"python -m clado_core repair {artifact} \\\n"
+            f"    --assignment {assignment} --rounding {repaired.rounding} \\\n"
+            "    --out repaired.safetensors\n"
+        )
     upcast = " --upcast" if job.upcast else ""
     return (
-        f"python -m clado_core export {artifact} \\\n"
-        f"    --assignment {assignment} --format {format.name}{upcast} \\\n"
-        f"    --out {file_name(job.configuration, format)}"
+        f"{before}python -m clado_core export {artifact} \\\n"
+        f"    --assignment {assignment} --format {format.name}{upcast}{extra} \\\n"
+        f"    --out {out}"
     )
 
 

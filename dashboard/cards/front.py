@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from clado_core import Solution
+from clado_core.records.names import MEASURED_AS
 from clado_core.records.trust import doubt, kind_of_doubt
 from dashboard.cards.actions import recall
 from dashboard.cards.chart import Chart, draw_chart
@@ -33,9 +35,9 @@ from dashboard.figures.pareto import (
 from dashboard.figures.series import METHOD_NAMES, UNIFORM, Curve, curve, measured_curve
 from dashboard.known import caches, other_methods
 from dashboard.known.catalogue import Artifact
-from dashboard.known.measured_choices import Measured, measured
+from dashboard.known.measured_choices import Measured, Version, measured, version
 from dashboard.rules import Rules
-from dashboard.scale import Metric, SizeScale, size_scale
+from dashboard.scale import Metric, size_scale
 from dashboard.state import view_state
 from dashboard.state.view_state import ViewState
 from dashboard.theme import number, signed
@@ -62,19 +64,25 @@ def _other_curves(artifact: Artifact, rules: Rules, metric: Metric) -> tuple[Cur
     )
 
 
-def _measured(artifact: Artifact, scale: SizeScale) -> Curve:
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _measured_curves(artifact: Artifact, metric: Metric, at: Version) -> tuple[Curve, ...]:
     """What the measured matrix chose and was run; the other methods' are in the other chart."""
-    runs = [
-        (run.assignment, run.loss_increase, _run_text(run))
-        for run in measured(artifact)
-        if run.ours and math.isfinite(run.loss_increase)
-    ]
-    return measured_curve(runs, scale)
+    scale = size_scale(caches.matrix(artifact), metric)
+    ours = [r for r in measured(artifact) if r.ours and math.isfinite(r.loss_increase)]
+    curves = []
+    for measured_as in MEASURED_AS:
+        runs = [
+            (run.assignment, run.loss_increase, _run_text(run))
+            for run in ours
+            if run.measured_as == measured_as
+        ]
+        curves += [measured_curve(measured_as, runs, scale)] if runs else []
+    return tuple(curves)
 
 
 def _run_text(run: Measured) -> str:
     return (
-        f"<b>Measured</b>{f' ({run.method})' if run.method else ''}<br>loss "
+        f"<b>Measured as {run.measured_as}</b><br>loss "
         f"{signed(run.loss_increase)}<br>top-1 {run.top1:.2%} ({run.ci95[0]:.2%} to "
         f"{run.ci95[1]:.2%}, n = {run.n})<br>float network {run.float_top1:.2%}"
     )
@@ -86,10 +94,11 @@ def front_background(state: ViewState, metric: Metric, /) -> Background:
     def make() -> Background:
         scale, front = size_scale(state.matrix, metric), state.answers.front()
         others = _other_curves(state.artifact, state.rules, metric)
-        curves = (*others, _measured(state.artifact, scale))
-        return background(front, scale, baselines=curves, knee=other_methods.knee(front))
+        return background(front, scale, baselines=others, knee=other_methods.knee(front))
 
-    return state.answers.derived(("background", metric), make)
+    known = state.answers.derived(("background", metric), make)
+    runs = _measured_curves(state.artifact, metric, version(state.artifact))
+    return replace(known, baselines=(*known.baselines, *runs))
 
 
 def front_info(state: ViewState, answer: Solution, /) -> ParetoInfo:
@@ -125,7 +134,11 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
             )
         points = len(info.front.sizes)
         proven = f"{info.proven} of {points} points proven; click one to go there"
-        st.caption("held-out samples; bars: 95 % intervals" if accurate else proven)
+        if accurate:
+            images = f"{runs[0].n:,} {runs[0].images.split} images"
+            st.caption(f"{images}; bars: 95 % intervals", help=_accuracy_help(runs))
+        else:
+            st.caption(proven)
         recall(state)
 
     title = "" if runs else "Predicted loss against size"  # else the control says it
@@ -166,7 +179,7 @@ def _front_chart(state: ViewState, info: ParetoInfo, *, title: str) -> Chart:
 
 
 def _accuracy(state: ViewState, answer: Solution, runs: Sequence[Measured]) -> AccuracyInfo:
-    shown = [Run(run.assignment, run.method, run.top1, run.ci95) for run in runs]
+    shown = [Run(r.assignment, r.method, r.top1, r.ci95, r.measured_as) for r in runs]
     first = runs[0]
     return accuracy_info(shown, first.float_top1, first.n, answer.assignment, state.scale)
 
@@ -179,14 +192,23 @@ def _accuracy_chart(state: ViewState, answer: Solution, runs: Sequence[Measured]
         figure=lambda: accuracy_figure(info, state.mode),
         alt=accuracy_alt(info),
         rows=lambda: {
-            "Chosen by": [s.name for s in info.series for _ in s.sizes],
+            "Chosen by": [s.method for s in info.series for _ in s.sizes],
+            "Measured as": [s.measured_as for s in info.series for _ in s.sizes],
             "Average bits": [x for s in info.series for x in s.avg_bits],
             "Top-1 (%)": [round(x, 2) for s in info.series for x in s.top1],
             "− (%)": [round(x, 2) for s in info.series for x in s.below],
             "+ (%)": [round(x, 2) for s in info.series for x in s.above],
         },
-        help="The quantized networks were run on held-out samples; bars are 95 % intervals. The "
-        "vertical line is the current choice, whose accuracy was not measured.",
+        help=_accuracy_help(runs),
+    )
+
+
+def _accuracy_help(runs: Sequence[Measured]) -> str:
+    return (
+        f"The quantized networks were run on {runs[0].images.counted(runs[0].n)}, as rounded (to "
+        "nearest, and nothing else) and as repaired; bars are 95 % intervals. The vertical line is "
+        "the current choice. Other methods are drawn as repaired where they were; the table has "
+        "all."
     )
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import SensitivityMatrix
-from clado_core.networks.builtin import BUILTIN_NETWORKS
-from clado_core.records.provenance import Provenance
+from dashboard.cards.network_fields import network_fields
 from dashboard.known import caches, services
 from dashboard.known.catalogue import Artifact
-from dashboard.state import by_network, view_state
+from dashboard.state import view_state
 from dashboard.state.view_state import ViewState
 from dashboard.theme import number, signed
 from dashboard.workers.refine import Refined, RefineState, RefineWish, refined_from
@@ -144,14 +143,13 @@ def _outcome(found: Refined) -> str:
 
 
 def _form(state: ViewState, latest: RefineState | None) -> None:
-    about = state.matrix.provenance
-    if about.n_samples is None:
+    if state.matrix.provenance.n_samples is None:
         st.caption(
             "This artifact does not say which images it was measured on, so nothing can be run: "
             "measure the network here (Measure) instead."
         )
         return
-    typed = {name: _field(state.artifact, name, hint) for name, hint in _fields(about, latest)}
+    network = network_fields(state, "refine", problem="" if latest is None else latest.problem)
     k = st.segmented_control(
         "How many of the best (K)",
         COUNTS,
@@ -166,7 +164,7 @@ def _form(state: ViewState, latest: RefineState | None) -> None:
         avg_bits=state.avg_bits,
         rules=state.rules,
         k=k,
-        **{name.lower(): text.strip() for name, text in typed.items()},
+        network=network,
     )
     st.button(
         f"Start at {state.avg_bits:.2f} bits",
@@ -175,30 +173,6 @@ def _form(state: ViewState, latest: RefineState | None) -> None:
         on_click=_start,
         args=(wish,),
     )
-
-
-def _fields(about: Provenance, latest: RefineState | None) -> list[tuple[str, str]]:
-    """What has to be, or may be, said: (name of the field, what to type)."""
-    fields: dict[str, str] = {}
-    if about.model is None:
-        fields["Model"] = "a built-in name, torchvision:NAME, or path/to/file.py:factory"
-    if about.data is None:
-        fields["Data"] = "an .npz file, a folder of images per class, or cifar10:FOLDER"
-    elif about.data == "cifar10":
-        fields["Data"] = "cifar10:FOLDER, where CIFAR-10 is"
-    elif about.data != "digits":
-        fields["Data"] = f"{about.data}, as measured, unless it has moved"
-    asked = latest is not None and "weights" in latest.problem
-    if about.model not in BUILTIN_NETWORKS or asked:
-        fields["Weights"] = "the default ones; else the checkpoint it was measured with"
-    return list(fields.items())
-
-
-def _field(artifact: Artifact, name: str, hint: str) -> str:
-    typed = by_network.typed().setdefault(artifact.digest, {})
-    key = f"refine_{name.lower()}_{artifact.digest[:8]}"
-    typed[name] = st.text_input(name, typed.get(name, ""), key=key, placeholder=hint)
-    return typed[name]
 
 
 def _start(wish: RefineWish) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from clado_core import SensitivityMatrix, Solution
+from clado_core.records.names import REPAIRED, ROUNDED, MeasuredAs
 from dashboard.figures.accuracy import CLADO, NAMES, Run
 from dashboard.figures.compare import Side, side
 from dashboard.figures.compare_measured import MeasuredSide, measured_side
@@ -37,6 +38,7 @@ class Contender:
         runs: Its choices that were run, in order of size.
         top1: Measured share classified correctly by ``here``, or None.
         float_top1: Likewise by the float network.
+        measured_as: What both sides' networks were run as.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Contender:
     runs: tuple[Run, ...] = ()
     top1: float | None = None
     float_top1: float | None = None
+    measured_as: MeasuredAs = ROUNDED
 
 
 def controls(found: Catalogue, /) -> None:
@@ -89,13 +92,25 @@ def both(state: ViewState, /) -> tuple[Contender, Contender]:
     """Solve both sides at the current budget, moved into each network's range."""
     known = catalogue.find().artifacts
     if st.session_state[VIEW] == CHOICES:
-        first, second = (st.session_state[key] for key in (A, B))
-        return _choice(state, first), _choice(state, second)
+        measured_as = _most_measured_as(state.artifact)
+        first, second = (_choice(state, st.session_state[key], measured_as) for key in (A, B))
+        return first, second
     other = known[st.session_state[B]]
+    measured_as = _most_measured_as(state.artifact, other)
+    rules = state.rules if other == state.artifact else Rules()
     return (
-        _network(state.artifact, state.rules, state.avg_bits),
-        _network(other, state.rules if other == state.artifact else Rules(), state.avg_bits),
+        _network(state.artifact, state.rules, state.avg_bits, measured_as),
+        _network(other, rules, state.avg_bits, measured_as),
     )
+
+
+def _most_measured_as(*artifacts: Artifact) -> MeasuredAs:
+    """Repaired, where no network was run more often as rounded: one of both on a chart."""
+    for artifact in artifacts:
+        repaired = [run.measured_as == REPAIRED for run in measured(artifact)]
+        if 2 * sum(repaired) < max(1, len(repaired)):
+            return ROUNDED
+    return REPAIRED
 
 
 def normalised(own: Contender, /) -> Side:
@@ -118,15 +133,18 @@ def measured_of(own: Contender, /) -> MeasuredSide | None:
     return measured_side(own.name, own.matrix, own.runs, own.float_top1)
 
 
-def _network(artifact: Artifact, rules: Rules, avg_bits: float) -> Contender:
+def _network(
+    artifact: Artifact, rules: Rules, avg_bits: float, measured_as: MeasuredAs
+) -> Contender:
     known = caches.answers(artifact, rules)
     asked = budget_bits(known.matrix, avg_bits)
     here = known.quick(max(known.least_bits, min(asked, known.most_bits)), thorough=True)
     front = known.front()
-    return _with_runs(Contender(artifact.name, known.matrix, front, front, here), artifact, CLADO)
+    own = Contender(artifact.name, known.matrix, front, front, here, measured_as=measured_as)
+    return _with_runs(own, artifact, CLADO)
 
 
-def _choice(state: ViewState, method: str) -> Contender:
+def _choice(state: ViewState, method: str, measured_as: MeasuredAs) -> Contender:
     artifact, rules, bits = state.artifact, state.rules, state.budget_bits
     reference = state.answers.front()
     front, here = reference, state.answers.quick(bits, thorough=True)
@@ -139,12 +157,13 @@ def _choice(state: ViewState, method: str) -> Contender:
         here = _largest_within(front, bits)
     elif method.startswith(PIN):
         here = state.pins[int(method.removeprefix(PIN)) - 1]
-    return _with_runs(Contender(method, state.matrix, reference, front, here), artifact, method)
+    own = Contender(method, state.matrix, reference, front, here, measured_as=measured_as)
+    return _with_runs(own, artifact, method)
 
 
 def _with_runs(own: Contender, artifact: Artifact, method: str) -> Contender:
     """What was measured of it; its choice at this budget may have been run for another method."""
-    found = measured(artifact)
+    found = [run for run in measured(artifact) if run.measured_as == own.measured_as]
     same = [run.top1 for run in found if run.assignment.bits == own.here.assignment.bits]
     return replace(
         own,

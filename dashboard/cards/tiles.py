@@ -1,4 +1,4 @@
-"""The four numbers of a choice."""
+"""The numbers of a choice: predicted, its size, measured, and against other choices."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from typing import Literal, TypeAlias
 
 import streamlit as st
 
-from clado_core import Solution
+from clado_core import Assignment, Solution
 from clado_core.records.coverage import coverage
-from clado_core.records.names import REFINED
+from clado_core.records.names import CLADO, REFINED, REPAIRED, ROUNDED
 from clado_core.records.trust import CERTAIN, doubt, kind_of_doubt, prediction_error
 from dashboard.figures.series import METHOD_NAMES
 from dashboard.known import other_methods
-from dashboard.known.measured_choices import measured
+from dashboard.known.measured_choices import measured, measured_of
 from dashboard.state.view_state import ViewState
-from dashboard.theme import megabytes, number, percent, plus_minus, signed
+from dashboard.theme import accuracy, interval, megabytes, number, plus_minus, signed
 
 DIAGONAL_HELP = (
     "Predicted loss increase less that of the choice that leaves interactions out, at the same "
     "budget, with the standard error of the difference. Where choices of about this size were run, "
     "their measured accuracy is given. Coloured only beyond two standard errors."
 )
+MEASURED_HELP = (
+    "Top-1 of the quantized network on held-out images. Measure runs this choice, rounded to "
+    "nearest and repaired."
+)
 NEAR_BITS = 0.06
+OWN_METHODS = {"", CLADO, REFINED, "clado-repaired", "refined-repaired", "diagonal-repaired"}
+"""Those that know what this method measured, here or on the repaired network."""
 
 Direction: TypeAlias = Literal[-1, 0, 1]
 NEWS: dict[Direction, Literal["green", "gray", "red"]] = {-1: "green", 0: "gray", 1: "red"}
@@ -53,7 +59,7 @@ class Tile:
 
 
 def tiles(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> list[Tile]:
-    """Compute them; the last pin is the reference of the first two tiles' differences."""
+    """Compute them; the last pin is what differences are counted from, and adds a tile."""
     pin = state.pins[-1] if state.pins else None
     more = answer.assignment.size_bytes - pin.assignment.size_bytes if pin else 0
     return [
@@ -64,15 +70,17 @@ def tiles(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> l
             f"{signed(more / 1e6)} MB vs pin" if pin else "weights, scales, rest; MB = 10⁶ bytes",
             "The whole file: packed weights, scales, and everything left in float32.",
         ),
+        _measured_tile(state, answer),
         _diagonal_tile(state, answer, dragging=dragging),
-        _changed_tile(state, answer),
+        *([] if pin is None else [_changed_tile(state, answer, pin.assignment)]),
     ]
 
 
 def draw_tiles(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> None:
-    """Four bordered metrics in a row."""
-    with st.grid(4, min_column_width=165):
-        for tile in tiles(state, answer, dragging=dragging):
+    """Bordered metrics in a row."""
+    shown = tiles(state, answer, dragging=dragging)
+    with st.grid(len(shown), min_column_width=165):
+        for tile in shown:
             st.metric(
                 tile.label,
                 tile.value,
@@ -97,6 +105,22 @@ def _loss_tile(state: ViewState, answer: Solution, pin: Solution | None) -> Tile
         return Tile(label, signed(loss), _base(state), meaning)
     change = loss - pin.predicted_loss_increase
     return Tile(label, signed(loss), f"{signed(change)} vs pin", meaning, direction(change))
+
+
+def _measured_tile(state: ViewState, answer: Solution) -> Tile:
+    """What running this choice gave, repaired if it was; never in place of what is predicted."""
+    runs = measured_of(state.artifact, answer.assignment.bits)
+    shown = runs.get(REPAIRED) or runs.get(ROUNDED)
+    if shown is None:
+        return Tile("Measured accuracy", "–", "this choice was not run", MEASURED_HELP)
+    other = runs.get(ROUNDED)
+    note = interval(shown.ci95) if other in (None, shown) else f"as rounded {accuracy(other.top1)}"
+    ends = [f"as {run.measured_as} {interval(run.ci95)}" for run in runs.values()]
+    help_ = (
+        f"Top-1 on {shown.images.counted(shown.n)}; 95 % intervals: {', '.join(ends)}; the float "
+        f"network: {accuracy(shown.float_top1)}."
+    )
+    return Tile(f"Measured as {shown.measured_as}", accuracy(shown.top1), note, help_)
 
 
 def _base(state: ViewState) -> str:
@@ -125,30 +149,28 @@ def _diagonal_tile(state: ViewState, answer: Solution, *, dragging: bool) -> Til
 
 
 def best_measured(state: ViewState, answer: Solution, /) -> str:
-    """Measured accuracy near this size, ours and the best other method's; "" where none was."""
+    """Measured accuracy near this size, ours and the best other method's; "" where none was.
+
+    Both as repaired, where both were, else both as rounded.
+    """
     near = [
         run
         for run in measured(state.artifact)
         if abs(run.assignment.avg_bits - answer.assignment.avg_bits) <= NEAR_BITS
     ]
-    ours = max((run.top1 for run in near if run.ours), default=None)
-    others = [run for run in near if not run.ours and run.method != REFINED]
-    if ours is None or not others:
-        return ""
-    best = max(others, key=lambda run: run.top1)
-    name = METHOD_NAMES.get(best.method, best.method)
-    return f"measured {percent(ours)}, best other {percent(best.top1)} ({name})"
+    for measured_as in (REPAIRED, ROUNDED):
+        alike = [run for run in near if run.measured_as == measured_as]
+        ours = max((run.top1 for run in alike if run.ours), default=None)
+        others = [run for run in alike if run.method not in OWN_METHODS]
+        if ours is not None and others:
+            best = max(others, key=lambda run: run.top1)
+            name = METHOD_NAMES.get(best.method, best.method)
+            return f"as {measured_as} {accuracy(ours)}, best other {accuracy(best.top1)} ({name})"
+    return ""
 
 
-def _changed_tile(state: ViewState, answer: Solution) -> Tile:
-    if state.reference is None:
-        counts = [answer.assignment.bits.count(b) for b in state.matrix.bit_widths]
-        menu = "/".join(str(b) for b in state.matrix.bit_widths)
-        value = " / ".join(str(count) for count in counts)
-        return Tile(
-            f"Layers at {menu} bits", value, "pin a choice to compare", "How many layers each."
-        )
-    changed = len(answer.assignment.changes_from(state.reference))
+def _changed_tile(state: ViewState, answer: Solution, reference: Assignment) -> Tile:
+    changed = len(answer.assignment.changes_from(reference))
     return Tile(
         "Layers changed",
         f"{changed} of {state.matrix.n_layers}",

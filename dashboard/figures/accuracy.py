@@ -1,4 +1,6 @@
-"""Measured accuracy against size, one series per method that chose the bit-widths."""
+"""Measured accuracy against size, one series per method that chose the bit-widths and per what the
+network was run as: rounded to nearest, or repaired.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clado_core import Assignment
+from clado_core.records.names import MEASURED_AS, REPAIRED, ROUNDED, MeasuredAs
 from dashboard.figures.series import (
     DIAGONAL,
     FRONT,
     HAWQ,
     HERE,
+    MEASURED,
     MPQCO,
     PSD,
     REFINED,
+    REPAIRED_MATRIX,
     UNIFORM,
     series_style,
 )
@@ -26,6 +31,7 @@ NAMES = {
     "": CLADO,
     "clado": CLADO,
     "clado-refined": REFINED,
+    "clado-repaired": REPAIRED_MATRIX,
     "diagonal": DIAGONAL,
     "hawq": HAWQ,
     "mpqco": MPQCO,
@@ -44,20 +50,23 @@ class Run:
         method: Who chose it, as in ``NAMES``; others are not drawn.
         top1: Share classified correctly.
         ci95: Its 95 % interval.
+        measured_as: What it was run as.
     """
 
     assignment: Assignment
     method: str
     top1: float
     ci95: tuple[float, float]
+    measured_as: MeasuredAs = ROUNDED
 
 
 @dataclass(frozen=True, slots=True)
 class AccuracySeries:
-    """One method.
+    """One method, rounded or repaired.
 
     Args:
-        name: Legend entry.
+        method: Who chose, as in the legends.
+        measured_as: What was run.
         sizes: In the chart's metric.
         top1: Percent.
         below: Percent down to the lower end of the 95 % interval.
@@ -65,12 +74,20 @@ class AccuracySeries:
         avg_bits: What a click on a point asks for.
     """
 
-    name: str
+    method: str
+    measured_as: MeasuredAs
     sizes: tuple[float, ...]
     top1: tuple[float, ...]
     below: tuple[float, ...]
     above: tuple[float, ...]
     avg_bits: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """Legend entry; what the measured matrix chose is what the chart is about."""
+        if self.method == CLADO:
+            return MEASURED[self.measured_as]
+        return f"{self.method}<br>as {self.measured_as}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +95,10 @@ class AccuracyInfo:
     """Everything the chart shows.
 
     Args:
-        series: One per method.
+        series: One per method and what was run.
         float_top1: Percent, of the float network.
         n: Samples evaluated.
-        here: The current choice on the size axis; its accuracy was not measured.
+        here: The current choice on the size axis.
         axis_title: Title of the size axis.
     """
 
@@ -105,9 +122,13 @@ def accuracy_info(
         scale: Metric of the size axis.
     """
     names = list(dict.fromkeys(NAMES.values()))
-    grouped = {name: [run for run in runs if NAMES.get(run.method) == name] for name in names}
+    kinds = [(name, measured_as) for name in names for measured_as in MEASURED_AS]
+    grouped = {
+        kind: [run for run in runs if (NAMES.get(run.method), run.measured_as) == kind]
+        for kind in kinds
+    }
     return AccuracyInfo(
-        series=tuple(_series(name, group, scale) for name, group in grouped.items() if group),
+        series=tuple(_series(*kind, group, scale) for kind, group in grouped.items() if group),
         float_top1=100 * float_top1,
         n=n,
         here=scale.of_assignment(here),
@@ -115,9 +136,12 @@ def accuracy_info(
     )
 
 
-def _series(name: str, runs: Sequence[Run], scale: SizeScale) -> AccuracySeries:
+def _series(
+    method: str, measured_as: MeasuredAs, runs: Sequence[Run], scale: SizeScale
+) -> AccuracySeries:
     return AccuracySeries(
-        name=name,
+        method=method,
+        measured_as=measured_as,
         sizes=tuple(scale.of_assignment(run.assignment) for run in runs),
         **percentages(runs),
         avg_bits=tuple(round_up(run.assignment.avg_bits) for run in runs),
@@ -135,9 +159,9 @@ def percentages(runs: Sequence[Run], /) -> dict[str, tuple[float, ...]]:
 
 def accuracy_alt(info: AccuracyInfo, /) -> str:
     """The takeaway in one sentence, for screen readers."""
-    best = [f"{s.name} up to {max(s.top1):.1f} %" for s in info.series]
+    best = [f"{s.method} as {s.measured_as} up to {max(s.top1):.1f} %" for s in info.series]
     return (
-        f"Measured top-1 accuracy on {info.n} samples: {', '.join(best)}; the float network "
+        f"Measured top-1 accuracy on {info.n} images: {', '.join(best)}; the float network "
         f"{info.float_top1:.1f} %."
     )
 
@@ -158,7 +182,7 @@ def accuracy_figure(info: AccuracyInfo, mode: Mode, /) -> Spec:
     return {
         "data": [
             reference,
-            *(_trace(series, mode) for series in info.series),
+            *(_trace(series, mode) for series in _drawn(info)),
             here_line(info, mode),
         ],
         "layout": {
@@ -187,8 +211,18 @@ def here_line(info: AccuracyInfo, mode: Mode, /) -> Spec:
     }
 
 
+def _drawn(info: AccuracyInfo) -> list[AccuracySeries]:
+    """Ours as both, other methods as one, or the chart is full; the table has them all."""
+    repaired = {series.method for series in info.series if series.measured_as == REPAIRED}
+    return [
+        series
+        for series in info.series
+        if series.method == CLADO or series.measured_as == REPAIRED or series.method not in repaired
+    ]
+
+
 def _trace(series: AccuracySeries, mode: Mode) -> Spec:
-    style = series_style(FRONT if series.name == CLADO else series.name, mode)
+    style = _style(series, mode)
     colour = style["marker"].get("color")
     return {
         "type": "scatter",
@@ -210,9 +244,21 @@ def _trace(series: AccuracySeries, mode: Mode) -> Spec:
     }
 
 
+def _style(series: AccuracySeries, mode: Mode) -> Spec:
+    if series.method != CLADO:
+        return series_style(series.method, mode)
+    marker = series_style(MEASURED[series.measured_as], mode)["marker"]
+    line = series_style(FRONT, mode)["line"]
+    if series.measured_as == ROUNDED:
+        line = line | {"dash": "dot", "width": 1.5}
+    colour = {"color": line["color"]}
+    marker = marker | colour | {"line": marker["line"] | colour}
+    return {"mode": "lines+markers", "line": line, "marker": marker}
+
+
 def _hover(series: AccuracySeries, i: int) -> str:
     low, high = series.top1[i] - series.below[i], series.top1[i] + series.above[i]
     return (
-        f"<b>{series.name}</b>, measured<br>top-1 {series.top1[i]:.2f} % "
+        f"<b>{series.method}</b>, measured as {series.measured_as}<br>top-1 {series.top1[i]:.2f} % "
         f"({low:.2f} to {high:.2f})<br>{number(series.avg_bits[i])} avg bits"
     )

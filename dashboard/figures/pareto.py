@@ -6,8 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clado_core import Solution, SolveStatus
+from clado_core.records.names import REPAIRED, ROUNDED
 from dashboard.figures.axes import SignedLog, signed_log
-from dashboard.figures.series import FRONT, HERE, MEASURED, PINNED, Curve, curve, series_style
+from dashboard.figures.series import (
+    FRONT,
+    HERE,
+    MEASURED,
+    PINNED,
+    Curve,
+    curve,
+    series_style,
+)
 from dashboard.figures.spec import Spec
 from dashboard.scale import SizeScale
 from dashboard.theme import Mode, bit_colours, number, palette, signed, template
@@ -170,9 +179,15 @@ def _layout(info: ParetoInfo, axis: SignedLog, mode: Mode) -> Spec:
 
 
 def _loss_title(info: ParetoInfo) -> str:
-    if any(series.name == MEASURED for series in info.baselines):
-        return "Loss increase (signed log): predicted; × measured"
+    drawn = {series.name for series in info.baselines}
+    marks = [mark for name, mark in MARKS.items() if name in drawn]
+    if marks:
+        return f"Loss increase (signed log): predicted; {' '.join(marks)} measured"
     return "Predicted loss increase (signed log)"
+
+
+MARKS = {MEASURED[ROUNDED]: "×", MEASURED[REPAIRED]: "○"}
+"""As they look in the chart."""
 
 
 def _knee_label(info: ParetoInfo, height: float, colour: str) -> Spec:

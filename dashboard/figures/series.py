@@ -9,14 +9,21 @@ from typing import Any
 
 from clado_core import Assignment, Solution
 from clado_core.records import names
+from clado_core.records.names import REPAIRED, ROUNDED, MeasuredAs
 from dashboard.scale import SizeScale, round_up
 from dashboard.theme import Mode, number, palette, signed
 
 FRONT, HERE, PINNED = "Front", "You are here", "Pinned"
 DIAGONAL, HAWQ, MPQCO = "Diagonal only", "HAWQ", "MPQCO"
-REFINED = "Refined"
+REFINED, REPAIRED_MATRIX = "Refined", "CLADO on the repaired matrix"
 REFINED_SENTENCE = "Of least measured loss among those run; not the predicted optimum."
-PSD, UNIFORM, MEASURED = "PSD (paper)", "Uniform", "Measured"
+PSD, UNIFORM = "PSD (paper)", "Uniform"
+MEASURED: dict[MeasuredAs, str] = {
+    ROUNDED: "Measured<br>as rounded",
+    REPAIRED: "Measured<br>as repaired",
+}
+"""What the quantized network was run as; the two are never one series. In two lines, because a
+legend gives every entry the width of the widest."""
 METHOD_NAMES = {"diagonal": DIAGONAL, "hawq": HAWQ, "mpqco": MPQCO, "psd": PSD}
 """What else can be minimized, and how it is called."""
 
@@ -51,15 +58,18 @@ def curve(name: str, solutions: Sequence[Solution], scale: SizeScale, /) -> Curv
     )
 
 
-def measured_curve(runs: Sequence[tuple[Assignment, float, str]], scale: SizeScale, /) -> Curve:
+def measured_curve(
+    measured_as: MeasuredAs, runs: Sequence[tuple[Assignment, float, str]], scale: SizeScale, /
+) -> Curve:
     """Choices that were run.
 
     Args:
+        measured_as: What as.
         runs: (bit-widths, measured loss increase, hover line) of each.
         scale: Metric of the size axis.
     """
     return Curve(
-        name=MEASURED,
+        name=MEASURED[measured_as],
         sizes=tuple(scale.of_assignment(a) for a, _, _ in runs),
         losses=tuple(loss for _, loss, _ in runs),
         avg_bits=tuple(round_up(a.avg_bits) for a, _, _ in runs),
@@ -81,7 +91,8 @@ def series_style(name: str, mode: Mode, /) -> dict[str, Any]:
         }
     outline = {"width": 1.5, "color": colours.background}
     marker: dict[str, Any] = {
-        MEASURED: {"size": 10, "symbol": "x-thin", "line": {"width": 2, "color": colours.text}},
+        MEASURED[ROUNDED]: _thin("x-thin", colours.text),
+        MEASURED[REPAIRED]: _thin("circle-open", colours.text),
         UNIFORM: {"size": 9, "symbol": "square-open", "color": colours.uniform},
         PINNED: {
             "size": 12,
@@ -96,9 +107,14 @@ def series_style(name: str, mode: Mode, /) -> dict[str, Any]:
     return {"mode": "markers", "marker": marker}
 
 
+def _thin(symbol: str, colour: str) -> dict[str, Any]:
+    return {"size": 10, "symbol": symbol, "color": colour, "line": {"width": 2, "color": colour}}
+
+
 LINES = {
     FRONT: ("front", "solid", "circle", False),
     REFINED: ("text", "solid", "diamond", False),
+    REPAIRED_MATRIX: ("text", "longdashdot", "hexagon", False),
     DIAGONAL: ("baseline", "dash", "triangle-up", False),
     HAWQ: ("third", "dashdot", "triangle-down", False),
     MPQCO: ("fourth", "longdash", "pentagon", False),

@@ -60,6 +60,11 @@ def own_folder() -> Path:
     return own[0] if own else Path(data) / "clado-explorer"
 
 
+def trials_folder() -> Path:
+    """Where choices that are run, and repaired files, are kept."""
+    return own_folder() / "trials"
+
+
 def find() -> Catalogue:
     """Look for artifacts and check each whole; a file is read again only when it has changed."""
     found: dict[str, Artifact] = {}

@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard.workers.measure import MeasureService
 from dashboard.workers.refine import RefineService
 from dashboard.workers.solve_service import SolveService
+from dashboard.workers.trials import TrialService
 
 
 @st.cache_resource(show_spinner=False)
@@ -19,6 +20,12 @@ def measure_service() -> MeasureService:
 def refine_service() -> RefineService:
     """The server's one choice by measured loss."""
     return RefineService()
+
+
+@st.cache_resource(show_spinner=False)
+def trial_service() -> TrialService:
+    """The server's one repair or measurement of choices."""
+    return TrialService(on_result=lambda wish, result: wish.keep(result))
 
 
 @st.cache_resource(show_spinner=False)

@@ -13,7 +13,7 @@ from dashboard.rules import Rules
 
 NETWORKS = 32
 RULES, PINS = "clado_rules", "clado_pins"
-LEFT_OUT, TYPED = "clado_left_out", "clado_refine_typed"
+LEFT_OUT, TYPED = "clado_left_out", "clado_typed"
 V = TypeVar("V")
 
 
@@ -33,7 +33,7 @@ def left_out() -> Recent[str, set[BitWidths]]:
 
 
 def typed() -> Recent[str, dict[str, str]]:
-    """What was typed into each field of Refine, which Streamlit forgets while that is closed."""
+    """What was typed into each field about a network: Streamlit forgets those that are closed."""
     return _kept(TYPED)
 
 

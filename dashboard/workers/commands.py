@@ -14,10 +14,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Generic, Protocol, TypeVar
+from typing import IO, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from clado_core.cli.progress import StepProgress, clock
 
@@ -33,6 +33,32 @@ class CommandWish(Protocol):
     def arguments(self) -> list[str]:
         """The command line after ``python -m clado_core``; asks for ``--json``."""
 
+
+class NetworkWords(NamedTuple):
+    """Where the network of an artifact is; "" for what the artifact names.
+
+    Args:
+        data: As for ``--data``.
+        model: As for ``--model``.
+        weights: As for ``--weights``.
+    """
+
+    data: str = ""
+    model: str = ""
+    weights: str = ""
+
+    def without_data(self) -> NetworkWords:
+        """For commands that look at the network alone."""
+        return self._replace(data="")
+
+    def options(self) -> list[str]:
+        """As the commands that run a measured network take them."""
+        named = {f"--{name}": value for name, value in self._asdict().items()}
+        return [part for flag, value in named.items() if value for part in (flag, value)]
+
+
+AS_MEASURED = NetworkWords()
+"""The artifact names all of it."""
 
 W = TypeVar("W", bound=CommandWish)
 
@@ -104,10 +130,18 @@ class CommandService(Generic[W]):
 
     Args:
         command: Runs ``clado_core``; tests replace it.
+        on_result: Called in another thread with a wish and what its command printed at its end,
+            whether a visitor looks or not, before the state says that it has ended.
     """
 
-    def __init__(self, command: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        command: tuple[str, ...] | None = None,
+        *,
+        on_result: Callable[[W, dict[str, Any]], None] = lambda wish, result: None,
+    ) -> None:
         self.command = command or COMMAND
+        self._on_result = on_result
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._state: CommandState[W] | None = None
@@ -151,15 +185,23 @@ class CommandService(Generic[W]):
                     state = replace(state, progress=progress)
                     with self._lock:
                         self._state = state
-            code = run.process.wait()
+            ended = self._end(run, replace(state, running=False))
             with self._lock:
-                ended = replace(state, running=False)
-                if code == 0:
-                    self._state = replace(ended, result=_result(run))
-                elif self._cancelled:
-                    self._state = replace(ended, cancelled=True)
-                else:
-                    self._state = replace(ended, problem=_problem(run, code))
+                self._state = ended
+
+    def _end(self, run: _Run[W], state: CommandState[W]) -> CommandState[W]:
+        code = run.process.wait()
+        if code and self._cancelled:
+            return replace(state, cancelled=True)
+        if code:
+            return replace(state, problem=_problem(run, code))
+        result = _result(run)
+        try:
+            self._on_result(run.wish, result)
+        except OSError as problem:
+            where = problem.filename or "the result"
+            return replace(state, problem=f"{where} cannot be kept: {problem.strerror}.")
+        return replace(state, result=result)
 
 
 def _started(command: tuple[str, ...], wish: W) -> _Run[W]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from clado_core.exports import Configuration, Format
 from clado_core.exports.choice_file import choice_contents
-from dashboard.workers.commands import ask
+from dashboard.workers.commands import AS_MEASURED, NetworkWords, ask
 
 LIMIT_S = 300.0
 
@@ -33,7 +33,14 @@ class ExportedFile:
 
 
 def export_file(
-    artifact: str, configuration: Configuration, format: Format, /, *, upcast: bool
+    artifact: str,
+    configuration: Configuration,
+    format: Format,
+    /,
+    *,
+    upcast: bool,
+    repaired: Path | None = None,
+    network: NetworkWords = AS_MEASURED,
 ) -> ExportedFile | str:
     """Write a file, or say in one sentence why it cannot be written.
 
@@ -42,6 +49,8 @@ def export_file(
         configuration: The choice.
         format: The target.
         upcast: Whether layers without a form there may take more bits.
+        repaired: A repaired file of this choice, whose weights and statistics are taken.
+        network: Where the network is.
     """
     source = str(Path(artifact).resolve())
     with tempfile.TemporaryDirectory(prefix="clado-export-") as folder:
@@ -49,6 +58,8 @@ def export_file(
         choice.write_text(json.dumps(choice_contents(configuration)))
         options = ["--assignment", str(choice), "--format", format.name, "--out", str(file)]
         options += ["--upcast"] if upcast else []
+        options += ["--repaired", str(repaired)] if repaired else []
+        options += network.without_data().options()
         try:
             done = ask(["export", source, *options, "--json"], limit_s=LIMIT_S)
         except TimeoutError:

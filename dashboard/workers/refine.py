@@ -13,7 +13,7 @@ from clado_core.problem.solution import solution_of
 from clado_core.records import names
 from clado_core.records.scheme import BitWidths, bits_to_json, parse_bits
 from dashboard.rules import NO_RULES, Rules
-from dashboard.workers.commands import CommandService, CommandState
+from dashboard.workers.commands import AS_MEASURED, CommandService, CommandState, NetworkWords
 
 
 class RefineWish(NamedTuple):
@@ -26,9 +26,7 @@ class RefineWish(NamedTuple):
         avg_bits: The budget, in average bits per searched weight.
         rules: Wishes about layers; they hold for all that is run.
         k: How many of the best, and of each one's neighbours, are run.
-        data: As for ``--data``; "" for what the artifact names.
-        model: As for ``--model``, likewise.
-        weights: As for ``--weights``; "" for the default.
+        network: Where the network is.
     """
 
     name: str
@@ -37,19 +35,16 @@ class RefineWish(NamedTuple):
     avg_bits: float
     rules: Rules = NO_RULES
     k: int = 8
-    data: str = ""
-    model: str = ""
-    weights: str = ""
+    network: NetworkWords = AS_MEASURED
 
     def arguments(self) -> list[str]:
         """The command line after ``python -m clado_core``."""
-        named = {"--data": self.data, "--model": self.model, "--weights": self.weights}
         return [
             *("solve", str(Path(self.artifact).resolve())),
             *("--avg-bits", repr(float(self.avg_bits))),
             *self.rules.options(),
             *("--refine", str(self.k)),
-            *(part for flag, value in named.items() if value for part in (flag, value)),
+            *self.network.options(),
             "--json",
         ]
 

@@ -78,7 +78,12 @@ def _environment(artifacts: str, data: Path, browser: str | None) -> dict[str, s
         "CLADO_ARTIFACTS": artifacts,
         "XDG_DATA_HOME": str(data),
         "BROWSER": browser or "",
+        # Commands that the server starts share the machine as the tests were told to.
+        **{name: os.environ[name] for name in THREADS if name in os.environ},
     }
+
+
+THREADS = ("OMP_NUM_THREADS",)
 
 
 def _free_port() -> int:

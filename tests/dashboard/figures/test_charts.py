@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import plotly.graph_objects as go
 import pytest
 
 import clado_core as cc
+from clado_core.records import names
 from dashboard.figures import (
     accuracy,
     bits,
@@ -142,11 +144,25 @@ def test_sides_with_the_same_layers_share_rows() -> None:
 
 def test_accuracies_are_percent_with_their_interval() -> None:
     (ours, hawq) = ACCURACY.series
-    assert (ours.name, hawq.name) == ("CLADO", "HAWQ")
+    assert (ours.name, hawq.name) == ("Measured<br>as rounded", "HAWQ<br>as rounded")
     assert ours.top1[0] == pytest.approx(90)
     assert (ours.below[0], ours.above[0]) == (pytest.approx(10), pytest.approx(5))
     assert ACCURACY.here == HERE.assignment.avg_bits
     assert "95.0 %" in accuracy.accuracy_alt(ACCURACY)
+
+
+def test_rounded_and_repaired_are_told_apart_and_other_methods_drawn_once() -> None:
+    repaired = [replace(run, top1=0.95, measured_as=names.REPAIRED) for run in RUNS]
+    info = accuracy.accuracy_info([*RUNS, *repaired], 0.95, 1000, HERE.assignment, SCALE)
+    assert [(s.method, s.measured_as) for s in info.series] == [
+        (method, measured_as) for method in ("CLADO", "HAWQ") for measured_as in names.MEASURED_AS
+    ]
+    drawn = {t["name"]: t for t in accuracy.accuracy_figure(info, "light")["data"]}
+    rounded, mended = drawn["Measured<br>as rounded"], drawn["Measured<br>as repaired"]
+    assert set(rounded["y"]) == {90} and set(mended["y"]) == {95}
+    assert rounded["marker"]["symbol"] != mended["marker"]["symbol"]
+    assert rounded["line"]["dash"] != mended["line"]["dash"]
+    assert "HAWQ<br>as repaired" in drawn and "HAWQ<br>as rounded" not in drawn
 
 
 def test_what_moves_replaces_a_trace_of_the_same_name() -> None:

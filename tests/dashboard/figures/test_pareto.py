@@ -64,20 +64,23 @@ def test_figure_has_every_series_and_finite_values(
         baselines=[
             curve("Diagonal only", front, scale),
             curve(PSD, front, scale),
-            measured_curve([(front[0].assignment, 0.5, "ran")], scale),
+            measured_curve("rounded", [(front[0].assignment, 0.5, "ran")], scale),
+            measured_curve("repaired", [(front[0].assignment, 0.1, "ran")], scale),
             curve("Uniform", [_uniform(known.matrix, 4)], scale),
         ],
         knee=front[1],
     )
     figure = go.Figure(pareto_figure(pareto_info(shown, front[2], scale, pins=front[:2]), mode))
     names = [trace.name for trace in figure.data]
-    assert names == ["Diagonal only", PSD, MEASURED, "Uniform", "Front", "Pinned", "You are here"]
+    assert names[:4] == ["Diagonal only", PSD, *MEASURED.values()]
+    assert names[4:] == ["Uniform", "Front", "Pinned", "You are here"]
+    assert figure.data[2].marker.symbol != figure.data[3].marker.symbol
     assert figure.data[1].visible == "legendonly"
     assert len(figure.layout.meta["bits"]) == len(front)
     for trace in figure.data:
         assert np.isfinite(np.asarray(trace.y, dtype=float)).all()
     assert figure.layout.xaxis.title.text == scale.axis_title
-    assert "predicted; × measured" in figure.layout.yaxis.title.text
+    assert "predicted; × ○ measured" in figure.layout.yaxis.title.text
     assert figure.data[-1].marker.color == palette(mode).accent
     assert figure.layout.annotations[0].text == "knee"
 

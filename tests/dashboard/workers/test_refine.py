@@ -13,7 +13,6 @@ from streamlit.testing.v1 import AppTest
 import clado_core as cc
 from clado_core.cli import build_parser
 from clado_core.cli.problem_options import problem_from
-from clado_core.cli.progress import StepProgress
 from clado_core.records import names
 from dashboard.cards import refine as card
 from dashboard.figures.pareto import pareto_figure
@@ -22,6 +21,7 @@ from dashboard.known import caches, catalogue, services
 from dashboard.rules import NO_RULES, Rules
 from dashboard.scale import budget_bits
 from dashboard.state import by_network, view_state
+from dashboard.workers.commands import NetworkWords
 from dashboard.workers.refine import (
     RefineService,
     RefineWish,
@@ -33,6 +33,7 @@ from dashboard.workers.refine import (
 from tests.conftest import ROOT, make_matrix
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.reading import texts
+from tests.dashboard.told import ended, finish, prints
 from tests.waiting import wait_for
 
 RESNET = ROOT / "assets" / "digits-resnet.clado"
@@ -41,10 +42,6 @@ SMALL = (8, 2, 2, 2, 2, 2)
 
 def wish(artifact: Path | str, avg_bits: float = 4.0, rules: Rules = NO_RULES) -> RefineWish:
     return RefineWish("alpha", str(artifact), "digest", avg_bits, rules)
-
-
-def ended(service: RefineService) -> bool:
-    return service.state is not None and not service.state.running
 
 
 def result(matrix: cc.SensitivityMatrix, bits: tuple[int, ...], loss: float) -> dict[str, object]:
@@ -81,7 +78,7 @@ def test_the_command_states_the_problem_of_the_page(own_artifacts: Path, avg_bit
 
 def test_what_is_typed_goes_into_the_command(own_artifacts: Path) -> None:
     typed = wish(own_artifacts / "alpha.clado")._replace(
-        k=16, data="cifar10:/some where", model="nets.py:build", weights="a.pt"
+        k=16, network=NetworkWords("cifar10:/some where", "nets.py:build", "a.pt")
     )
     parsed = build_parser().parse_args(typed.arguments())
     assert (parsed.refine, parsed.data) == (16, "cifar10:/some where")
@@ -110,32 +107,6 @@ def service(monkeypatch: pytest.MonkeyPatch) -> RefineService:
 def gate(tmp_path: Path) -> Path:
     """The command goes on once this file is there."""
     return tmp_path / "gate"
-
-
-def prints(
-    service: RefineService, gate: Path, printed: dict[str, object] | None, said: str = ""
-) -> None:
-    """Have the command print this result, or fail with this sentence, once the gate is there.
-
-    So that it cannot end before the run of the page that started it.
-    """
-    step = StepProgress("Refining alpha", "assignments", 12, 45, 3.0)
-    code = f"""
-import os, sys, time
-os.write(int(sys.argv[-1]), {step.to_line()!r})
-while not os.path.exists({str(gate)!r}):
-    time.sleep(0.01)
-if {said!r}:
-    sys.exit({said!r})
-print({json.dumps(printed)!r})
-"""
-    service.command = (sys.executable, "-c", code)
-
-
-def finish(service: RefineService, gate: Path) -> None:
-    """Let the command go on, and wait for its end."""
-    gate.touch()
-    wait_for(lambda: ended(service))
 
 
 def with_popover_open(app: AppTest) -> AppTest:
@@ -302,7 +273,10 @@ def test_the_real_command_says_what_is_missing() -> None:
     cifar = ROOT / "assets" / "cifar10-resnet20-per-tensor-248.clado"
     for asked, sentence in (
         (wish(cifar, 3.6), "Say where CIFAR-10 is"),
-        (wish(cifar, 3.6)._replace(data="cifar10:/nowhere"), "holds no CIFAR-10"),
+        (
+            wish(cifar, 3.6)._replace(network=NetworkWords("cifar10:/nowhere")),
+            "holds no CIFAR-10",
+        ),
         (wish(RESNET, 1.0), "is infeasible"),
     ):
         service.start(asked)

@@ -1,0 +1,146 @@
+"""Running the quantized network for the page: repairs, and measurements of choices.
+
+All of it takes the whole machine, so one runs at a time. Repaired files are kept in a folder of the
+app and measurements beside the artifact, by the commands themselves, so a run that was stopped goes
+on where it was, and every visitor sees what came of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from clado_core import Assignment
+from clado_core.files.atomic import write_atomically
+from clado_core.records.names import MeasuredAs
+from clado_core.records.scheme import BitWidths, bits_to_json
+from dashboard.workers.commands import AS_MEASURED, CommandService, CommandState, NetworkWords
+
+CHOICE = ".choice.json"
+DIGITS = 16
+"""Of a SHA-256, in a file's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What is to be run.
+
+    Args:
+        name: Of the artifact, for people.
+        artifact: Its path.
+        digest: Of its contents.
+        network: Where the network is.
+    """
+
+    name: str
+    artifact: str
+    digest: str
+    network: NetworkWords = AS_MEASURED
+
+    @property
+    def about(self) -> str:
+        """For people, without a full stop."""
+        raise NotImplementedError
+
+    def arguments(self) -> list[str]:
+        """The command line after ``python -m clado_core``."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Write what the command reads; raises ArtifactError or OSError where that fails."""
+
+    def keep(self, result: dict[str, Any], /) -> None:
+        """Keep what the command printed, where it does not do so itself."""
+
+    @property
+    def _source(self) -> str:
+        return str(Path(self.artifact).resolve())
+
+
+TrialState: TypeAlias = CommandState[Trial]
+TrialService: TypeAlias = CommandService[Trial]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceTrial(Trial):
+    """A trial of one choice.
+
+    Args:
+        assignment: The choice.
+        folder: Where files of trials are kept.
+    """
+
+    assignment: Assignment
+    folder: str
+
+    @property
+    def choice(self) -> Path:
+        """The file that the command reads the choice from."""
+        name = choice_name(self.digest, self.assignment.bits)
+        return Path(self.folder, f"{name}{CHOICE}")
+
+    def prepare(self) -> None:
+        """Write the choice."""
+        self.choice.parent.mkdir(parents=True, exist_ok=True)
+        chosen = {name: bits_to_json(b) for name, b in self.assignment.by_layer().items()}
+        write_atomically(self.choice, json.dumps({"assignment": chosen}).encode())
+
+
+def choice_name(digest: str, bits: BitWidths, /) -> str:
+    """Names the files of a choice of an artifact."""
+    text = ",".join(str(bits_to_json(b)) for b in bits)
+    return f"{digest[:DIGITS]}-{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureChoice(ChoiceTrial):
+    """Measure one choice on held-out images.
+
+    Args:
+        measured_as: Rounded, repaired or both.
+    """
+
+    measured_as: Sequence[MeasuredAs]
+
+    @property
+    def about(self) -> str:
+        """For people."""
+        return f"Measuring {self.name} at {self.assignment.avg_bits:.2f} bits"
+
+    def arguments(self) -> list[str]:
+        """As ``evaluate`` takes it."""
+        return [
+            *("evaluate", self._source, "--assignment", str(self.choice)),
+            *("--as", ",".join(self.measured_as)),
+            *self.network.options(),
+            "--json",
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureFront(Trial):
+    """Measure choices along the front on held-out images.
+
+    Args:
+        measured_as: Rounded, repaired or both.
+    """
+
+    measured_as: Sequence[MeasuredAs]
+
+    @property
+    def about(self) -> str:
+        """For people."""
+        return f"Measuring the front of {self.name}"
+
+    def arguments(self) -> list[str]:
+        """As ``evaluate`` takes it."""
+        return [
+            *("evaluate", self._source, "--front"),
+            *("--as", ",".join(self.measured_as)),
+            *self.network.options(),
+            "--json",
+        ]

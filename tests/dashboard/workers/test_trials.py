@@ -1,0 +1,136 @@
+"""What the page asks commands to run, and what it keeps of their answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import clado_core as cc
+from clado_core.cli import build_parser
+from clado_core.cli.problem_options import problem_from
+from clado_core.files.assignment_file import read_assignment
+from dashboard.rules import NO_RULES
+from dashboard.workers.commands import NetworkWords
+from dashboard.workers.repair import RESULT, Repair, repaired_file
+from dashboard.workers.smallest import FindSmallest, last_smallest
+from dashboard.workers.trials import ChoiceTrial, MeasureChoice, MeasureFront, Trial
+from tests.conftest import make_matrix
+
+MATRIX = make_matrix(6, seed=1)
+BITS = (8, 2, 2, 4, 2, 2)
+DIGEST = "d" * 64
+WHERE = NetworkWords("cifar10:/some where", "nets.py:build", "a.pt")
+
+
+@pytest.fixture
+def about(own_artifacts: Path, tmp_path: Path) -> dict[str, Any]:
+    path = str(own_artifacts / "alpha.clado")
+    return {"name": "alpha", "artifact": path, "digest": DIGEST, "network": WHERE}
+
+
+def chosen(folder: Path) -> dict[str, Any]:
+    return {"assignment": cc.AllocationProblem(MATRIX).assignment(BITS), "folder": str(folder)}
+
+
+def parsed(wish: Trial) -> Any:
+    """As the real command understands it; the same network in all of them."""
+    found = build_parser().parse_args(wish.arguments())
+    assert (found.data, found.model, found.weights) == WHERE and found.json
+    assert str(found.artifact) == wish.artifact
+    return found
+
+
+def repair(about: dict[str, Any], folder: Path, rounding: Any = "gptq") -> Repair:
+    return Repair(**about, **chosen(folder), rounding=rounding)
+
+
+def test_the_commands_understand_what_is_asked(about: dict[str, Any], tmp_path: Path) -> None:
+    own = tmp_path / "not" / "yet"
+    mended = parsed(repair(about, own))
+    assert (mended.command, mended.rounding, mended.out.parent) == ("repair", "gptq", own)
+    one = parsed(MeasureChoice(**about, **chosen(own), measured_as=["rounded", "repaired"]))
+    assert (one.command, one.run_as) == ("evaluate", ("rounded", "repaired"))
+    assert one.assignment == mended.assignment and one.split == "held-out"
+    front = parsed(MeasureFront(**about, measured_as=["repaired"]))
+    assert front.front and front.run_as == ("repaired",)
+    rules = NO_RULES.with_lock(MATRIX.layers.names[0], 8)
+    found = parsed(
+        FindSmallest(**about, max_drop=0.5, measured_as="repaired", folder=str(own), rules=rules)
+    )
+    assert (found.max_drop, found.run_as) == (0.5, "repaired")
+    assert problem_from(found, MATRIX).pins == rules.problem(MATRIX).pins
+
+
+def test_the_choice_is_written_for_the_command(about: dict[str, Any], tmp_path: Path) -> None:
+    wish: ChoiceTrial = repair(about, tmp_path / "not" / "yet")
+    wish.prepare()
+    assert read_assignment(wish.choice, MATRIX).bits == BITS
+
+
+def steps(*divergences: float) -> dict[str, Any]:
+    made = [
+        {"name": str(i), "divergence": d, "kept": i > 0, "seconds": 1.0}
+        for i, d in enumerate(divergences)
+    ]
+    return {"steps": made, "judged_on": 512}
+
+
+def test_the_repaired_file_that_diverges_least_is_found(
+    about: dict[str, Any], tmp_path: Path
+) -> None:
+    assert repaired_file(tmp_path, DIGEST, BITS) is None
+    for rounding, divergence in (("gptq", 0.2), ("adaround", 0.1), ("nearest", 0.3)):
+        wish = repair(about, tmp_path, rounding)
+        wish.keep(steps(1.0, divergence, 0.5))
+        assert rounding != "gptq" or repaired_file(tmp_path, DIGEST, BITS) is None, "no file yet"
+        wish.out.write_bytes(b"packed")
+    found = repaired_file(tmp_path, DIGEST, BITS)
+    assert found is not None
+    assert (found.rounding, found.rounded, found.divergence) == ("adaround", 1.0, 0.1)
+    assert repaired_file(tmp_path, DIGEST, BITS[::-1]) is None
+    assert repaired_file(tmp_path, "e" * 64, BITS) is None
+    found.path.with_suffix(RESULT).write_text('{"steps": [{"name": "cut o')
+    left = repaired_file(tmp_path, DIGEST, BITS)
+    assert left is not None and left.rounding == "gptq"
+
+
+def answer(bits: tuple[int, ...] = BITS) -> dict[str, Any]:
+    """As ``solve --max-drop --json`` prints it."""
+    drop = {"drop_points": 0.4, "drop_ci95_points": [-0.2, 1.1], "n": 187, "split": "validation"}
+    return {
+        "assignment": dict(zip(MATRIX.layers.names, bits, strict=True)),
+        "solver": "daqp",
+        "bound": None,
+        "smallest": {
+            "max_drop": 1.0,
+            "measured_as": "repaired",
+            "searched": drop,
+            "confirmed": drop | {"n": 539, "split": "held-out", "drop_points": 0.0},
+            "on_front": 41,
+            "choices": [{}] * 7,
+        },
+    }
+
+
+def test_the_last_answer_is_kept_with_its_rules(about: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "yet"
+    wish = FindSmallest(**about, max_drop=1.0, measured_as="repaired", folder=str(folder))
+    assert last_smallest(folder, DIGEST, MATRIX, NO_RULES) is None
+    wish.keep(answer())
+    found = last_smallest(folder, DIGEST, MATRIX, NO_RULES)
+    assert found is not None and found.confirmed is not None
+    assert found.chosen.assignment.bits == BITS
+    assert (found.measured, found.on_front, found.searched.n) == (7, 41, 187)
+    assert (found.confirmed.n, found.confirmed.points) == (539, 0.0)
+    ruled = NO_RULES.with_lock(MATRIX.layers.names[0], 8)
+    assert last_smallest(folder, DIGEST, MATRIX, ruled) is None
+    other = dataclasses.replace(wish, rules=ruled)
+    other.keep(answer())
+    assert last_smallest(folder, DIGEST, MATRIX, ruled) is not None
+    (file,) = folder.iterdir()
+    file.write_text(json.dumps({"rules": [], "result": {}}))
+    assert last_smallest(folder, DIGEST, MATRIX, NO_RULES) is None
