@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SOLVE_S = 10.0
 """Of each budget of a front that is not stored; what is not proven by then is run all the same."""
-REPAIR_SHARE = 10
-"""Of a small data set one in so many training images calibrates, so that others are left."""
 
 
 def add_repair_settings(parser: argparse.ArgumentParser) -> None:
@@ -127,8 +125,7 @@ def open_bench(arguments: argparse.Namespace, matrix: SensitivityMatrix, /) -> B
     from clado_core.repairs.repair import calibration_sets
     from clado_core.repairs.repairer import Repairer
 
-    few = max(1, min(IMAGES, len(source.indices("train")) // REPAIR_SHARE))
-    sets = calibration_sets(source, arguments.repair_images or few, seed=SEED)
+    sets = calibration_sets(source, arguments.repair_images, seed=SEED)
     device = choose_device(getattr(arguments, "device", "auto"))
     place_for(model.module, device, sets[0].x)
     repairer = Repairer(

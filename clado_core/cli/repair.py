@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--images",
         type=positive_count,
-        default=IMAGES,
-        help=f"training images to calibrate with, and as many to judge by (default: {IMAGES})",
+        help="training images to calibrate with, and as many to judge by (default: "
+        f"{IMAGES}, or a tenth of the training images where they are few)",
     )
     add(
         "--finetune",

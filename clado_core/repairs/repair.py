@@ -17,6 +17,7 @@ from clado_core.quantization.batch_norm import reestimate_batch_norm
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.quantization.weights import QuantizedWeight
 from clado_core.records.assignment import Assignment
+from clado_core.records.calibration import IMAGES
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import NEAREST, Rounding
 from clado_core.records.scheme import weight_bits
@@ -29,6 +30,8 @@ OnLayer = Callable[[int, int], None]
 MATCHED, REESTIMATED = "matched statistics", "re-estimated statistics"
 FEWEST_TO_NORMALIZE = 8
 """With fewer images statistics are no estimates; a single one has none."""
+SHARE = 10
+"""Of a small data set one in so many training images calibrates, and another judges."""
 NORM_BATCH = 256
 """Images normalized together where statistics are estimated anew; fewer are too noisy."""
 
@@ -75,19 +78,21 @@ def repair(
     return trials.offer(MATCHED, matched).reestimated(matched, calibration).best
 
 
-def calibration_sets(source: DataSource, n: int, /, *, seed: int) -> tuple[Samples, Samples]:
+def calibration_sets(source: DataSource, n: int | None, /, *, seed: int) -> tuple[Samples, Samples]:
     """Training images to calibrate with, and others to judge by.
 
     Args:
         source: Its training part is drawn from.
-        n: So many of each; fewer where there are not enough.
+        n: So many of each, fewer where there are not enough; None for ``IMAGES``, or a tenth of the
+            training images where they are few, so that others are left to search on.
         seed: Draws them.
 
     Raises:
         InputError: There is one image alone.
     """
-    most = min(2 * n, len(source.indices("train")))
-    return halves(source.sensitivity_set(most, seed=seed))
+    available = len(source.indices("train"))
+    wanted = n or max(1, min(IMAGES, available // SHARE))
+    return halves(source.sensitivity_set(min(2 * wanted, available), seed=seed))
 
 
 def halves(samples: Samples, /) -> tuple[Samples, Samples]:

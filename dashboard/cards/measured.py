@@ -11,6 +11,7 @@ from clado_core import Solution
 from clado_core.records.names import MEASURED_AS, REPAIRED, ROUNDED, MeasuredAs
 from dashboard.cards import trials
 from dashboard.cards.network_fields import network_fields
+from dashboard.cards.repair import NAMES, repaired_of, rounding_chosen
 from dashboard.known import catalogue
 from dashboard.known.measured_choices import measured_of
 from dashboard.scale import round_up
@@ -41,7 +42,8 @@ def measure_contents(state: ViewState, answer: Solution, latest: TrialState | No
         default=MEASURED_AS,
         key="measure_as",
         persist_state="session",
-        help="Rounded to nearest, or as Repair would ship it.",
+        help="As rounded: to nearest, and nothing else. As repaired: what Repair makes of it, with "
+        f"the rounding chosen there ({NAMES[rounding_chosen()]}).",
     )
     measured_as = [each for each in MEASURED_AS if each in chosen]
     _run_buttons(state, answer, network, measured_as)
@@ -77,14 +79,18 @@ def _run_buttons(
 ) -> None:
     artifact = state.artifact
     about = {"name": artifact.name, "artifact": artifact.path, "digest": artifact.digest}
+    file = repaired_of(state, answer.assignment)
     one = MeasureChoice(
         **about,
         network=network,
         assignment=answer.assignment,
         folder=str(catalogue.trials_folder()),
         measured_as=measured_as,
+        rounding=rounding_chosen() if file is None else file.rounding,
     )
-    all_ = MeasureFront(**about, network=network, measured_as=measured_as)
+    all_ = MeasureFront(
+        **about, network=network, measured_as=measured_as, rounding=rounding_chosen()
+    )
     with st.container(horizontal=True, gap="small"):
         _button("Measure this choice", "measure-choice", one, disabled=not measured_as)
         _button("Measure the front", "measure-front", all_, disabled=not measured_as)
@@ -121,6 +127,7 @@ def _smallest(state: ViewState, network: NetworkWords, measured_as: MeasuredAs) 
             network=network,
             max_drop=most,
             measured_as=measured_as,
+            rounding=rounding_chosen(),
             folder=str(catalogue.trials_folder()),
             rules=state.rules,
         )

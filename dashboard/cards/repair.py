@@ -18,12 +18,20 @@ ABOUT = (
     "The weights are rounded anew on the same grid, and statistics estimated anew, from training "
     "images without labels: the same bit-widths and bytes."
 )
+DEFAULT: Rounding = "adaround"
+ROUNDING = "repair_rounding"
 NAMES: dict[Rounding, str] = {"adaround": "Learned (AdaRound)", "gptq": "GPTQ, faster"}
 
 
 def repaired_of(state: ViewState, assignment: Assignment, /) -> RepairedFile | None:
     """The repaired file of a choice; None before it was repaired."""
     return repaired_file(catalogue.trials_folder(), state.artifact.digest, assignment.bits)
+
+
+def rounding_chosen() -> Rounding:
+    """How weights become integers where Repair does it."""
+    chosen: Rounding = st.session_state.get(ROUNDING, DEFAULT)
+    return chosen
 
 
 def repair_contents(
@@ -46,13 +54,24 @@ def repair_contents(
         worth(file)
     else:
         st.caption(ABOUT)
+    _form(state, assignment, latest, owner, again=file is not None)
+
+
+def _form(
+    state: ViewState,
+    assignment: Assignment,
+    latest: TrialState | None,
+    owner: str,
+    *,
+    again: bool,
+) -> None:
     rounding = st.segmented_control(
         "Rounding",
         list(NAMES),
-        default="adaround",
+        default=DEFAULT,
         required=True,
         format_func=NAMES.__getitem__,
-        key=f"{owner}_rounding",
+        key=ROUNDING,
         persist_state="session",
         label_visibility="collapsed",
     )
@@ -67,7 +86,7 @@ def repair_contents(
         rounding=rounding,
     )
     st.button(
-        f"{'Repair again' if file else 'Repair'} at {assignment.avg_bits:.2f} bits",
+        f"{'Repair again' if again else 'Repair'} at {assignment.avg_bits:.2f} bits",
         key=f"{owner}-start",
         icon=":material/build:",
         on_click=trials.start,

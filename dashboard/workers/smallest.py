@@ -14,7 +14,7 @@ from clado_core.errors import CladoError
 from clado_core.files.atomic import write_atomically
 from clado_core.problem.solution import solution_of
 from clado_core.records.assignment import assignment_from_mapping
-from clado_core.records.names import MEASURED_AS, MeasuredAs
+from clado_core.records.names import MEASURED_AS, MeasuredAs, Rounding
 from clado_core.records.scheme import parse_bits
 from dashboard.rules import NO_RULES, Rules
 from dashboard.workers.trials import DIGITS, Trial
@@ -29,12 +29,14 @@ class FindSmallest(Trial):
     Args:
         max_drop: Of top-1, in percentage points.
         measured_as: Rounded or repaired.
+        rounding: Of what is repaired.
         folder: Where files of trials are kept.
         rules: Wishes about layers; they hold for all that is run.
     """
 
     max_drop: float
     measured_as: MeasuredAs
+    rounding: Rounding
     folder: str
     rules: Rules = NO_RULES
 
@@ -47,7 +49,7 @@ class FindSmallest(Trial):
         """As ``solve`` takes it."""
         return [
             *("solve", self._source, "--max-drop", repr(float(self.max_drop))),
-            *("--as", self.measured_as),
+            *("--as", self.measured_as, "--rounding", self.rounding),
             *self.rules.options(),
             *self.network.options(),
             "--json",

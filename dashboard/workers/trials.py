@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from clado_core import Assignment
 from clado_core.files.atomic import write_atomically
-from clado_core.records.names import MeasuredAs
+from clado_core.records.names import MeasuredAs, Rounding
 from clado_core.records.scheme import BitWidths, bits_to_json
 from dashboard.workers.commands import AS_MEASURED, CommandService, CommandState, NetworkWords
 
@@ -102,9 +102,11 @@ class MeasureChoice(ChoiceTrial):
 
     Args:
         measured_as: Rounded, repaired or both.
+        rounding: Of what is repaired.
     """
 
     measured_as: Sequence[MeasuredAs]
+    rounding: Rounding
 
     @property
     def about(self) -> str:
@@ -115,7 +117,7 @@ class MeasureChoice(ChoiceTrial):
         """As ``evaluate`` takes it."""
         return [
             *("evaluate", self._source, "--assignment", str(self.choice)),
-            *("--as", ",".join(self.measured_as)),
+            *("--as", ",".join(self.measured_as), "--rounding", self.rounding),
             *self.network.options(),
             "--json",
         ]
@@ -127,9 +129,11 @@ class MeasureFront(Trial):
 
     Args:
         measured_as: Rounded, repaired or both.
+        rounding: Of what is repaired.
     """
 
     measured_as: Sequence[MeasuredAs]
+    rounding: Rounding
 
     @property
     def about(self) -> str:
@@ -140,7 +144,7 @@ class MeasureFront(Trial):
         """As ``evaluate`` takes it."""
         return [
             *("evaluate", self._source, "--front"),
-            *("--as", ",".join(self.measured_as)),
+            *("--as", ",".join(self.measured_as), "--rounding", self.rounding),
             *self.network.options(),
             "--json",
         ]

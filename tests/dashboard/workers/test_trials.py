@@ -52,14 +52,24 @@ def test_the_commands_understand_what_is_asked(about: dict[str, Any], tmp_path: 
     own = tmp_path / "not" / "yet"
     mended = parsed(repair(about, own))
     assert (mended.command, mended.rounding, mended.out.parent) == ("repair", "gptq", own)
-    one = parsed(MeasureChoice(**about, **chosen(own), measured_as=["rounded", "repaired"]))
+    one = parsed(
+        MeasureChoice(**about, **chosen(own), measured_as=["rounded", "repaired"], rounding="gptq")
+    )
     assert (one.command, one.run_as) == ("evaluate", ("rounded", "repaired"))
     assert one.assignment == mended.assignment and one.split == "held-out"
-    front = parsed(MeasureFront(**about, measured_as=["repaired"]))
+    front = parsed(MeasureFront(**about, measured_as=["repaired"], rounding="gptq"))
+    assert front.rounding == one.rounding == "gptq"
     assert front.front and front.run_as == ("repaired",)
     rules = NO_RULES.with_lock(MATRIX.layers.names[0], 8)
     found = parsed(
-        FindSmallest(**about, max_drop=0.5, measured_as="repaired", folder=str(own), rules=rules)
+        FindSmallest(
+            **about,
+            max_drop=0.5,
+            measured_as="repaired",
+            rounding="gptq",
+            folder=str(own),
+            rules=rules,
+        )
     )
     assert (found.max_drop, found.run_as) == (0.5, "repaired")
     assert problem_from(found, MATRIX).pins == rules.problem(MATRIX).pins
@@ -118,7 +128,9 @@ def answer(bits: tuple[int, ...] = BITS) -> dict[str, Any]:
 
 def test_the_last_answer_is_kept_with_its_rules(about: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "not" / "yet"
-    wish = FindSmallest(**about, max_drop=1.0, measured_as="repaired", folder=str(folder))
+    wish = FindSmallest(
+        **about, max_drop=1.0, measured_as="repaired", rounding="gptq", folder=str(folder)
+    )
     assert last_smallest(folder, DIGEST, MATRIX, NO_RULES) is None
     wish.keep(answer())
     found = last_smallest(folder, DIGEST, MATRIX, NO_RULES)
