@@ -8,13 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from clado_core.evidence import Evidence, Outcome, load_evidence
-from clado_core.evidence.choices import REFERENCES
+from clado_core.evidence.choices import (
+    CLADO_REPAIRED,
+    DIAGONAL_REPAIRED,
+    REFERENCES,
+    REFINED_REPAIRED,
+)
 from clado_core.evidence.record import SUFFIX
 from clado_core.evidence.summary import gains, mean_gain, significant, tight_budgets
 from clado_core.records.names import CLADO, REFINED
 
 SHOWN_BUDGETS = (2.1, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0)
 COLUMNS = {
+    CLADO_REPAIRED: "CLADO (repaired)",
+    REFINED_REPAIRED: "refined (repaired)",
+    DIAGONAL_REPAIRED: "diagonal (repaired)",
     REFINED: "refined",
     CLADO: "CLADO",
     "clado-psd": "PSD (paper)",
@@ -116,8 +124,8 @@ def _by_loss(several: list[Evidence]) -> list[str]:
     ]
 
 
-def accuracy_table(several: list[Evidence], /) -> str:
-    """Measured top-1 of every method at some budgets, as Markdown."""
+def accuracy_table(several: list[Evidence], /, *, repaired: bool = False) -> str:
+    """Measured top-1 of every method at some budgets, as Markdown; as rounded, or as repaired."""
     lines = [
         "| network, quantizer, menu | bits | " + " | ".join(COLUMNS.values()) + " |",
         "|---" * (len(COLUMNS) + 2) + "|",
@@ -129,7 +137,7 @@ def accuracy_table(several: list[Evidence], /) -> str:
                 for each in evidence.outcomes
                 if each.choice.budget == budget
             }
-            cells = [_cell(found.get(method)) for method in COLUMNS]
+            cells = [_cell(found.get(method), repaired=repaired) for method in COLUMNS]
             lines.append(f"| {label(evidence)} | {budget:g} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -160,7 +168,9 @@ def _summary_row(evidence: Evidence) -> str:
     )
 
 
-def _cell(outcome: Outcome | None) -> str:
+def _cell(outcome: Outcome | None, *, repaired: bool) -> str:
     if outcome is None:
         return "–"
+    if repaired:
+        return "–" if outcome.repaired is None else f"{outcome.repaired.top1:.1%}"
     return f"{outcome.top1:.1%}" + {1: "▼", 0: "", -1: "▲"}[significant(outcome)]

@@ -12,7 +12,7 @@ import pytest
 
 import clado_core as cc
 from tests.conftest import ROOT
-from tests.readme import filled
+from tests.readme import EVIDENCE_PAGE, all_evidence, filled
 
 README = (ROOT / "README.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
@@ -20,6 +20,7 @@ CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 
 def test_the_numbers_are_generated() -> None:
     assert filled(README) == README
+    assert all_evidence() == (ROOT / "assets" / EVIDENCE_PAGE).read_text()
 
 
 def test_the_notebook_example_runs(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clado_core.allocation.frontier import Frontier
@@ -131,6 +132,8 @@ def open_bench(arguments: argparse.Namespace, matrix: SensitivityMatrix, /) -> B
     repairer = Repairer(
         *(model.module, matrix, *sets),
         rounding=arguments.rounding,
+        artifact=Path(arguments.artifact),
+        seed=SEED,
         batch_size=getattr(arguments, "batch_size", None) or default_batch_size(device),
         allow_noise=arguments.allow_noise,
     )

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +146,7 @@ def _shipped(
 ) -> Repaired:
     """The repaired network, fine-tuned where there are images for it."""
     from clado_core.repairs.finetune import Finetuning, finetune
-    from clado_core.repairs.repair import repair
+    from clado_core.repairs.repairer import Repairer
 
     calibration, judges, *more = images
     with (
@@ -161,8 +160,14 @@ def _shipped(
         # Made first: what is wrong with them is said before anything is computed.
         plans = [Finetuning(arguments.finetune, x, seed=arguments.seed, **kept) for x in more]
         how = {"batch_size": arguments.batch_size, "allow_noise": arguments.allow_noise}
-        task = partial(repair, rounding=arguments.rounding, on_progress=line.update, **how)
-        repaired = task(module, matrix, assignment, calibration, judges)
+        repairer = Repairer(
+            *(module, matrix, calibration, judges),
+            rounding=arguments.rounding,
+            artifact=arguments.artifact,
+            seed=arguments.seed,
+            **how,
+        )
+        repaired = repairer.repair(assignment, on_progress=line.update)
         for plan in plans:
             repaired = finetune(module, matrix, repaired, judges, plan, **how)
     return repaired

@@ -110,11 +110,14 @@ def _read_records(contents: bytes, start: int, n_keys: int) -> tuple[dict[int, b
     while start + OVERHEAD_BYTES <= len(contents):
         key, length = _RECORD.unpack_from(contents, start)
         end = start + _RECORD.size + length
-        if end + _CHECKSUM.size > len(contents) or key >= n_keys or key in records:
+        if end + _CHECKSUM.size > len(contents) or key >= n_keys:
             break
         if zlib.crc32(contents[start:end]) != _CHECKSUM.unpack_from(contents, end)[0]:
             break
-        records[key] = contents[start + _RECORD.size : end]
+        payload = contents[start + _RECORD.size : end]
+        # The same twice is what two processes leave that do the same work at the same time.
+        if records.setdefault(key, payload) != payload:
+            break
         start = end + _CHECKSUM.size
     return records, start
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from clado_core.data.sources import Samples
-from clado_core.errors import InputError
+from clado_core.errors import CladoError, InputError
 from clado_core.networks.inference import make_batches
 from clado_core.networks.load import LoadedModel
 from clado_core.networks.measured import open_data
@@ -86,6 +86,31 @@ def candidates_in(
         yield candidates_from(
             *(model, layers, scheme, images), rounding=calibration.rounding, kept=kept
         )
+
+
+@contextmanager
+def candidates_beside(
+    artifact: Path,
+    model: nn.Module,
+    layers: LayerTable,
+    scheme: QuantizationScheme,
+    images: Samples,
+    calibration: Calibration,
+    /,
+) -> Iterator[Candidates]:
+    """As ``candidates_in``, with the file beside an artifact where that can be used.
+
+    It cannot where it holds candidates of another calibration, or its folder cannot be written:
+    candidates are then made in memory.
+    """
+    inside = (model, layers, scheme, images, calibration)
+    with ExitStack() as stack:
+        path = database_path(artifact, calibration.rounding)
+        try:
+            found = stack.enter_context(candidates_in(path, *inside))
+        except CladoError:
+            found = stack.enter_context(candidates_in(None, *inside))
+        yield found
 
 
 def candidate_table(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -14,8 +16,8 @@ from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.measured_choice import RepairSettings
 from clado_core.records.names import Rounding
 from clado_core.repairs.candidates import Candidates, candidates_from
-from clado_core.repairs.database import VERSION
-from clado_core.repairs.repair import repair
+from clado_core.repairs.database import VERSION, calibration_of, candidates_beside
+from clado_core.repairs.repair import OnLayer, repair
 from clado_core.repairs.repaired import Repaired
 
 
@@ -30,6 +32,8 @@ class Repairer:
         rounding: "nearest", "gptq" or "adaround".
         candidates: Of the network, made with these calibration images and this rounding; made here
             when they are first needed where None.
+        artifact: Where the matrix is stored: candidates are kept beside it; in memory where None.
+        seed: That drew the images; None where they were given.
         batch_size: Per forward.
         allow_noise: Run a network whose outputs differ from run to run, with a warning.
     """
@@ -44,6 +48,8 @@ class Repairer:
         *,
         rounding: Rounding = "adaround",
         candidates: Candidates | None = None,
+        artifact: Path | None = None,
+        seed: int | None = None,
         batch_size: int = 64,
         allow_noise: bool = False,
     ) -> None:
@@ -51,7 +57,7 @@ class Repairer:
         self._images = calibration, judges
         self._rounding: Rounding = rounding
         self._batch_size, self._allow_noise = batch_size, allow_noise
-        self._candidates = candidates
+        self._candidates, self._artifact, self._seed = candidates, artifact, seed
 
     @property
     def images(self) -> Samples:
@@ -67,20 +73,27 @@ class Repairer:
         n = sum(map(len, self._images))
         return RepairSettings(self._rounding, 0, n, digest.hexdigest(), VERSION)
 
-    def repair(self, assignment: Assignment, /) -> Repaired:
-        """What a choice is shipped as; raises what ``repair`` does."""
-        calibration, judges = self._images
-        model, matrix = self._model, self._matrix
+    def repair(self, assignment: Assignment, /, *, on_progress: OnLayer | None = None) -> Repaired:
+        """What a choice is shipped as; arguments as of ``repair``, and it raises the same."""
+        with self._made() as candidates:
+            return repair(
+                *(self._model, self._matrix, assignment, *self._images),
+                rounding=self._rounding,
+                candidates=candidates,
+                batch_size=self._batch_size,
+                allow_noise=self._allow_noise,
+                on_progress=on_progress,
+            )
+
+    def _made(self) -> AbstractContextManager[Candidates]:
+        """Candidates, of a file where there is an artifact."""
+        matrix, images = self._matrix, self._images[0]
+        inside = (self._model, matrix.layers, matrix.scheme, images)
+        if self._candidates is None and self._artifact is not None:
+            calibration = calibration_of(images, rounding=self._rounding, seed=self._seed)
+            return candidates_beside(self._artifact, *inside, calibration)
         if self._candidates is None:
             self._candidates = candidates_from(
-                *(model, matrix.layers, matrix.scheme, calibration),
-                rounding=self._rounding,
-                batch_size=self._batch_size,
+                *inside, rounding=self._rounding, batch_size=self._batch_size
             )
-        return repair(
-            *(model, matrix, assignment, calibration, judges),
-            rounding=self._rounding,
-            candidates=self._candidates,
-            batch_size=self._batch_size,
-            allow_noise=self._allow_noise,
-        )
+        return nullcontext(self._candidates)
