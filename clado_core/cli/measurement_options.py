@@ -141,7 +141,7 @@ def add_estimator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--estimator",
         choices=tuple(ESTIMATORS),
-        help="pairwise: every pair (the paper, and the default with rounding to nearest); adaptive: "
+        help="pairwise: every pair (the paper; the default with rounding to nearest); adaptive: "
         "the pairs that decisions depend on; calibrated (the default with repaired weights) or "
         "logit-gram: single layers only; block: pairs inside a block; hvp: second derivatives",
     )
