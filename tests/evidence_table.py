@@ -9,6 +9,7 @@ import numpy as np
 
 from clado_core.evidence import Evidence, Outcome, load_evidence
 from clado_core.evidence.choices import (
+    CALIBRATED_REPAIRED,
     CLADO_REPAIRED,
     DIAGONAL_REPAIRED,
     REFERENCES,
@@ -22,6 +23,7 @@ SHOWN_BUDGETS = (2.1, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0)
 COLUMNS = {
     CLADO_REPAIRED: "CLADO (repaired)",
     REFINED_REPAIRED: "refined (repaired)",
+    CALIBRATED_REPAIRED: "calibrated (repaired)",
     DIAGONAL_REPAIRED: "diagonal (repaired)",
     REFINED: "refined",
     CLADO: "CLADO",

@@ -112,7 +112,7 @@ def show(result: dict[str, Any]) -> str:
     lines = [
         f"{result['name']}: {result['float_top1']:.2%} without quantization, on "
         f"{result['n']:,} held-out images.",
-        f"{'bits':>5}  {'method':<17} {'used':>6}  {'rounded':>7}  {'repaired':>8}  {'loss':>8}  "
+        f"{'bits':>5}  {'method':<19} {'used':>6}  {'rounded':>7}  {'repaired':>8}  {'loss':>8}  "
         f"{'predicted increase':>18}  against clado",
     ]
     for outcome in result["outcomes"]:
@@ -123,7 +123,7 @@ def show(result: dict[str, Any]) -> str:
             else (f"{paired['gained']}:{paired['lost']} images, p = {paired['p']:.2g}")
         )
         lines.append(
-            f"{choice['budget']:>5g}  {choice['method']:<17} {choice['avg_bits']:6.3f}  "
+            f"{choice['budget']:>5g}  {choice['method']:<19} {choice['avg_bits']:6.3f}  "
             f"{outcome['top1']:7.2%}  {_repaired(outcome):>8}  {outcome['loss']:8.4f}  "
             f"{choice['predicted_loss_increase']:>18.4f}  {against}"
         )

@@ -27,13 +27,15 @@ class Shipping:
 
     Args:
         table: The candidates that ``matrix`` was measured with.
-        matrix: Measured with them, by the divergence from the float network's outputs.
+        matrix: All pairs measured with them, by the divergence from the float network's outputs.
+        calibrated: Likewise, from single candidates.
         repairer: Ships a choice, with the same candidates.
         validation: Training images to choose by, which neither has seen.
     """
 
     table: CandidateTable
     matrix: SensitivityMatrix
+    calibrated: SensitivityMatrix
     repairer: Repairer
     validation: Samples
 
@@ -43,7 +45,7 @@ def shipping(
     module: nn.Module,
     matrix: SensitivityMatrix,
     source: DataSource,
-    measured_with: Callable[[CandidateTable], SensitivityMatrix],
+    measured_with: Callable[[CandidateTable, str], SensitivityMatrix],
     /,
     *,
     database: Path,
@@ -58,7 +60,7 @@ def shipping(
         module: The float network, on its device.
         matrix: Measured with rounding to nearest.
         source: Its data.
-        measured_with: Measures with candidates, or finds what was measured before.
+        measured_with: Measures with candidates, by an estimator, or finds what was measured before.
         database: File of the candidates.
         rounding: "gptq" or "adaround".
         n_images: To calibrate with, and as many to judge by.
@@ -72,7 +74,7 @@ def shipping(
         with ProgressLine(f"Rounding {matrix.name}", "candidates") as line:
             wanted = (layers, matrix.bit_widths, calibration)
             table = candidate_table(candidates, *wanted, on_progress=line.update)
-        repaired = measured_with(table)
+        repaired, calibrated = (measured_with(table, how) for how in ("pairwise", "calibrated"))
         repairer = Repairer(
             *(module, repaired, *sets),
             rounding=rounding,
@@ -80,4 +82,4 @@ def shipping(
             allow_noise=allow_noise,
         )
         validation = validation_part(source, matrix.provenance, repairer.images, n=n_validation)
-        yield Shipping(table, repaired, repairer, validation)
+        yield Shipping(table, repaired, calibrated, repairer, validation)

@@ -117,8 +117,10 @@ class EvidenceTask:
         arguments = self.arguments
         how = replace(self.settings, loss="kl", baselines=())
 
-        def measured_with(table: CandidateTable) -> SensitivityMatrix:
-            return self._measured(f"{self.name}-{arguments.repair}", how, table)
+        def measured_with(table: CandidateTable, estimator: str) -> SensitivityMatrix:
+            name = f"{self.name}-{arguments.repair}"
+            name += "" if estimator == "pairwise" else f"-{estimator}"
+            return self._measured(name, replace(how, estimator=estimator), table)
 
         return shipping(
             *(self.model.module, matrix, self.source, measured_with),
@@ -182,7 +184,8 @@ class EvidenceTask:
             shifts = shifts_of(self._path(repaired.name), repaired, on_progress=line.update)
         with ProgressLine(f"Allocating {repaired.name}", "budgets") as line:
             how = {"shifts": shifts, "time_limit_s": self.arguments.time_limit}
-            choices = choose_repaired(matrix, repaired, budgets, **how, on_progress=line.update)
+            matrices = matrix, repaired, shipped.calibrated
+            choices = choose_repaired(*matrices, budgets, **how, on_progress=line.update)
         if k:
             with ProgressLine(f"Refining {repaired.name}", "budgets") as line:
                 choices += refined(
@@ -246,7 +249,12 @@ class EvidenceTask:
         few = replace(held_out, x=held_out.x[:RANKED_IMAGES], y=held_out.y[:RANKED_IMAGES])
         with ProgressLine(f"Ranking {self.name}", "assignments") as line:
             ranked_by = rankings(
-                *(matrix, shipped.matrix, runner.on(few), RANKED_BITS, arguments.rank),
+                {
+                    "nearest": matrix,
+                    "repaired": shipped.matrix,
+                    "calibrated": shipped.calibrated,
+                },
+                *(runner.on(few), RANKED_BITS, arguments.rank),
                 on_progress=line.update,
             )
         return replace(found, rankings=ranked_by)

@@ -25,7 +25,7 @@ from clado_core.cli.measurement_options import (
     add_sensitivity_set,
 )
 from clado_core.errors import InputError
-from clado_core.records.names import CHANNELS_LAST
+from clado_core.records.names import CHANNELS_LAST, usual_estimator
 from clado_core.records.scheme import (
     BitWidths,
     QuantizationScheme,
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         scheme,
         arguments.loss,
         default_batch_size(device) if arguments.batch_size is None else arguments.batch_size,
-        arguments.estimator,
+        arguments.estimator or usual_estimator(arguments.rounding),
         tuple(name for name in arguments.baselines.split(",") if name),
         None if arguments.memory_mb is None else int(arguments.memory_mb * 1e6),
         group_bits=arguments.group_bits,

@@ -141,10 +141,9 @@ def add_estimator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--estimator",
         choices=tuple(ESTIMATORS),
-        default="pairwise",
-        help="pairwise: every pair (the paper); adaptive: the pairs that decisions depend on; "
-        "calibrated or logit-gram: single layers only; block: pairs inside a block; "
-        "hvp: second derivatives",
+        help="pairwise: every pair (the paper; the default with rounding to nearest); adaptive: "
+        "the pairs that decisions depend on; calibrated (the default with repaired weights) or "
+        "logit-gram: single layers only; block: pairs inside a block; hvp: second derivatives",
     )
     parser.add_argument(
         "--baselines",

@@ -3,7 +3,7 @@ networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -65,8 +65,7 @@ def with_repaired(
 
 
 def rankings(
-    matrix: SensitivityMatrix,
-    repaired: SensitivityMatrix,
+    matrices: Mapping[str, SensitivityMatrix],
     runner: ChoiceRunner,
     sizes: Sequence[float],
     n: int,
@@ -74,21 +73,21 @@ def rankings(
     *,
     on_progress: OnProgress | None = None,
 ) -> tuple[Ranking, ...]:
-    """How well both matrices, with and without interactions, rank shipped networks of one size.
+    """How well matrices, with and without interactions, rank shipped networks of one size.
 
     Args:
-        matrix: Measured with rounding to nearest.
-        repaired: Measured with a repair's candidates.
+        matrices: What to call each, and the matrix; of the same layers and menu.
         runner: Of the network, on held-out images.
         sizes: Average bits per searched weight.
         n: Random assignments of each size.
         on_progress: Called with (assignments done, assignments in all).
     """
-    drawn = [random_assignments(matrix, avg_bits, n) for avg_bits in sizes]
+    first = next(iter(matrices.values()))
+    drawn = [random_assignments(first, avg_bits, n) for avg_bits in sizes]
     together = [bits for some in drawn for bits in some]
     runner.measure_all(together, (REPAIRED,), on_progress=on_progress)
     return tuple(
-        _ranking(avg_bits, some, (matrix, repaired), runner)
+        _ranking(avg_bits, some, matrices, runner)
         for avg_bits, some in zip(sizes, drawn, strict=True)
     )
 
@@ -96,13 +95,13 @@ def rankings(
 def _ranking(
     avg_bits: float,
     some: Sequence[BitWidths],
-    matrices: tuple[SensitivityMatrix, SensitivityMatrix],
+    matrices: Mapping[str, SensitivityMatrix],
     runner: ChoiceRunner,
 ) -> Ranking:
     measured = [runner.measure(bits, REPAIRED).outcomes for bits in some]
     losses = [each.loss for each in measured]
     by = {}
-    for name, matrix in zip(("nearest", "repaired"), matrices, strict=True):
+    for name, matrix in matrices.items():
         alone = matrix.with_G(np.diag(matrix.G.diagonal()))
         for which, predictor in ((name, matrix), (f"{name}, diagonal", alone)):
             predicted = [predictor.predicted_loss_increase(bits) for bits in some]

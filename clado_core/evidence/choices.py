@@ -18,14 +18,15 @@ from clado_core.records.scheme import BitWidths
 from clado_core.solvers.shifts import ConvexifyingShifts
 from clado_core.solvers.tiered import TieredSolver
 
-FOR_REPAIRED = ("clado-repaired", "diagonal-repaired", "refined-repaired")
+FOR_REPAIRED = ("clado-repaired", "diagonal-repaired", "calibrated-repaired", "refined-repaired")
 """Methods that choose by a matrix measured with the candidates that a repair ships."""
-CLADO_REPAIRED, DIAGONAL_REPAIRED, REFINED_REPAIRED = FOR_REPAIRED
+CLADO_REPAIRED, DIAGONAL_REPAIRED, CALIBRATED_REPAIRED, REFINED_REPAIRED = FOR_REPAIRED
 REFERENCES = (CLADO, REFINED, CLADO_REPAIRED, REFINED_REPAIRED)
 """Methods that every other is compared with, image by image."""
 METHODS = (
     CLADO_REPAIRED,
     REFINED_REPAIRED,
+    CALIBRATED_REPAIRED,
     DIAGONAL_REPAIRED,
     CLADO,
     REFINED,
@@ -41,7 +42,8 @@ METHODS = (
 neighbours; clado-psd: its negative eigenvalues clipped, as in the paper;
 clado-shrunk: each entry shrunk by its standard error; logit-gram: another estimate of the matrix;
 diagonal, block: without the other interactions; hawq, mpqco: their own sensitivities. All of these
-know weights rounded to nearest; the three "-repaired" know them as they are shipped."""
+know weights rounded to nearest; those that end in "-repaired" know them as they are shipped, and
+calibrated-repaired from forwards of single layers."""
 
 
 SAME_SIZE = 0.02
@@ -114,6 +116,7 @@ def choose(
 def choose_repaired(
     matrix: SensitivityMatrix,
     repaired: SensitivityMatrix,
+    calibrated: SensitivityMatrix,
     budgets: Sequence[float],
     /,
     *,
@@ -121,11 +124,12 @@ def choose_repaired(
     time_limit_s: float | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Choice]:
-    """What a matrix of the shipped quantizer chooses, with and without its interactions.
+    """What matrices of the shipped quantizer choose, with and without interactions.
 
     Args:
         matrix: Measured with rounding to nearest, which scores every choice alike.
-        repaired: Of the same layers and menu, measured with a repair's candidates.
+        repaired: Of the same layers and menu, all pairs measured with a repair's candidates.
+        calibrated: Likewise, from single candidates.
         budgets: Average bits per searched weight.
         shifts: Of ``repaired``.
         time_limit_s: Per solve.
@@ -134,6 +138,7 @@ def choose_repaired(
     minimized = {
         CLADO_REPAIRED: (repaired, TieredSolver(shifts)),
         DIAGONAL_REPAIRED: (surrogate_matrix(repaired, method=DIAGONAL), TieredSolver()),
+        CALIBRATED_REPAIRED: (calibrated, TieredSolver()),
     }
     chosen = []
     for k, budget in enumerate(sorted(budgets)):

@@ -12,7 +12,7 @@ from clado_core.errors import InputError
 from clado_core.files.artifact import SUFFIX
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.names import NEAREST, LayerSelection, Rounding
+from clado_core.records.names import NEAREST, LayerSelection, Rounding, usual_estimator
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +86,7 @@ def measure(
     task = measure if path is None else partial(measure_into, path)
     with placed(module, samples.x) as device:
         layers = layers_of(module, samples, selection=selection)
+        settings = {"estimator": usual_estimator(rounding), **settings}
         how, candidates = _settings(device, settings), None
         if rounding != NEAREST:
             images = calibration_images(samples, calibration)

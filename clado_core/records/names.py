@@ -41,6 +41,14 @@ MEASURED_AS: tuple[MeasuredAs, ...] = get_args(MeasuredAs)
 ROUNDED, REPAIRED = MEASURED_AS
 """What a choice is run as: rounded to nearest and nothing more, or as ``repair`` ships it."""
 
+
+def usual_estimator(rounding: Rounding, /) -> str:
+    """What is measured where nobody says: all pairs of weights rounded to nearest, as in the paper;
+    of repaired weights single layers, which rank choices as well there for a fraction of the time.
+    """
+    return "pairwise" if rounding == NEAREST else "calibrated"
+
+
 REFINED = "clado-refined"
 """Method of a choice of least measured loss, among those that were run."""
 
