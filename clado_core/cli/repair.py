@@ -61,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"training images to calibrate with, and as many to judge by (default: {IMAGES})",
     )
     add(
+        "--reconstruct",
+        action="store_true",
+        help="then learn block after block from the float network's, on the calibration images",
+    )
+    add(
         "--finetune",
         type=positive_count,
         metavar="EPOCHS",
@@ -147,11 +152,13 @@ def _shipped(
 ) -> Repaired:
     """The repaired network, fine-tuned where there are images for it."""
     from clado_core.repairs.finetune import Finetuning, finetune
+    from clado_core.repairs.reconstruct import reconstruct
     from clado_core.repairs.repair import repair
 
     calibration, judges, *more = images
     with (
         ProgressLine(f"Repairing {matrix.name}", "layers") as line,
+        ProgressLine(f"Reconstructing {matrix.name}", "blocks") as blocks,
         ProgressLine(f"Fine-tuning {matrix.name}", "images") as tuning,
     ):
         kept: dict[str, Any] = {
@@ -163,6 +170,9 @@ def _shipped(
         how = {"batch_size": arguments.batch_size, "allow_noise": arguments.allow_noise}
         task = partial(repair, rounding=arguments.rounding, on_progress=line.update, **how)
         repaired = task(module, matrix, assignment, calibration, judges)
+        if arguments.reconstruct:
+            given = (matrix, repaired, calibration, judges)
+            repaired = reconstruct(module, *given, on_block=blocks.update, **how)
         for plan in plans:
             repaired = finetune(module, matrix, repaired, judges, plan, **how)
     return repaired
