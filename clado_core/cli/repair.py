@@ -60,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{IMAGES}, or a tenth of the training images where they are few)",
     )
     add(
+        "--reconstruct",
+        action="store_true",
+        help="then learn block after block from the float network's, on the calibration images",
+    )
+    add(
         "--finetune",
         type=positive_count,
         metavar="EPOCHS",
@@ -146,11 +151,13 @@ def _shipped(
 ) -> Repaired:
     """The repaired network, fine-tuned where there are images for it."""
     from clado_core.repairs.finetune import Finetuning, finetune
+    from clado_core.repairs.reconstruct import reconstruct
     from clado_core.repairs.repairer import Repairer
 
     calibration, judges, *more = images
     with (
         ProgressLine(f"Repairing {matrix.name}", "layers") as line,
+        ProgressLine(f"Reconstructing {matrix.name}", "blocks") as blocks,
         ProgressLine(f"Fine-tuning {matrix.name}", "images") as tuning,
     ):
         kept: dict[str, Any] = {
@@ -168,6 +175,9 @@ def _shipped(
             **how,
         )
         repaired = repairer.repair(assignment, on_progress=line.update)
+        if arguments.reconstruct:
+            given = (matrix, repaired, calibration, judges)
+            repaired = reconstruct(module, *given, on_block=blocks.update, **how)
         for plan in plans:
             repaired = finetune(module, matrix, repaired, judges, plan, **how)
     return repaired

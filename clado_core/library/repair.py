@@ -30,6 +30,7 @@ def repair(
     /,
     *,
     rounding: Rounding = "adaround",
+    reconstruct: bool = False,
     finetune: int = 0,
     state: str | Path | None = None,
     n_samples: int | None = None,
@@ -45,12 +46,13 @@ def repair(
         module: The network that was measured; afterwards as it was.
         data: Training images, as for ``measure``; one half calibrates, the other judges.
         rounding: "nearest", "gptq" or "adaround".
+        reconstruct: Then learn block after block to answer as the float network's does.
         finetune: Epochs of fine-tuning on the calibrating half; 0 leaves it out.
         state: File that keeps a stopped one for the same call to continue; removed at the end.
         n_samples: Use the first so many.
         batch_size: Samples per forward.
         allow_noise: As for ``evaluate``.
-        on_progress: Called with (layers rounded, in all); then with (images tuned on, in all).
+        on_progress: Called with (layers rounded, in all), (blocks done, in all), (images, in all).
 
     Returns:
         What ``evaluate`` and ``export`` take in place of the choice; they raise what this does.
@@ -59,7 +61,7 @@ def repair(
     parts = _halves(data, n_samples)
     plan = _plan(finetune, parts[0], state, on_progress)
     how: dict[str, Any] = {"batch_size": batch_size, "allow_noise": allow_noise}
-    task = partial(_repaired, plan, rounding, on_progress, how)
+    task = partial(_repaired, plan, reconstruct, rounding, on_progress, how)
     return task(module, matrix, assignment_of(choice), parts)
 
 
@@ -82,6 +84,7 @@ def _plan(
 
 def _repaired(
     plan: Finetuning | None,
+    in_blocks: bool,
     rounding: Rounding,
     on_progress: OnProgress | None,
     how: dict[str, Any],
@@ -92,12 +95,15 @@ def _repaired(
 ) -> Repaired:
     from clado_core.networks.placement import default_batch_size, placed
     from clado_core.repairs.finetune import finetune
+    from clado_core.repairs.reconstruct import reconstruct
     from clado_core.repairs.repair import repair
 
     with placed(module, parts[0].x) as device:
         how["batch_size"] = how["batch_size"] or default_batch_size(device)
         task = partial(repair, rounding=rounding, on_progress=on_progress, **how)
         found = task(module, matrix, assignment, *parts)
+        if in_blocks:
+            found = reconstruct(module, matrix, found, *parts, on_block=on_progress, **how)
         if plan is None:
             return found
         tuned = finetune(module, matrix, found, parts[1], plan, **how)

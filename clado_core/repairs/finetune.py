@@ -10,7 +10,6 @@ Sources: Hinton et al., 2015; Bengio et al., 2013; Esser et al., 2020.
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import torch
 from torch import nn
 
 from clado_core.data.sources import Samples
-from clado_core.errors import InputError, MeasurementError
+from clado_core.errors import InputError
 from clado_core.networks.discovery import attention_fast_path_off
 from clado_core.networks.inference import kl_divergence, make_batches, measuring, run_batch
 from clado_core.networks.state_digest import state_digest
@@ -31,7 +30,7 @@ from clado_core.quantization.batch_norm import normalizing_by_batch
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.repairs.repair import REESTIMATED, Trials
 from clado_core.repairs.repaired import Repaired, changed_state, running_as
-from clado_core.repairs.straight_through import Learned
+from clado_core.repairs.straight_through import Learned, trainable_copy
 from clado_core.training.precision import bfloat16_runs, bfloat16_steps
 from clado_core.training.recipes import Augmentation, augment, learning_rate_schedule
 from clado_core.training.state import load_state, save_state
@@ -145,7 +144,7 @@ def _tuned(
     known: Steadiness,
 ) -> Repaired:
     """What comes of it, better or not."""
-    student = _copied(model)
+    student = trainable_copy(model)
     run = _identity(model, start, plan)
     with (
         running_as(student, matrix, start),
@@ -178,16 +177,7 @@ class _Pair:
             made = self.learned.write()
             outputs = run_batch(self.student, seen)
         loss = kl_divergence(outputs, seen.y, wanted) / len(samples)
-        optimizer.zero_grad()
-        try:
-            torch.autograd.backward(loss)
-            self.learned.pull(made)
-        except RuntimeError as problem:
-            reason = f"{problem}".splitlines()[0]
-            raise MeasurementError(
-                f"The network cannot be fine-tuned, as it has no gradients: {reason}"
-            ) from None
-        optimizer.step()
+        self.learned.learn(loss, made, optimizer)
 
 
 def _fit(pair: _Pair, plan: Finetuning, run: str) -> None:
@@ -219,16 +209,6 @@ def _drawn(plan: Finetuning, step: int) -> Samples:
     order = torch.randperm(n, generator=torch.Generator().manual_seed(plan.seed + epoch))
     drawn = order[within * BATCH : (within + 1) * BATCH]
     return replace(plan.images, x=plan.images.x[drawn], y=plan.images.y[drawn])
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(model).float()
-    except Exception as problem:  # copying runs code of the user's own modules
-        reason = (f"{problem}" or type(problem).__name__).splitlines()[0]
-        raise InputError(
-            f"The network cannot be copied, which fine-tuning needs: {reason}"
-        ) from None
 
 
 def _identity(model: nn.Module, start: Repaired, plan: Finetuning) -> str:

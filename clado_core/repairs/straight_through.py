@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from clado_core.errors import InputError, MeasurementError
 from clado_core.quantization.straight_through import fake_quantize_straight
 from clado_core.quantization.weight_swap import weight_slice
 from clado_core.quantization.weights import QuantizedWeight, round_to_levels
@@ -59,15 +61,17 @@ class Learned(nn.Module):
             if name not in changing:
                 self.register_buffer(f"buffer{i}", buffer)
 
-    def groups(self, rate: float, /) -> Iterator[dict[str, Any]]:
+    def groups(self, rate: float, /, *, of_scales: float | None = None) -> Iterator[dict[str, Any]]:
         """Parameter groups for an optimizer whose steps do not depend on the gradients' size.
 
         Args:
-            rate: A step, as a share of a tensor's root mean square; of scales and vectors (biases,
-                normalizations) as it is.
+            rate: A step, as a share of a tensor's root mean square.
+            of_scales: That of logarithms of scales and of vectors (biases, normalizations), as it
+                is; the same where None.
         """
         vectors = [p for p in self.others if p.ndim <= 1]
-        yield {"params": [*self.log_scales, *vectors], "lr": rate}
+        lr = rate if of_scales is None else of_scales
+        yield {"params": [*self.log_scales, *vectors], "lr": lr}
         for p in (*self.weights, *(p for p in self.others if p.ndim > 1)):
             yield {"params": [p], "lr": rate * float(p.detach().square().mean().sqrt())}
 
@@ -91,11 +95,43 @@ class Learned(nn.Module):
             owner.grad = None
         torch.autograd.backward(reached, gradients)
 
+    def learn(self, loss: Tensor, made: list[Tensor], optimizer: torch.optim.Optimizer, /) -> None:
+        """One step down the gradient of a loss of what ``write`` made.
+
+        Raises:
+            MeasurementError: There is none.
+        """
+        optimizer.zero_grad()
+        try:
+            torch.autograd.backward(loss)
+            self.pull(made)
+        except RuntimeError as problem:
+            reason = f"{problem}".splitlines()[0]
+            raise MeasurementError(
+                f"The network cannot be fine-tuned, as it has no gradients: {reason}"
+            ) from None
+        optimizer.step()
+
     @torch.no_grad()
     def quantized(self) -> dict[str, QuantizedWeight]:
         """Layer name → integers and scales as they are now."""
         each = zip(self._layers, self.weights, self.log_scales, self._bits, strict=True)
         return {layer.name: round_to_levels(w, s.exp(), bits) for layer, w, s, bits in each}
+
+
+def trainable_copy(model: nn.Module, /) -> nn.Module:
+    """A float32 copy to be trained in place.
+
+    Raises:
+        InputError: The network cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model).float()
+    except Exception as problem:  # copying runs code of the user's own modules
+        reason = (f"{problem}" or type(problem).__name__).splitlines()[0]
+        raise InputError(
+            f"The network cannot be copied, which fine-tuning needs: {reason}"
+        ) from None
 
 
 def _behind(held: QuantizedWeight, weight: Tensor) -> Tensor:
