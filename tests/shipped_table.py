@@ -74,11 +74,11 @@ def shipped_verdict(several: list[Evidence], /) -> str:
     return " ".join(
         [
             f"At {TIGHTEST[0]:g} and {TIGHTEST[1]:g} bits repairing one and the same choice is "
-            f"worth {_points(worth)} points, mean of {len(known)} networks and settings; choosing "
+            f"worth {_points(worth)} points, mean of {_count(known)}; choosing "
             "by CLADO on the repaired quantizer instead of the largest uniform bit-width within "
             f"the budget {_points(over_uniform)} points more.",
             _against(known, CLADO_REPAIRED, DIAGONAL_REPAIRED),
-            _against(known, CALIBRATED_REPAIRED, CLADO_REPAIRED),
+            _against(known, CLADO_REPAIRED, CALIBRATED_REPAIRED),
             _against(known, REFINED_REPAIRED, CLADO_REPAIRED),
         ]
     )
@@ -117,6 +117,10 @@ def _against(several: list[Evidence], method: str, other: str) -> str:
         f"points on average, significantly better at {better} and worse at {worse} of {len(gaps)} "
         "budgets (McNemar's exact test, Benjamini–Hochberg at 5 %)."
     )
+
+
+def _count(several: list[Evidence]) -> str:
+    return f"{len(several)} network{'s and settings' if len(several) != 1 else ' and setting'}"
 
 
 def _points(fractions: list[float]) -> str:

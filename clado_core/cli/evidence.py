@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clado_core.cli.measurement_options import (
     DEFAULT_SAMPLES,
@@ -28,13 +28,27 @@ from clado_core.cli.measurement_options import (
     add_seed,
 )
 from clado_core.cli.problem_options import positive_count
+from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.evidence import METHODS, Evidence, load_evidence, save_evidence
 from clado_core.evidence.record import SUFFIX
 from clado_core.evidence.reproduction import compare
 from clado_core.files.artifact import partial_path
 from clado_core.records.calibration import IMAGES
-from clado_core.records.names import ADAROUND, CLADO, REFINED, ROUNDINGS, Rounding
+from clado_core.records.names import (
+    ADAROUND,
+    CLADO,
+    MEASURED_ALONG,
+    REFINED,
+    ROUNDINGS,
+    Rounding,
+)
+from clado_core.records.scheme import QuantizationScheme, parse_bit_menu
+
+if TYPE_CHECKING:
+    from clado_core.evaluation.evidence_task import EvidenceTask
+    from clado_core.networks.load import LoadedModel
+    from clado_core.sensitivity import MeasurementSettings
 
 BUDGETS = "2.1,2.25,2.5,2.75,3,3.25,3.5,4,4.5,5,6"
 DEFAULT_REFINE = 8
@@ -88,13 +102,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.out.is_dir():
         raise InputError(f"There is no folder {arguments.out} for --out; create it first.")
     budgets = _budgets(arguments.budgets)
-    from clado_core.cli.evidence_task import EvidenceTask
-
-    arguments.methods = _methods(arguments.methods)
-    task = EvidenceTask.opened(arguments)
-    path = arguments.out / f"{task.name}{SUFFIX}"
+    model, settings = _model(arguments), _settings(arguments)
+    name = _name(arguments, model, settings)
+    path = arguments.out / f"{name}{SUFFIX}"
     stored = None if arguments.reproduce is None else load_evidence(path)
-    arguments.repair = arguments.repair or _stored_repair(stored)
+    task = _task(arguments, model, name, settings, arguments.repair or _stored_repair(stored))
     cache = partial_path(path) if stored is None else None
     budgets = budgets if stored is None else _stored_budget(stored, arguments.reproduce)
     k = _refine_k(arguments.refine, stored, budgets)
@@ -160,6 +172,71 @@ def _verdict(result: dict[str, Any]) -> list[str]:
             "say with which; --refine gives another."
         )
     return lines
+
+
+def _model(arguments: argparse.Namespace) -> LoadedModel:
+    from clado_core.networks.load import load_model
+    from clado_core.networks.placement import choose_device, place
+
+    model = load_model(arguments.model, arguments.weights)
+    place(model.module, choose_device(arguments.device))
+    return model
+
+
+def _name(arguments: argparse.Namespace, model: LoadedModel, settings: MeasurementSettings) -> str:
+    """Of the files: network, granularity, menu, and what is not the default."""
+    parts = [model.name, arguments.granularity, "".join(map(str, settings.bit_widths))]
+    parts += [] if arguments.act_bits is None else [f"a{arguments.act_bits}"]
+    parts += [] if arguments.loss == "ce" else [arguments.loss]
+    parts += [] if arguments.layers == "all" else [f"{arguments.layers}-layers"]
+    return "-".join(parts)
+
+
+def _task(
+    arguments: argparse.Namespace,
+    model: LoadedModel,
+    name: str,
+    settings: MeasurementSettings,
+    rounding: Rounding,
+) -> EvidenceTask:
+    """All that is asked for, with the data opened."""
+    from clado_core.evaluation.evidence_task import EvidenceOptions, EvidenceTask
+    from clado_core.networks.measured import open_data
+    from clado_core.networks.placement import fit_memory
+
+    options = EvidenceOptions(
+        arguments.out,
+        _methods(arguments.methods),
+        arguments.layers,
+        arguments.seed,
+        arguments.time_limit,
+        rounding,
+        arguments.repair_images,
+        arguments.rank,
+        arguments.allow_noise,
+    )
+    spec = arguments.data or model.data
+    if spec is None:
+        raise InputError(f"Say which data to evaluate {arguments.model} on with --data.")
+    source = open_data(model, spec)
+    samples = source.sensitivity_set(arguments.samples, seed=arguments.seed)
+    fit_memory(model.module, samples.x)
+    return EvidenceTask(options, model, source, samples, settings, name, ProgressLine)
+
+
+def _settings(arguments: argparse.Namespace) -> MeasurementSettings:
+    from clado_core.networks.placement import choose_device, default_batch_size
+    from clado_core.sensitivity import MeasurementSettings
+
+    batch_size = arguments.batch_size or default_batch_size(choose_device(arguments.device))
+    return MeasurementSettings(
+        parse_bit_menu(arguments.bits),
+        QuantizationScheme(arguments.granularity, act_bits=arguments.act_bits),
+        loss=arguments.loss,
+        batch_size=batch_size,
+        baselines=MEASURED_ALONG,
+        allow_noise=arguments.allow_noise,
+    )
 
 
 def _methods(text: str | None) -> tuple[str, ...]:

@@ -76,7 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many (default: all but those to judge by, up to 2 GiB of them)",
     )
-    add("--seed", type=int, default=SEED, help="draws them")
+    _add_rest(parser)
+
+
+def _add_rest(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--seed", type=int, default=SEED, help="draws the images")
     add("--batch-size", type=positive_count, help="samples per forward (default: as of measure)")
     add_device(parser)
     add_noise(parser)

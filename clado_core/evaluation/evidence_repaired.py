@@ -12,8 +12,8 @@ from clado_core.evaluation.choice_runner import ChoiceRunner
 from clado_core.evidence.choices import REFERENCES, random_assignments
 from clado_core.evidence.record import Evidence, Outcome, Ranking, RepairedOutcome
 from clado_core.evidence.significance import mcnemar, rank_correlation
-from clado_core.records.image_outcomes import wilson_interval
 from clado_core.records.matrix import SensitivityMatrix
+from clado_core.records.measured_choice import MeasuredChoice
 from clado_core.records.names import REPAIRED
 from clado_core.records.scheme import BitWidths
 
@@ -42,26 +42,28 @@ def with_repaired(
         (each.choice.method, each.choice.budget): runner.measure(each.choice.bits, REPAIRED)
         for each in evidence.outcomes
     }
-
-    def one(outcome: Outcome) -> Outcome:
-        choice = outcome.choice
-        mine = found[choice.method, choice.budget].outcomes
-        right = mine.right
-        paired = {
-            method: mcnemar(found[method, choice.budget].outcomes.right, right)
-            for method in REFERENCES
-            if method != choice.method and (method, choice.budget) in found
-        }
-        interval = wilson_interval(int(right.sum()), len(right))
-        predicted = repaired.predicted_loss_increase(choice.bits)
-        return replace(
-            outcome,
-            choice=replace(choice, predicted_repaired=predicted),
-            repaired=RepairedOutcome(mine.top1, interval, mine.loss, paired),
-        )
-
-    outcomes = tuple(map(one, evidence.outcomes))
+    outcomes = tuple(_shipped(each, repaired, found) for each in evidence.outcomes)
     return replace(evidence, outcomes=outcomes, repair=runner.repair_settings)
+
+
+def _shipped(
+    outcome: Outcome,
+    repaired: SensitivityMatrix,
+    found: Mapping[tuple[str, float], MeasuredChoice],
+) -> Outcome:
+    """One outcome with what was measured of its choice as repaired."""
+    choice = outcome.choice
+    mine = found[choice.method, choice.budget].outcomes
+    paired = {
+        method: mcnemar(found[method, choice.budget].outcomes.right, mine.right)
+        for method in REFERENCES
+        if method != choice.method and (method, choice.budget) in found
+    }
+    return replace(
+        outcome,
+        choice=replace(choice, predicted_repaired=repaired.predicted_loss_increase(choice.bits)),
+        repaired=RepairedOutcome(mine.top1, mine.ci95, mine.loss, paired),
+    )
 
 
 def rankings(

@@ -54,8 +54,7 @@ def measured(
         samples: The sensitivity set that ``seed`` drew.
         settings: How to measure; an artifact that is there must have been measured so.
         selection: As for ``find_layers``.
-        seed: Drew the samples.
-        candidates: To measure with; rounded to nearest where None.
+        candidates: As for ``measure``.
         on_progress: Called with (losses known, losses in all so far).
 
     Raises:
@@ -68,10 +67,7 @@ def measured(
         require_weights(model, matrix)
         return matrix
     return measure_into(
-        path,
-        model.module,
-        layers,
-        samples,
+        *(path, model.module, layers, samples),
         settings=settings,
         name=path.stem,
         origin=origin_of(model, seed=seed),
@@ -118,11 +114,8 @@ def refined(
         budgets: Average bits per searched weight.
         k: As for ``refine``.
         shifts: Of the matrix.
-        cache: As for ``Evaluator``, likewise ``allow_noise``.
-        method: What to call it.
-        scored_by: Predicts the choices' loss increases; ``matrix`` where None.
-        candidates: That the matrix was measured with; rounding to nearest where None.
-        allow_noise: Run a network whose outputs differ from run to run, with a warning.
+        cache: As for ``Evaluator``, likewise ``candidates`` and ``allow_noise``.
+        method: Its name; ``scored_by`` predicts loss increases, ``matrix`` where None.
         on_progress: Called with (budgets done, budgets in all).
     """
     inside, scored = (model.module, matrix, samples), scored_by or matrix

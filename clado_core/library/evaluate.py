@@ -83,7 +83,7 @@ def refine(
     n_samples: int | None = None,
     calibration: object = None,
     shifts: ConvexifyingShifts | None = None,
-    time_limit_s: float | None = None,
+    time_limit_s: float = 10.0,
     allow_noise: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Refinement:
@@ -94,32 +94,26 @@ def refine(
         module: The network that was measured.
         data: As for ``measure``, best the same; never images that accuracy is reported on.
         k: How many of the best, and of each one's neighbours, are run on all images.
-        n_samples: Use the first so many; all where None.
-        calibration: Where the matrix was measured with repaired weights: the images these were
-            made with, as for ``measure``.
-        shifts: Of the matrix, where they were computed before; proofs are then faster.
-        time_limit_s: Of each solve; 10 where None.
+        n_samples: As for ``measure``, likewise ``calibration``, for repaired weights.
+        shifts: Of the matrix, for faster proofs; ``time_limit_s``: of each solve.
         allow_noise: As for ``evaluate``.
         on_progress: Called with (assignments run, of so many so far).
 
-    Raises:
-        InputError, ArtifactError, MeasurementError: As for ``evaluate``.
+    It raises what ``evaluate`` does.
     """
     from clado_core.data.in_memory import as_samples, calibration_images
     from clado_core.evaluation.evaluator import Evaluator
-    from clado_core.evaluation.refine import TIME_LIMIT_S, refine
+    from clado_core.evaluation.refine import refine
     from clado_core.networks.placement import placed
     from clado_core.repairs.database import recalibrated
 
-    require_measured(module, problem.matrix)
-    limit = TIME_LIMIT_S if time_limit_s is None else time_limit_s
-    task = partial(refine, k=k, shifts=shifts, time_limit_s=limit, on_progress=on_progress)
+    require_measured(module, matrix := problem.matrix)
+    how = partial(refine, k=k, shifts=shifts, time_limit_s=time_limit_s, on_progress=on_progress)
     samples = as_samples(data, n=n_samples)
-    images = calibration_images(samples, calibration)
     with placed(module, samples.x):
-        candidates = recalibrated(problem.matrix, module, images)
-        inside = (module, problem.matrix, samples)
-        return task(problem, Evaluator(*inside, allow_noise=allow_noise, candidates=candidates))
+        made = recalibrated(matrix, module, calibration_images(samples, calibration))
+        evaluator = partial(Evaluator, allow_noise=allow_noise, candidates=made)
+        return how(problem, evaluator(module, matrix, samples))
 
 
 def require_measured(module: nn.Module, matrix: SensitivityMatrix | None, /) -> None:

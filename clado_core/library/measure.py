@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from clado_core.data.sources import Samples
+    from clado_core.quantization.candidate import CandidateTable
     from clado_core.sensitivity import MeasurementSettings
 
 
@@ -59,49 +61,53 @@ def measure(
 
     Args:
         module: On the device to measure on, in any mode.
-        data: A pair of tensors (x, y), a DataLoader, or an iterable of batches (x, y): images to
-            choose by, never those that accuracy is reported on. ``loss="kl"`` needs no y.
+        data: A pair of tensors (x, y), a DataLoader, or batches (x, y); ``loss="kl"`` needs no y.
         n_samples: Use the first so many, 512 to 1,024 as a rule; all where None.
-        name: Of the network, for files and titles.
-        selection: As for ``find_layers``.
+        name: Of the network; ``selection``: as for ``find_layers``.
         out: Store it there, ``NAME.clado``; a measurement that was stopped continues.
-        rounding: "nearest", or what ``repair`` ships: "gptq" or "adaround". Candidates are then
-            made first, and kept beside ``out``.
-        calibration: Images to make them with, as ``data``; the first 512 of ``data`` where None.
+        rounding: "nearest", or what ``repair`` ships: "gptq" or "adaround"; made with images of
+            ``calibration``, the first 512 of ``data`` where None, and kept beside ``out``.
         on_progress: Called with (losses known, losses in all so far).
-        settings: Fields of ``MeasurementSettings``, such as ``bit_widths=(2, 4, 8)``,
-            ``loss="kl"``, ``estimator="adaptive"``, ``scheme=QuantizationScheme("per-tensor")``.
+        settings: Fields of ``MeasurementSettings``, such as ``loss="kl"``.
 
-    Raises:
-        InputError: The data or a setting cannot be used.
-        MeasurementError: A loss is not finite, or the network cannot run the data or repeat itself.
+    It raises InputError and MeasurementError.
     """
     from clado_core.data.in_memory import as_samples, calibration_images
     from clado_core.networks.placement import placed
-    from clado_core.repairs.database import candidates_of
-    from clado_core.sensitivity import layers_of, measure, measure_into
+    from clado_core.sensitivity import layers_of
 
     samples = as_samples(data, n=n_samples, labels=settings.get("loss") != "kl")
-    path = None if out is None else _artifact_path(out)
-    task = measure if path is None else partial(measure_into, path)
+    path, images = _artifact_path(out), calibration_images(samples, calibration)
     with placed(module, samples.x) as device:
         layers = layers_of(module, samples, selection=selection)
-        settings = {"estimator": usual_estimator(rounding), **settings}
-        how, candidates = _settings(device, settings), None
-        if rounding != NEAREST:
-            images = calibration_images(samples, calibration)
-            candidates = candidates_of(
-                *(module, layers, how.scheme, how.bit_widths, images),
-                rounding=rounding,
-                artifact=path,
-            )
-        return task(
-            *(module, layers, samples),
-            settings=how,
-            name=name,
-            candidates=candidates,
-            on_progress=on_progress,
-        )
+        how = _settings(device, {"estimator": usual_estimator(rounding), **settings})
+        made = _candidates(module, layers, how, path, rounding, images)
+        told = partial(_task(path), name=name, candidates=made, on_progress=on_progress)
+        return told(module, layers, samples, settings=how)
+
+
+def _task(path: Path | None) -> Callable[..., SensitivityMatrix]:
+    """Measures in memory, or into a file."""
+    from clado_core.sensitivity import measure, measure_into
+
+    return measure if path is None else partial(measure_into, path)
+
+
+def _candidates(
+    module: nn.Module,
+    layers: LayerTable,
+    settings: MeasurementSettings,
+    artifact: Path | None,
+    rounding: Rounding,
+    images: Samples,
+) -> CandidateTable | None:
+    """Made with images to calibrate with; None where weights are rounded to nearest."""
+    from clado_core.repairs.database import candidates_of
+
+    if rounding == NEAREST:
+        return None
+    inside = (module, layers, settings.scheme, settings.bit_widths, images)
+    return candidates_of(*inside, rounding=rounding, artifact=artifact)
 
 
 def _settings(device: torch.device, given: dict[str, Any]) -> MeasurementSettings:
@@ -115,7 +121,9 @@ def _settings(device: torch.device, given: dict[str, Any]) -> MeasurementSetting
     return MeasurementSettings(**{"batch_size": default_batch_size(device), **given})
 
 
-def _artifact_path(out: str | Path) -> Path:
+def _artifact_path(out: str | Path | None) -> Path | None:
+    if out is None:
+        return None
     path = Path(out)
     if path.suffix != SUFFIX:
         raise InputError(f"The file {path} must end in {SUFFIX}.")

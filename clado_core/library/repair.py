@@ -50,8 +50,7 @@ def repair(
         finetune: Epochs of fine-tuning on the calibrating half; 0 leaves it out.
         state: File that keeps a stopped one for the same call to continue; removed at the end.
         n_samples: Use the first so many.
-        batch_size: Samples per forward.
-        allow_noise: As for ``evaluate``.
+        batch_size: Samples per forward; ``allow_noise``: as for ``evaluate``.
         on_progress: Called with (layers rounded, in all), (blocks done, in all), (images, in all).
 
     Returns:

@@ -98,10 +98,8 @@ def candidates_beside(
     calibration: Calibration,
     /,
 ) -> Iterator[Candidates]:
-    """As ``candidates_in``, with the file beside an artifact where that can be used.
-
-    It cannot where it holds candidates of another calibration, or its folder cannot be written:
-    candidates are then made in memory.
+    """As ``candidates_in``, with the file beside an artifact; in memory where that file holds other
+    candidates or cannot be written.
     """
     inside = (model, layers, scheme, images, calibration)
     with ExitStack() as stack:

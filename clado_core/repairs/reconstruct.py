@@ -47,25 +47,20 @@ def reconstruct(
     """Learn block after block to answer as the float one does; kept if outputs come closer.
 
     A block reads what the network as quantized so far gives it, and learns by straight-through
-    gradients what the float block answers to float inputs: errors of layers before it are made up
-    for, and those of its own layers cancel. The loss is the squared error of its whole output,
-    which says more of a few hundred images than class scores do. Blocks are those of the layer
-    table. Left as they are: layers that stand alone, and blocks that are called more than once or
-    with more than one tensor, or give more.
+    gradients what the float block answers to float inputs (squared error): errors before it are
+    made up for, and those of its own layers cancel. Layers that stand alone are left as they are,
+    and blocks that are called more than once or with more than one tensor, or give more.
 
     Args:
         model: The float network, on its device; as it was afterwards.
         matrix: What was measured: ranges of quantized inputs.
         repaired: Where it starts, such as ``repair`` gives.
-        calibration: Images to learn from; labels are not used.
-        judges: As for ``repair``.
-        batch_size: Per forward of the whole network.
-        allow_noise: As for ``repair``.
+        calibration: Images to learn from, and ``judges``, as for ``repair``.
+        batch_size: Per forward of the whole network; ``allow_noise``: as for ``repair``.
         on_block: Called after every block.
 
     Raises:
-        InputError: The network cannot be copied.
-        MeasurementError: It cannot run the images, or gives no gradients.
+        InputError, MeasurementError: The network cannot be copied, run, or gives no gradients.
 
     Source: Li et al., 2021 (BRECQ); the squared error is not weighted by gradients.
     """

@@ -95,11 +95,7 @@ def measure(
             derivatives are asked for with candidates.
     """
     loss = loss_function or _loss_named(settings.loss)
-    origin = origin or Provenance()
-    if candidates is not None:
-        _require_losses(settings)
-        origin = replace(origin, calibration=candidates.calibration)
-    provenance = _provenance(model, samples, settings, origin)
+    provenance = _provenance(model, samples, settings, origin or Provenance(), candidates)
     task = _Task(model, layers, samples, settings, loss, provenance, cluster, candidates)
     return task.matrix(name, journal, on_progress)
 
@@ -274,8 +270,14 @@ def _loss_named(name: str) -> LossFunction:
 
 
 def _provenance(
-    model: nn.Module, samples: Samples, settings: MeasurementSettings, origin: Provenance
+    model: nn.Module,
+    samples: Samples,
+    settings: MeasurementSettings,
+    origin: Provenance,
+    candidates: CandidateTable | None,
 ) -> Provenance:
+    if candidates is not None:
+        _require_losses(settings)
     return replace(
         origin,
         weights_sha256=state_digest(model),
@@ -286,6 +288,7 @@ def _provenance(
         estimator=settings.estimator,
         loss=settings.loss,
         classes=samples.class_names or None,
+        calibration=None if candidates is None else candidates.calibration,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={
             "clado_core": __version__,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from torch import nn
 
-from clado_core.cli.progress import ProgressLine
 from clado_core.data.sources import DataSource, Samples
 from clado_core.data.validation import validation_part
 from clado_core.quantization.candidate import CandidateTable
@@ -19,6 +20,17 @@ from clado_core.records.names import Rounding
 from clado_core.repairs.database import calibration_of, candidate_table, candidates_in
 from clado_core.repairs.repair import calibration_sets
 from clado_core.repairs.repairer import Repairer
+
+
+class Reporter(Protocol):
+    """Tells how far something is."""
+
+    def update(self, done: int, total: int, /) -> None:
+        """So many of so many are done."""
+
+
+ProgressOf = Callable[[str, str], AbstractContextManager[Reporter]]
+"""(what is done, its unit) → tells how far it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +64,7 @@ def shipping(
     rounding: Rounding,
     n_images: int,
     n_validation: int,
+    progress: ProgressOf,
     allow_noise: bool,
 ) -> Iterator[Shipping]:
     """Make candidates, or find them, and measure with them.
@@ -65,21 +78,18 @@ def shipping(
         rounding: "gptq" or "adaround".
         n_images: To calibrate with, and as many to judge by.
         n_validation: Images to choose by.
+        progress: Shows how far making candidates is.
         allow_noise: As for ``Repairer``.
     """
     sets, layers = calibration_sets(source, n_images, seed=SEED), matrix.layers
     calibration = calibration_of(sets[0], rounding=rounding, seed=SEED)
     inside = (module, layers, matrix.scheme, sets[0], calibration)
     with candidates_in(database, *inside) as candidates:
-        with ProgressLine(f"Rounding {matrix.name}", "candidates") as line:
-            wanted = (layers, matrix.bit_widths, calibration)
-            table = candidate_table(candidates, *wanted, on_progress=line.update)
+        with progress(f"Rounding {matrix.name}", "candidates") as line:
+            menu = matrix.bit_widths
+            table = candidate_table(candidates, layers, menu, calibration, on_progress=line.update)
         repaired, calibrated = (measured_with(table, how) for how in ("pairwise", "calibrated"))
-        repairer = Repairer(
-            *(module, repaired, *sets),
-            rounding=rounding,
-            candidates=candidates,
-            allow_noise=allow_noise,
-        )
+        make = partial(Repairer, rounding=rounding, allow_noise=allow_noise)
+        repairer = make(module, repaired, *sets, candidates=candidates)
         validation = validation_part(source, matrix.provenance, repairer.images, n=n_validation)
         yield Shipping(table, repaired, calibrated, repairer, validation)
