@@ -89,6 +89,8 @@ def refine(
 ) -> Refinement:
     """Choose by measured loss among the best by prediction, other methods' choices, neighbours.
 
+    It raises what ``evaluate`` does.
+
     Args:
         problem: Its budgets and wishes hold for everything that is run.
         module: The network that was measured.
@@ -96,10 +98,7 @@ def refine(
         k: How many of the best, and of each one's neighbours, are run on all images.
         n_samples: As for ``measure``, likewise ``calibration``, for repaired weights.
         shifts: Of the matrix, for faster proofs; ``time_limit_s``: of each solve.
-        allow_noise: As for ``evaluate``.
         on_progress: Called with (assignments run, of so many so far).
-
-    It raises what ``evaluate`` does.
     """
     from clado_core.data.in_memory import as_samples, calibration_images
     from clado_core.evaluation.evaluator import Evaluator

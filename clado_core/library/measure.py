@@ -57,7 +57,7 @@ def measure(
     on_progress: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> SensitivityMatrix:
-    """Measure the sensitivity matrix G of a network in memory, which stays as it is.
+    """Measure the sensitivity matrix G of a network in memory; the errors are sentences.
 
     Args:
         module: On the device to measure on, in any mode.
@@ -69,8 +69,6 @@ def measure(
             ``calibration``, the first 512 of ``data`` where None, and kept beside ``out``.
         on_progress: Called with (losses known, losses in all so far).
         settings: Fields of ``MeasurementSettings``, such as ``loss="kl"``.
-
-    It raises InputError and MeasurementError.
     """
     from clado_core.data.in_memory import as_samples, calibration_images
     from clado_core.networks.placement import placed
