@@ -158,7 +158,7 @@ class EvidenceTask:
         before = [] if anew else self._refined_before(k)
         choices += [each for each in before if each.budget in budgets]
         left = sorted(set(budgets) - {each.budget for each in before})
-        if k and left:
+        if k and left and REFINED in self.options.methods:
             with self.progress(f"Refining {matrix.name}", "budgets") as line:
                 choices += refined(
                     *(self.model, matrix, self.samples, left),
@@ -196,7 +196,7 @@ class EvidenceTask:
             solve = partial(choose_repaired, shifts=shifts, time_limit_s=self.options.time_limit_s)
             matrices = matrix, repaired, shipped.calibrated
             choices = solve(*matrices, budgets, on_progress=line.update)
-        if k:
+        if k and REFINED_REPAIRED in self.options.methods:
             with self.progress(f"Refining {repaired.name}", "budgets") as line:
                 choices += refined(
                     *(self.model, repaired, shipped.validation, budgets),

@@ -13,6 +13,7 @@ from clado_core.errors import CladoError
 from clado_core.files.artifact import SUFFIX
 from clado_core.networks.builtin import BUILTIN_NETWORKS, BuiltinNetwork
 from clado_core.records.label_check import LabelCheck
+from clado_core.records.names import ADAROUND, GPTQ, NEAREST
 from dashboard.cards.left_float import LEFT_FLOAT, left_float_expander, left_float_text
 from dashboard.known import catalogue, services
 from dashboard.state import view_state
@@ -23,6 +24,11 @@ POLL_S = 0.5
 OTHER = "Own file (path/to/file.py:factory)"
 BITS, DEFAULT_BITS = (2, 3, 4, 5, 6, 7, 8), (2, 4, 8)
 ESTIMATE = "clado_estimate"
+ROUNDING_NAMES = {
+    NEAREST: "To the nearest level",
+    ADAROUND: "As repaired: learned (AdaRound)",
+    GPTQ: "As repaired: GPTQ, faster",
+}
 MAX_UPLOAD_MB = 200
 CLASSES_SHOWN = 5
 
@@ -46,11 +52,19 @@ def network_card(names: list[str], /) -> None:
         "Bit-widths", BITS, selection_mode="multi", default=DEFAULT_BITS, key="measure_bits"
     )
     samples = st.number_input("Samples", 16, 65536, 512, 16, key="measure_samples")
+    rounding = st.selectbox(
+        "Rounding",
+        tuple(ROUNDING_NAMES),
+        format_func=lambda name: ROUNDING_NAMES[name],
+        key="measure_rounding",
+        help="What is measured should be what is shipped: repaired weights are made once, kept "
+        "beside the artifact, and measured layer by layer, which ranks choices as well.",
+    )
     stem = re.sub(r"[^\w.-]+", "-", model.removeprefix("torchvision:")).strip("-.") or "network"
     name = st.text_input("Name of the artifact", f"{stem}-own", key=f"measure_name_{stem}")
     name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or stem
     out = catalogue.own_folder() / f"{name}{SUFFIX}"
-    wish = Wish(model, data, weights, tuple(sorted(bits)), int(samples), str(out))
+    wish = Wish(model, data, weights, tuple(sorted(bits)), int(samples), str(out), rounding)
     _start_row(wish, name)
 
 
@@ -88,10 +102,18 @@ def _start_row(wish: Wish, name: str) -> None:
         st.markdown(
             f"**{estimate['n_layers']}** layers, **{estimate['forwards']:,}** losses over "
             f"{estimate['samples']:,} samples on {estimate['device']}: about "
-            f"**{duration(estimate['estimated_s'])}**. Float32 size "
+            f"**{duration(estimate['estimated_s'])}**"
+            f"{_candidates(estimate.get('candidates'))}. Float32 size "
             f"{megabytes(estimate['float_bytes'])}."
         )
         _say_what_else(estimate)
+
+
+def _candidates(cost: dict[str, Any] | None) -> str:
+    """What repaired weights take beforehand."""
+    if cost is None:
+        return ""
+    return f", and {duration(cost['estimated_s'])} before it to repair weights, once"
 
 
 def _say_what_else(estimate: dict[str, Any]) -> None:

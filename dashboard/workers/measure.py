@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from clado_core.files.artifact import PARTIAL, SUFFIX
+from clado_core.records.names import NEAREST
 from dashboard.workers.commands import CommandService, CommandState, ask
 
 ESTIMATE_LIMIT_S = 120.0
@@ -25,6 +26,7 @@ class Wish(NamedTuple):
         bits: The menu.
         samples: Size of the sensitivity set.
         out: The artifact to write.
+        rounding: "nearest", or as ``repair`` ships weights: "adaround" or "gptq".
     """
 
     model: str
@@ -33,6 +35,7 @@ class Wish(NamedTuple):
     bits: tuple[int, ...]
     samples: int
     out: str
+    rounding: str = NEAREST
 
     def arguments(self, *, dry_run: bool = False) -> list[str]:
         """The command line after ``python -m clado_core``."""
@@ -44,7 +47,8 @@ class Wish(NamedTuple):
             "measure",
             self.model,
             *given,
-            *("--bits", menu, "--samples", str(self.samples), "--json", *last),
+            *("--bits", menu, "--samples", str(self.samples), "--rounding", self.rounding),
+            *("--json", *last),
         ]
 
 

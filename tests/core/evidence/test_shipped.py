@@ -4,6 +4,7 @@ import pytest
 
 import clado_core as cc
 from clado_core.evidence import load_evidence
+from clado_core.evidence.choices import FOR_REPAIRED
 from clado_core.evidence.record import SUFFIX
 from clado_core.files.artifact import artifact_digest
 from clado_core.networks.load import load_model
@@ -30,6 +31,12 @@ def test_evidence_belongs_to_the_shipped_weights_and_artifacts(path):
     assert evidence.digests["weights"] == matrix.provenance.weights_sha256 == weights
     assert matrix.provenance.n_samples >= 1024 and matrix.part_G is not None
     assert evidence.n == 10_000
+    if evidence.repair is not None:
+        repaired = path.with_name(f"{evidence.name}-{evidence.repair.rounding}.clado")
+        assert evidence.digests["repaired"] == artifact_digest(repaired)
+        calibration = cc.load(repaired).provenance.calibration
+        assert calibration is not None and 2 * calibration.n_images == evidence.repair.n
+        assert all(outcome.repaired is not None for outcome in evidence.outcomes)
     for outcome in evidence.outcomes:
         predicted = matrix.predicted_loss_increase(outcome.choice.bits)
         assert outcome.choice.predicted_loss_increase == pytest.approx(predicted, abs=1e-12)
@@ -90,6 +97,7 @@ def test_one_command_reproduces_a_row(path, capsys):
 def test_it_chooses_again_by_measured_loss(capsys):
     """On the cheapest network; its evidence is of before K was stored, and K was the default."""
     path = ROOT / "assets" / f"cifar10-resnet20-per-tensor-248{SUFFIX}"
-    result = reproduce(capsys, path, "--reproduce", "2.5")
-    assert result["matches"] and result["not_redone"] == [] and result["refine_k"] == 8
+    result = reproduce(capsys, path, "--reproduce", "2.5", "--repair", "nearest")
+    assert result["matches"] and set(result["not_redone"]) == set(FOR_REPAIRED)
+    assert result["refine_k"] == 8
     assert "clado-refined" in {each["choice"]["method"] for each in result["outcomes"]}

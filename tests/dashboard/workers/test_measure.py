@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import clado_core as cc
+from clado_core.cli import build_parser
 from dashboard.cards.measure import duration, take_in
 from dashboard.known import catalogue, services
 from dashboard.workers.measure import MeasureService, Wish, unfinished
@@ -67,6 +68,10 @@ def test_the_command_line() -> None:
     assert arguments[:4] == ["measure", "net", "--weights", "none"]
     assert arguments[-2:] == ["--out", "/tmp/x.clado"]
     assert "--dry-run" in wish("net").arguments(dry_run=True)
+    repaired = wish("net")._replace(rounding="gptq").arguments()
+    parser = build_parser()
+    assert parser.parse_args(repaired).rounding == "gptq"
+    assert parser.parse_args(arguments).rounding == "nearest"
 
 
 def test_progress_and_result(service: MeasureService) -> None:
