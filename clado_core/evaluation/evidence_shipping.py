@@ -13,6 +13,7 @@ from torch import nn
 
 from clado_core.data.sources import DataSource, Samples
 from clado_core.data.validation import validation_part
+from clado_core.errors import InputError
 from clado_core.quantization.candidate import CandidateTable
 from clado_core.records.calibration import SEED
 from clado_core.records.matrix import SensitivityMatrix
@@ -42,14 +43,21 @@ class Shipping:
         matrix: All pairs measured with them, by the divergence from the float network's outputs.
         calibrated: Likewise, from single candidates.
         repairer: Ships a choice, with the same candidates.
-        validation: Training images to choose by, which neither has seen.
     """
 
     table: CandidateTable
     matrix: SensitivityMatrix
     calibrated: SensitivityMatrix
     repairer: Repairer
-    validation: Samples
+
+    def to_choose_by(self, source: DataSource, seen: Samples, /) -> Samples:
+        """As many training images as were measured on, which neither that nor a repair has seen;
+        those measured on where too few are left."""
+        about, used = self.matrix.provenance, self.repairer.images
+        try:
+            return validation_part(source, about, used, n=len(seen))
+        except InputError:
+            return seen
 
 
 @contextmanager
@@ -63,7 +71,6 @@ def shipping(
     database: Path,
     rounding: Rounding,
     n_images: int,
-    n_validation: int,
     progress: ProgressOf,
     allow_noise: bool,
 ) -> Iterator[Shipping]:
@@ -77,7 +84,6 @@ def shipping(
         database: File of the candidates.
         rounding: "gptq" or "adaround".
         n_images: To calibrate with, and as many to judge by.
-        n_validation: Images to choose by.
         progress: Shows how far making candidates is.
         allow_noise: As for ``Repairer``.
     """
@@ -91,5 +97,4 @@ def shipping(
         repaired, calibrated = (measured_with(table, how) for how in ("pairwise", "calibrated"))
         make = partial(Repairer, rounding=rounding, allow_noise=allow_noise)
         repairer = make(module, repaired, *sets, candidates=candidates)
-        validation = validation_part(source, matrix.provenance, repairer.images, n=n_validation)
-        yield Shipping(table, repaired, calibrated, repairer, validation)
+        yield Shipping(table, repaired, calibrated, repairer)

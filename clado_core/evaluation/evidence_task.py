@@ -134,7 +134,6 @@ class EvidenceTask:
             database=database_path(self._path(self.name), options.rounding),
             rounding=options.rounding,
             n_images=options.repair_images,
-            n_validation=len(self.samples),
             progress=self.progress,
             allow_noise=options.allow_noise,
         )
@@ -197,9 +196,10 @@ class EvidenceTask:
             matrices = matrix, repaired, shipped.calibrated
             choices = solve(*matrices, budgets, on_progress=line.update)
         if k and REFINED_REPAIRED in self.options.methods:
+            images = shipped.to_choose_by(self.source, self.samples)
             with self.progress(f"Refining {repaired.name}", "budgets") as line:
                 choices += refined(
-                    *(self.model, repaired, shipped.validation, budgets),
+                    *(self.model, repaired, images, budgets),
                     k=k,
                     shifts=shifts,
                     cache=cache,

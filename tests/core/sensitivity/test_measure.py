@@ -271,7 +271,7 @@ def test_a_journal_of_another_loss_function_of_the_same_name_is_refused(tmp_path
 def test_a_file_that_is_no_journal_is_not_overwritten(tmp_path):
     path = tmp_path / "notes.partial"
     path.write_text("These are my own notes, and not a journal.")
-    with pytest.raises(InputError, match="is not a journal of ours"):
+    with pytest.raises(InputError, match="is not a file of ours"):
         Journal(path, {}, 3)
     assert "my own notes" in path.read_text()
 
