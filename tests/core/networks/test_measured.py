@@ -99,7 +99,18 @@ def test_every_command_prepares_images_as_measure_did(tmp_path, folder, seen, ca
     assert again == measured, "looked at, to say whether any of them were measured on"
 
     seen.clear()
-    words = ("evidence", "--repair", "nearest", *MODEL, *data, *QUICK, "--budgets", "6", "--refine", "0")
+    words = (
+        "evidence",
+        "--repair",
+        "nearest",
+        *MODEL,
+        *data,
+        *QUICK,
+        "--budgets",
+        "6",
+        "--refine",
+        "0",
+    )
     code, _, error = call(capsys, *words, "--out", str(tmp_path))
     assert code == 0, error
     assert seen == [measured, held_out]

@@ -108,6 +108,16 @@ class TestCluster:
             assert here.provenance.details == there.provenance.details
             assert not list(folder.glob("*.partial"))
 
+    def test_repaired_weights_give_the_same_numbers_too(self, folder, address):
+        words = ["--rounding", "gptq", "--estimator", "pairwise", "--calibration-images", "8"]
+        assert call(*words, "--out", "here.clado") == 0
+        assert call(*words, "--out", "ray.clado", "--engine", "ray", "--address", address) == 0
+        here, there = cc.load("here.clado"), cc.load("ray.clado")
+        assert here.G.tobytes() == there.G.tobytes() and np.abs(here.G).max() > 0
+        assert here.provenance.calibration == there.provenance.calibration is not None
+        assert call("--out", "nearest.clado") == 0
+        assert not np.array_equal(cc.load("nearest.clado").G, here.G)
+
     def test_what_is_known_is_not_measured_again(self, folder, address, capsys):
         words = ["--out", "a.clado", "--engine", "ray", "--address", address, "--json"]
         assert call(*words) == 0
