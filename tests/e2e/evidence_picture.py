@@ -15,11 +15,13 @@ from plotly.subplots import make_subplots
 
 from clado_core.evidence import Evidence
 from dashboard.figures.accuracy import NAMES
-from dashboard.theme import Mode, palette, template
+from dashboard.theme import Mode, Palette, palette, template
 from tests.conftest import ROOT
 from tests.e2e.conftest import FLAGS, chromium
 from tests.evidence_table import KL, label, setting, stored_evidence
 
+SHIPPED = {"clado-repaired": "CLADO, repaired", "uniform": "Uniform, repaired"}
+"""Drawn as repaired, with open marks, where evidence has it."""
 DRAWN = ("clado-refined", "clado", "diagonal", "hawq", "mpqco", "uniform")
 PANEL_PX = (460, 330)
 COLUMNS = 3
@@ -56,6 +58,8 @@ def figure(several: list[Evidence], mode: Mode, /) -> go.Figure:
     for k, evidence in enumerate(several):
         place = {"row": k // columns + 1, "col": k % columns + 1}
         drawn.add_hline(100 * evidence.float_top1, line={"dash": "dot", "width": 1}, **place)
+        for method, name in SHIPPED.items():
+            _add_shipped(drawn, evidence, method, name, colours, place)
         for method in DRAWN:
             some = evidence.of(method)
             drawn.add_scatter(
@@ -87,6 +91,33 @@ def figure(several: list[Evidence], mode: Mode, /) -> go.Figure:
         legend={"y": 1 + 45 / (rows * PANEL_PX[1])},
     )
     return drawn
+
+
+def _add_shipped(
+    drawn: go.Figure,
+    evidence: Evidence,
+    method: str,
+    name: str,
+    colours: Palette,
+    place: dict[str, int],
+) -> None:
+    """One method's choices as they are shipped."""
+    shipped = [(o.choice.avg_bits, o.repaired) for o in evidence.of(method) if o.repaired]
+    if not shipped:
+        return
+    colour = colours.uniform if method == "uniform" else colours.accent
+    first = not any(trace.legendgroup == name for trace in drawn.data)
+    drawn.add_scatter(
+        x=[bits for bits, _ in shipped],
+        y=[100 * repaired.top1 for _, repaired in shipped],
+        name=name,
+        legendgroup=name,
+        showlegend=first,
+        mode="markers" if method == "uniform" else "lines+markers",
+        marker={"color": colour, "size": 8, "symbol": "circle-open", "line": {"width": 2}},
+        line={"color": colour, "width": 2.5},
+        **place,
+    )
 
 
 def main(source: Path, folder: Path) -> None:
