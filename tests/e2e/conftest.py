@@ -96,6 +96,16 @@ class Visitor:
             f"before => ({HERE}) !== before", arg=before, timeout=1000 * seconds
         )
 
+    def wait_for_slider(self, value: float, seconds: float = 15) -> None:
+        """Wait for the thumb, which Python moves after the charts."""
+        slider, shown = self.page.get_by_role("slider"), float("nan")
+        for _ in range(int(10 * seconds)):
+            shown = float(slider.input_value())
+            if abs(shown - value) < 1e-3:
+                return
+            self.page.wait_for_timeout(100)
+        pytest.fail(f"The slider stands at {shown}, not at {value}.")
+
 
 HERE = (
     "[...document.querySelectorAll('.js-plotly-plot')].flatMap(g => g.data ?? [])"

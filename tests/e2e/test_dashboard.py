@@ -77,7 +77,7 @@ def test_a_click_on_the_front_goes_there(visitor: Visitor) -> None:
     page.wait_for_function("!location.search.includes('avg_bits=4&')")
     visitor.wait_until_moved(before)
     assert visitor.here() == pytest.approx(size, abs=1e-3)
-    assert float(page.get_by_role("slider").input_value()) == pytest.approx(size, abs=1e-3)
+    visitor.wait_for_slider(size)
 
 
 def test_the_proof_arrives(visitor: Visitor) -> None:
@@ -106,7 +106,7 @@ def test_pages_and_back_keep_the_link(visitor: Visitor) -> None:
     assert "avg_bits=4.5" in page.url
     page.wait_for_function("document.querySelector('.js-plotly-plot .main-svg') !== null")
     visitor.settle()
-    assert float(page.get_by_role("slider").input_value()) == 4.5
+    visitor.wait_for_slider(4.5)
 
 
 def test_a_heatmap_click_shows_the_pair(visitor: Visitor) -> None:
