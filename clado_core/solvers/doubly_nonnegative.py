@@ -21,18 +21,24 @@ from clado_core.solvers.convexify import ConvexForm, budget_units
 from clado_core.solvers.elimination import least_with_pairs
 from clado_core.solvers.lifted import LiftedProgram, Matrix, Vector
 from clado_core.solvers.node_bound import NodeRelaxation
+from clado_core.solvers.probing import Probe
 
 DUAL_STEP = 1.618
 """Of the multipliers; convergence is known up to (1 + √5)/2."""
 
-FIRST_PENALTY = 0.1
-"""In units of the largest entry of C."""
+PENALTY = 0.05
+"""Of Y ≠ V·R·V', in units of |Z| / |Y| at the start. Near good multipliers a small one is better:
+between 0.02 and 0.1 the bounds after 400 steps are alike, and with a penalty that balances the
+residuals, which grows tenfold, they fall below where they began."""
 
-BALANCE, PENALTY_STEP = 5.0, 1.5
-"""The penalty follows where one residual exceeds the other by a factor."""
+GROWTH = 1.5
+LARGEST = 1.0
 
 ROUNDING = 1e-13
 """Of a spectral norm: what eigenvalues and the basis lose in double precision, with room."""
+
+RIDGE = 0.5
+"""Share of the gap that the probe's ridge takes from every bound."""
 
 ABOVE_ALL = 8.0
 """Largest entries over which a forbidden pair is lifted, so that no minimum chooses it."""
@@ -45,18 +51,16 @@ class Splitting:
         lifted: What is relaxed.
         Z: Multipliers to start from, shape (N, N), in units of the objective.
         Y: Where to start, shape (N, N).
-        penalty: Of Y ≠ V·R·V'.
     """
 
-    def __init__(
-        self, lifted: LiftedProgram, Z: Matrix, Y: Matrix, penalty: float = FIRST_PENALTY, /
-    ) -> None:
+    def __init__(self, lifted: LiftedProgram, Z: Matrix, Y: Matrix, /) -> None:
         self.lifted = lifted
         self.scale = float(np.abs(lifted.C).max()) or 1.0
         self._C = lifted.C / self.scale
         self._Z = Z / self.scale
         self.Y = Y
-        self.penalty = penalty
+        self._penalty = PENALTY * float(np.linalg.norm(self._Z) / np.linalg.norm(Y)) or PENALTY
+        self._largest = self._penalty / PENALTY * LARGEST
 
     @property
     def Z(self) -> Matrix:
@@ -69,27 +73,21 @@ class Splitting:
         return self.Y[0, 1 : self.lifted.n_variables + 1]
 
     def run(self, n_steps: int, /) -> None:
-        """Take some steps, then let the penalty follow the residuals."""
-        primal = dual = 0.0
+        """Take some steps."""
         with one_thread():
             for _ in range(n_steps):
-                primal, dual = self._step()
-        if primal > BALANCE * dual:
-            self.penalty *= PENALTY_STEP
-        elif dual > BALANCE * primal:
-            self.penalty /= PENALTY_STEP
+                self._step()
+        self._penalty = min(GROWTH * self._penalty, self._largest)
 
-    def _step(self) -> tuple[float, float]:
-        V, before = self.lifted.basis, self.Y
-        R = V.T @ (before + self._Z / self.penalty) @ V
+    def _step(self) -> None:
+        V = self.lifted.basis
+        R = V.T @ (self.Y + self._Z / self._penalty) @ V
         values, vectors = np.linalg.eigh((R + R.T) / 2)
         positive = values > 0
         half = V @ (vectors[:, positive] * np.sqrt(values[positive]))
         U = half @ half.T
-        self.Y = self._nearest(U - (self._C + self._Z) / self.penalty)
-        gap = self.Y - U
-        self._Z += DUAL_STEP * self.penalty * gap
-        return float(np.linalg.norm(gap)), self.penalty * float(np.linalg.norm(self.Y - before))
+        self.Y = self._nearest(U - (self._C + self._Z) / self._penalty)
+        self._Z += DUAL_STEP * self._penalty * (self.Y - U)
 
     def _nearest(self, X: Matrix) -> Matrix:
         """The nearest matrix between 0 and 1 with the pattern."""
@@ -151,16 +149,20 @@ def _variables(lifted: LiftedProgram, convex: ConvexForm, z: Vector) -> Vector:
     return np.clip(y, 0.0, 1.0)
 
 
-def least_objectives(lifted: LiftedProgram, Z: Matrix, /) -> tuple[Vector, Matrix]:
+def least_objectives(
+    lifted: LiftedProgram, Z: Matrix, objective: float, /
+) -> tuple[Vector, Matrix]:
     """What any assignment with a variable, or with two, costs at least, whatever Z is.
 
-    With Z less the part of V'ZV that is positive, u'Zu ≤ 0 for every assignment, so that its
-    objective is u'(C + Z)u at least. Of that matrix slacks are dropped where they add, and
-    written out where they take; what is left is a program, whose least objectives hold.
+    With Z less the part of V'ZV that is positive, −u'Zu is a sum of squares for every assignment,
+    and its objective is u'(C + Z)u and that sum. Of the first part slacks are dropped where they
+    add, and written out where they take; what is left is a program, which least objectives are
+    known of. The second is probed.
 
     Args:
         lifted: What is bounded.
         Z: Shape (N, N), symmetric, in units of the objective.
+        objective: Of an answer: bounds near it are what matters.
 
     Returns:
         Shape (v,), and shape (v, v) for pairs; those of forbidden pairs mean nothing.
@@ -172,11 +174,19 @@ def least_objectives(lifted: LiftedProgram, Z: Matrix, /) -> tuple[Vector, Matri
         half = V @ (vectors[:, positive] * np.sqrt(values[positive]))
         Z = Z - half @ half.T
         above = np.linalg.eigvalsh(V.T @ Z @ V)[-1]
-    M = lifted.C + Z
-    # |u|² is at most 1 + d + the number of slacks.
-    longest = 1 + lifted.program.n_decisions + len(lifted.binding)
-    doubt = longest * (max(float(above), 0.0) + ROUNDING * float(np.linalg.norm(Z)))
-    return least_with_pairs(_without_slacks(lifted, M, doubt))
+        lost = max(float(above), 0.0) + ROUNDING * float(np.linalg.norm(Z))
+        rest = _without_slacks(lifted, lifted.C + Z, lifted.longest * lost)
+        least, pairs = least_with_pairs(rest)
+        gap = objective - bound_of(lifted, least)
+        if gap > 0:
+            probe = Probe(lifted, np.maximum(-values, 0.0), vectors, RIDGE * gap / lifted.longest)
+            least, pairs = least + probe.singles(), pairs + probe.pairs()
+    return least, np.maximum(pairs, np.maximum.outer(least, least))
+
+
+def bound_of(lifted: LiftedProgram, least: Vector) -> float:
+    """What follows for all assignments: each has one variable of every decision."""
+    return float(np.minimum.reduceat(least, lifted.program.offsets[:-1]).max())
 
 
 def _without_slacks(lifted: LiftedProgram, M: Matrix, doubt: float) -> Program:

@@ -43,6 +43,11 @@ class LiftedProgram:
         """N = 1 + v + budgets that can bind."""
         return 1 + self.n_variables + len(self.binding)
 
+    @property
+    def longest(self) -> float:
+        """What u'u of an assignment is at most: u_0, one variable a decision, and the slacks."""
+        return float(1 + self.program.n_decisions + len(self.binding))
+
     @cached_property
     def decision(self) -> npt.NDArray[np.int64]:
         """Shape (v,): the decision that each variable belongs to."""

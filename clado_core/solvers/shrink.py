@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clado_core.solvers.convexify import ConvexForm, convexify
-from clado_core.solvers.doubly_nonnegative import Splitting, least_objectives, starting_point
+from clado_core.solvers.doubly_nonnegative import (
+    Splitting,
+    bound_of,
+    least_objectives,
+    starting_point,
+)
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.lifted import Vector, lift, narrowed
 from clado_core.solvers.local_search import descend
@@ -61,7 +66,6 @@ def shrink(
     state = Splitting(lifted, *starting_point(lifted, convex))
     search = _Search(incumbent, state, np.full(program.n_variables, -np.inf), incumbent.gap)
     while search.quiet < PATIENCE and incumbent.left_s(time_limit_s) != 0:
-        search.state.run(STEPS_PER_CHECK)
         _bound(search)
         if incumbent.is_within(gap_limit):
             return
@@ -69,6 +73,7 @@ def shrink(
         _rule_out(search)
         if incumbent.is_settled:
             return
+        search.state.run(STEPS_PER_CHECK)
     if incumbent.program is not program:
         left_s = incumbent.left_s(time_limit_s)
         incumbent.convex = incumbent.program, convexify(incumbent.program, time_limit_s=left_s)
@@ -78,8 +83,8 @@ def _bound(search: _Search) -> None:
     """Bounds of all assignments, of each candidate, and of each pair."""
     incumbent, state = search.incumbent, search.state
     lifted, program = state.lifted, incumbent.program
-    least, pairs = least_objectives(lifted, state.Z)
-    incumbent.prove(float(np.minimum.reduceat(least, program.offsets[:-1]).max()))
+    least, pairs = least_objectives(lifted, state.Z, incumbent.objective)
+    incumbent.prove(bound_of(lifted, least))
     search.least = np.maximum(search.least, least)
     forbidden = lifted.forbidden | ((pairs >= incumbent.objective) & ~lifted.inside)
     chosen = program.variables(incumbent.choice)
@@ -115,5 +120,5 @@ def _rule_out(search: _Search) -> None:
         return
     narrow, T, entries = narrowed(state.lifted, incumbent.program)
     Z, Y = T.T @ state.Z @ T, state.Y[np.ix_(entries, entries)]
-    search.state = Splitting(narrow, Z, Y, state.penalty)
+    search.state = Splitting(narrow, Z, Y)
     search.least, search.gone = np.full(narrow.n_variables, -np.inf), 0
