@@ -44,7 +44,7 @@ MOST_FORBIDDEN = 200
 """Choices over a budget by less than DAQP's tolerance, cut off one by one; where layers' sizes are
 so far apart that there are more, another solver goes on."""
 
-QUICK_S = 0.25
+QUICK_S = 0.5
 """What a tree is given before its program is shrunk: three choices a layer take less, mostly."""
 
 SMALLEST_TOLERANCE = 1e-9

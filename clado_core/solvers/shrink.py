@@ -20,10 +20,10 @@ from clado_core.solvers.local_search import descend
 STEPS_PER_CHECK = 25
 """Steps between two bounds; a bound costs about two."""
 
-PATIENCE = 16
+PATIENCE = 6
 """Checks without enough progress after which the tree has the better use of the time."""
 
-PROGRESS = 0.95
+PROGRESS = 0.85
 """Factor by which the gap must shrink within that patience, where no candidate goes."""
 
 WORTHWHILE = 0.05
