@@ -11,6 +11,7 @@ from clado_core.problem.solution import Solution
 from clado_core.records.assignment import Assignment
 from clado_core.solvers import daqp
 from clado_core.solvers.incumbent import Incumbent
+from clado_core.solvers.linear import is_linear, prove_linear
 from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.protocol import OnProgress
 from clado_core.solvers.scip import ScipSolver
@@ -29,18 +30,19 @@ ROOT_SHARE = 0.8
 the time can buy. With a form cut short by half, 72 layers of five choices had a gap of 360 % for
 12 %."""
 
-DAQP, SCIP, BOTH = "daqp", "scip", "daqp+scip"
+DAQP, SCIP, BOTH, HIGHS = "daqp", "scip", "daqp+scip", "highs"
 
 
 @dataclass(frozen=True, slots=True)
 class TieredSolver:
     """Local search answers, DAQP proves, SCIP confirms or takes over.
 
-    ``Solution.solver`` names who proved: "daqp" (its tree, and the relaxations before it), "scip" (DAQP ran out of its share of the time,
-    failed, or could not close the gap), or "daqp+scip": DAQP's tree, whose word is taken, and
-    after it SCIP's, whose every bound is recomputed by duality and holds whatever DAQP, which
-    minimizes its relaxations too, returns. Both trees search one convex form; any shifts make that
-    exact.
+    ``Solution.solver`` names who proved: "daqp" (its tree, and the relaxations before it), "scip"
+    (DAQP ran out of its share of the time, failed, or could not close the gap), or "daqp+scip":
+    DAQP's tree, whose word is taken, and after it SCIP's, whose every bound is recomputed by
+    duality and holds whatever DAQP, which minimizes its relaxations too, returns. Both trees search
+    one convex form; any shifts make that exact. Without interactions the problem is a knapsack,
+    which HiGHS proves: "highs".
 
     Args:
         shifts: The matrix's convexification, computed before.
@@ -64,6 +66,10 @@ class TieredSolver:
         incumbent = Incumbent(problem, on_progress=on_progress, warm_start=warm_start)
         if incumbent.is_settled:
             return incumbent.solution(DAQP)
+        if is_linear(incumbent.program):
+            prove_linear(incumbent, time_limit_s, gap_limit)
+            if incumbent.is_within(gap_limit):
+                return incumbent.solution(HIGHS, gap_limit=gap_limit)
         LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
         share, root = (
             None if time_limit_s is None else part * time_limit_s

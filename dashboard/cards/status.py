@@ -39,7 +39,7 @@ TIME_LIMIT_S = 5.0
 FIRMNESS_CANDIDATES = 300
 """Up to this many candidates (layers × bit-widths) drawing the samples again takes some seconds."""
 LONGER_S = 60.0
-NAMES = {"local-search": "local search", "scip": "SCIP", "daqp": "DAQP", "tiered": "all solvers"}
+NAMES = {"local-search": "local search", "scip": "SCIP", "daqp": "DAQP", "highs": "HiGHS"}
 OWNER = "clado_owner"
 LONG = "clado_keep_searching"
 BOUNDS = "clado_bounds_open"
