@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -16,6 +15,14 @@ from clado_core.allocation.bootstrap import Stability
 from clado_core.problem.solution import relative_gap
 from clado_core.records.trust import prediction_error
 from dashboard.cards.chart import Chart, draw_chart
+from dashboard.cards.proofs import (
+    LONG,
+    LONGER_S,
+    ask_for_proof,
+    owner,
+    prove_front,
+    search_answer,
+)
 from dashboard.figures.convergence import (
     convergence_alt,
     convergence_figure,
@@ -23,25 +30,23 @@ from dashboard.figures.convergence import (
     convergence_rows,
 )
 from dashboard.known import services, uncertainty
-from dashboard.known.answers import Answers, solution_from_message
 from dashboard.state.view_state import ViewState
 from dashboard.theme import percent, plus_minus, signed
-from dashboard.workers.solve_job import Job, JobState, OnDone, SolveRequest
+from dashboard.workers.solve_job import Job, JobState, SolveRequest
 
 POLL_S = 0.3
 FRONT_POLL_S = 1.0
 FRONT_STEP = 8
 """New answers about the front after which the chart is drawn again."""
-MAX_FRONT_PROOFS = 3
-"""A front that so many rounds of proofs leave open stays open."""
-FRONT_LIMIT_S = 2.0
-TIME_LIMIT_S = 5.0
 FIRMNESS_CANDIDATES = 300
 """Up to this many candidates (layers × bit-widths) drawing the samples again takes some seconds."""
-LONGER_S = 60.0
-NAMES = {"local-search": "local search", "scip": "SCIP", "daqp": "DAQP", "tiered": "all solvers"}
-OWNER = "clado_owner"
-LONG = "clado_keep_searching"
+NAMES = {
+    "greedy": "single moves",
+    "local-search": "local search",
+    "scip": "SCIP",
+    "daqp": "DAQP",
+    "tiered": "all solvers",
+}
 BOUNDS = "clado_bounds_open"
 
 Colour: TypeAlias = Literal["green", "blue", "orange", "gray"]
@@ -65,7 +70,14 @@ class StatusInfo:
 
 
 def status_info(
-    answer: Solution, job: Job | None, exact: bool, /, *, now: float, before: int = 0
+    answer: Solution,
+    job: Job[SolveRequest] | None,
+    exact: bool,
+    /,
+    *,
+    now: float,
+    before: int = 0,
+    searching: bool = False,
 ) -> StatusInfo:
     """What to say about an answer.
 
@@ -75,13 +87,15 @@ def status_info(
         exact: Whether one is wanted at all.
         now: Monotonic time.
         before: Solves of other visitors that come first.
+        searching: Whether better choices are still looked for, without a proof.
     """
     gap = useful(answer.gap)
     if answer.status is SolveStatus.OPTIMAL:
         return StatusInfo("Proven optimal", "green", "verified", who(answer.solver))
     known = "" if gap is None else f"at most {percent(gap)} from optimal · "
     if not exact:
-        return StatusInfo("Approximate", "gray", "bolt", f"{known}not proven")
+        detail = "the search goes on" if searching else "not proven"
+        return StatusInfo("Approximate", "gray", "bolt", f"{known}{detail}")
     if job is not None and job.state is JobState.FAILED:
         detail = f"{known}the approximate answer stays"
         return StatusInfo("Exact solve unavailable", "orange", "error", detail)
@@ -116,62 +130,6 @@ def useful(gap: float | None, /) -> float | None:
     return None if gap is None or gap > 1 else gap
 
 
-def owner() -> str:
-    """This session's name towards the solver process."""
-    if OWNER not in st.session_state:
-        st.session_state[OWNER] = f"session-{time.monotonic_ns()}"
-    return str(st.session_state[OWNER])
-
-
-def ask_for_proof(state: ViewState, answer: Solution, /) -> Job | None:
-    """Start, or find, the background solve of the current budget; None where none is needed."""
-    service = services.solve_service()
-    if not state.exact or answer.status is SolveStatus.OPTIMAL:
-        return None
-    longer = st.session_state.get(LONG) == (state.artifact.digest, state.budget_bits, state.rules)
-    request = SolveRequest(
-        artifact=state.artifact.path,
-        digest=state.artifact.digest,
-        budget_bits=state.budget_bits,
-        rules=state.rules,
-        warm_start=answer.assignment.bits,
-        time_limit_s=LONGER_S if longer else TIME_LIMIT_S,
-    )
-    return service.submit(owner(), request, _keeper(state.answers))
-
-
-def prove_front(state: ViewState, /) -> bool:
-    """Have the front proven point by point while nobody waits; says whether that goes on."""
-    service, known = services.solve_service(), state.answers
-    if service.proofs_left():
-        return True
-    if known.proofs_asked >= MAX_FRONT_PROOFS:
-        return False
-    known.proofs_asked += 1
-    requests = [
-        SolveRequest(
-            artifact=state.artifact.path,
-            digest=state.artifact.digest,
-            budget_bits=budget,
-            rules=state.rules,
-            warm_start=best.assignment.bits if (best := known.best(budget)) else None,
-            time_limit_s=FRONT_LIMIT_S,
-        )
-        for budget in known.unproven()
-    ]
-    service.prove_all(requests, _keeper(known))
-    return bool(requests)
-
-
-def _keeper(answers: Answers) -> OnDone:
-    """Called from the service's thread with each answer."""
-
-    def keep(request: SolveRequest, message: Mapping[str, Any]) -> None:
-        answers.add(request.budget_bits, solution_from_message(answers.matrix, message))
-
-    return keep
-
-
 def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> None:
     """The chip; looks again every 0.3 s while the solver works, and then draws the page anew.
 
@@ -185,27 +143,31 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
         return
     job = ask_for_proof(state, answer)
     active = job is not None and job.active
+    searching = search_answer(state, answer)
     proving = state.exact and prove_front(state)
     known, seen = state.answers, state.answers.version
 
     firm = firmness(state) if answer.status is SolveStatus.OPTIMAL else None
-    waiting = active or (firm is not None and not firm.done())
+    waiting = active or searching or (firm is not None and not firm.done())
 
     @st.fragment(run_every=POLL_S if waiting else FRONT_POLL_S if proving else None)
     def chip() -> None:
         if active and job is not None and not job.active:
             st.rerun()
-        left = services.solve_service().proofs_left()
+        if searching and not search_answer(state, answer):
+            st.rerun()
+        left = services.solve_service().left()
         if proving and (known.version >= seen + FRONT_STEP or not left):
             st.rerun()
         before = services.solve_service().before(owner()) if active else 0
-        info = status_info(answer, job, state.exact, now=time.monotonic(), before=before)
+        now = time.monotonic()
+        info = status_info(answer, job, state.exact, now=now, before=before, searching=searching)
         with _say(info):
             _act(state, job)
             _bounds(state, job)
         if firm is not None:
             st.caption(for_this_measurement(state, answer, firm))
-        if waiting and not active and firm is not None and firm.done():
+        if waiting and not (active or searching) and firm is not None and firm.done():
             # Ends the looking: a fragment keeps the interval that it was first drawn with.
             st.rerun()
 
@@ -244,7 +206,7 @@ def _say(info: StatusInfo) -> DeltaGenerator:
     return row
 
 
-def _bounds(state: ViewState, job: Job | None) -> None:
+def _bounds(state: ViewState, job: Job[SolveRequest] | None) -> None:
     """How the two bounds met, or how far apart they are still."""
     if job is None or len(job.trace) < 2:
         return
@@ -265,7 +227,7 @@ def _bounds(state: ViewState, job: Job | None) -> None:
             draw_chart(chart, height=220)
 
 
-def _act(state: ViewState, job: Job | None) -> None:
+def _act(state: ViewState, job: Job[SolveRequest] | None) -> None:
     """What can be done about an unfinished proof."""
     if job is None or job.active or not state.exact:
         return

@@ -55,6 +55,20 @@ class Found:
                 self._bounds[budget_bits] = (solution.bound, solution.solver)
             self._forget()
 
+    def learn(self, bounds: Iterable[ProvenBound], /) -> None:
+        """Keep bounds proven elsewhere that hold here too."""
+        with self._lock:
+            for budget, value, prover in bounds:
+                if value > self._bounds.get(budget, NO_BOUND)[0]:
+                    self.version += 1
+                    self._bounds[budget] = value, prover
+            self._forget()
+
+    def bounds(self) -> list[ProvenBound]:
+        """What was proven."""
+        with self._lock:
+            return [ProvenBound(budget, *proven) for budget, proven in self._bounds.items()]
+
     def best(self, budget_bits: int, /) -> Solution | None:
         """The best choice that fits, with the tightest bound that holds; both count as used."""
         (answer,) = self.within([budget_bits])
@@ -68,8 +82,7 @@ class Found:
         """The best choice for each of several budgets, None where none fits."""
         with self._lock:
             choices = list(self._choices.values())
-            bounds = [ProvenBound(budget, *proven) for budget, proven in self._bounds.items()]
-        return shared_answers(budgets_bits, choices, bounds)
+        return shared_answers(budgets_bits, choices, self.bounds())
 
     def by_size(self) -> list[Solution]:
         """Every choice that is kept, in order of size, whether another beats it or not."""
