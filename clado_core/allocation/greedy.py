@@ -43,13 +43,13 @@ def greedy_front(
     Source: the greedy for multiple-choice knapsacks (Sinha and Zoltners, The multiple-choice
     knapsack problem, 1979), with a quadratic objective.
     """
-    smallest, largest = problem.extremes()
-    program = compile_program(replace(problem, budget_bits=largest.size_bits))
+    smallest = problem.extremes()[0].size_bits
+    program, _ = _without_budget(problem)
     moves = _SingleMoves(program, np.zeros(program.n_decisions, dtype=np.int64))
     more, objectives, steps = _climb(moves)
     found: list[Assignment | None] = []
     for budget in budgets_bits:
-        fits = np.flatnonzero(more <= budget - smallest.size_bits)
+        fits = np.flatnonzero(more <= budget - smallest)
         if not len(fits):
             found.append(None)
             continue
@@ -61,34 +61,46 @@ def greedy_front(
     return tuple(found)
 
 
-def adapted(problem: AllocationProblem, bits: BitWidths, /) -> Assignment | None:
-    """A choice near another one that keeps this problem's wishes and budgets.
+def adapted(
+    problem: AllocationProblem, budgets_bits: Iterable[int], choices: Iterable[BitWidths], /
+) -> tuple[Assignment | None, ...]:
+    """Choices near other ones that keep this problem's wishes and budgets.
 
     Layers that share a bit-width take the largest of theirs, others the next that their menu has;
     then single moves mend what is broken, and descend.
 
     Args:
-        problem: What is to be kept.
-        bits: One bit-width per layer, which may break any of it.
+        problem: What is to be kept, but for its ``budget_bits``.
+        budgets_bits: Budgets in bits of searched weights instead, shape (p,).
+        choices: As many; each one bit-width per layer, which may break any wish and budget.
 
     Returns:
-        None where the moves do not reach a choice that keeps all.
+        One choice per budget; None where the moves do not reach one that keeps all.
     """
-    program = compile_program(problem)
-    moves = _SingleMoves(program, _nearest(program, bits))
-    if not moves.mend():
-        return None
-    moves.descend()
-    return problem.assignment(program.layer_bits(moves.choice))
+    program, largest = _without_budget(problem)
+    found: list[Assignment | None] = []
+    for budget, bits in zip(budgets_bits, choices, strict=True):
+        limits = program.limits.copy()
+        limits[0] -= max(largest - budget, 0)
+        moves = _SingleMoves(replace(program, limits=limits), _nearest(program, bits))
+        mended = moves.mend()
+        if mended:
+            moves.descend()
+        found.append(problem.assignment(program.layer_bits(moves.choice)) if mended else None)
+    return tuple(found)
+
+
+def _without_budget(problem: AllocationProblem) -> tuple[Program, int]:
+    """The program with a first limit that limits nothing, the largest size, and that size."""
+    largest = problem.extremes()[1].size_bits
+    return compile_program(replace(problem, budget_bits=largest)), largest
 
 
 def _nearest(program: Program, bits: BitWidths) -> Choices:
-    choice = np.zeros(program.n_decisions, dtype=np.int64)
-    for k, members in enumerate(program.members):
-        menu = program.bits[program.offsets[k] : program.offsets[k + 1]]
-        wanted = max(bits[i] for i in members)
-        choice[k] = min(int(np.searchsorted(menu, wanted)), len(menu) - 1)
-    return choice
+    wanted = np.array([max(bits[i] for i in members) for members in program.members])
+    decision = np.repeat(np.arange(program.n_decisions), program.n_choices)
+    fewer = np.bincount(decision[program.bits < wanted[decision]], minlength=program.n_decisions)
+    return np.asarray(np.minimum(fewer, program.n_choices - 1))
 
 
 def _climb(moves: _SingleMoves) -> tuple[Floats, Floats, list[tuple[int, int]]]:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from clado_core import AllocationProblem, Assignment, SensitivityMatrix, Solution, SolveStatus
 from clado_core.allocation.frontier import Frontier
 from clado_core.allocation.greedy import adapted, greedy_front
 from clado_core.allocation.sweep import budget_grid
-from clado_core.errors import CladoError
 from clado_core.problem.solution import solution_of
 from dashboard.known.found import Found
 from dashboard.known.recent import Recent
@@ -122,14 +120,13 @@ class Answers:
                 fewer choices are left.
         """
         budgets = [budget for budget in self.grid if budget in self._open]
-        for budget, choice in zip(budgets, greedy_front(self._problem, budgets), strict=True):
-            self._keep_guess(budget, choice)
+        self._keep_guesses(budgets, greedy_front(self._problem, budgets))
         for other in relatives:
             if self.rules.keeps(other.rules):
                 self._found.learn(other._found.bounds())
-            for budget, known in zip(budgets, other.at(budgets), strict=True):
-                if known is not None:
-                    self._keep_guess(budget, self._adapted(budget, known))
+            known = zip(budgets, other.at(budgets), strict=True)
+            starts = {budget: each.assignment.bits for budget, each in known if each is not None}
+            self._keep_guesses(starts, adapted(self._problem, starts, starts.values()))
 
     def sweep(self) -> None:
         """Search the open budgets by descents, each started from the best that is known."""
@@ -183,15 +180,12 @@ class Answers:
         start = known.assignment if known is not None else None
         self.searched(budget_bits, effort.solver.solve(problem, warm_start=start), effort)
 
-    def _adapted(self, budget_bits: int, known: Solution) -> Assignment | None:
-        try:
-            return adapted(replace(self._problem, budget_bits=budget_bits), known.assignment.bits)
-        except CladoError:
-            return None  # these rules need more than this budget
-
-    def _keep_guess(self, budget_bits: int, choice: Assignment | None) -> None:
-        if choice is not None:
-            self.add(budget_bits, solution_of(self.matrix, choice, solver=GREEDY))
+    def _keep_guesses(
+        self, budgets_bits: Iterable[int], choices: Iterable[Assignment | None]
+    ) -> None:
+        for budget, choice in zip(budgets_bits, choices, strict=True):
+            if choice is not None:
+                self.add(budget, solution_of(self.matrix, choice, solver=GREEDY))
 
 
 def _coarse_first(grid: Sequence[int]) -> list[int]:

@@ -145,7 +145,7 @@ def search(state: ViewState, answer: Solution, wanted: Iterable[Rules], owner: s
         problem = _problem(state, rules)
         if problem is None or _key(state, rules) in _searched():
             continue
-        start = adapted(problem, answer.assignment.bits)
+        (start,) = adapted(problem, [state.budget_bits], [answer.assignment.bits])
         requests.append(
             SearchRequest(
                 artifact=state.artifact.path,

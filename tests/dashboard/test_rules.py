@@ -169,7 +169,7 @@ def test_prices_are_proven_by_the_solver_process() -> None:
     wanted = [NO_RULES.with_lock(FIRST, b) for b in state.matrix.bit_widths]
     try:
         assert prices.prove(state, best, wanted, "me")
-        wait_for(lambda: not prices.proving("me"))
+        wait_for(lambda: not prices.are_coming("me"))
         assert not prices.prove(state, best, wanted, "me")
     finally:
         services.solve_service().close()

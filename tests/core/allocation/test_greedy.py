@@ -65,7 +65,7 @@ def test_a_network_without_a_choice_has_its_one_answer() -> None:
     size = problem.extremes()[0].size_bits
     (only,) = greedy_front(problem, [size])
     assert only is not None and only.bits == (4, 4, 4)
-    again = adapted(dataclasses.replace(problem, budget_bits=size), (8, 8, 8))
+    (again,) = adapted(problem, [size], [(8, 8, 8)])
     assert again is not None and again.bits == (4, 4, 4)
 
 
@@ -86,7 +86,7 @@ def test_an_adapted_choice_keeps_wishes_and_budget(
     smallest, largest = (each.size_bits for each in free.extremes())
     problem = dataclasses.replace(free, budget_bits=smallest + int(share * (largest - smallest)))
     bits = tuple(np.random.default_rng(seed).choice([2, 4, 8], 8).tolist())
-    found = adapted(problem, bits)
+    (found,) = adapted(free, [problem.budget_bits or 0], [bits])
     assert found is not None and problem.is_feasible(found)
 
 
@@ -94,7 +94,7 @@ def test_what_keeps_all_and_cannot_be_improved_stays() -> None:
     matrix = make_matrix(8)
     problem = cc.AllocationProblem(matrix, budget_bits=4 * matrix.layers.total_weights)
     best = LocalSearchSolver().solve(problem).assignment
-    assert adapted(problem, best.bits) == best
+    assert adapted(problem, [problem.budget_bits or 0], [best.bits]) == (best,)
 
 
 @pytest.mark.parametrize("avg_bops", [80, 150])
@@ -104,7 +104,7 @@ def test_other_budgets_hold_too(avg_bops: int) -> None:
     problem = cc.AllocationProblem(
         matrix, budget_bits=5 * matrix.layers.total_weights, budget_bops=bops
     )
-    found = adapted(problem, (8,) * 6)
+    (found,) = adapted(problem, [problem.budget_bits or 0], [(8,) * 6])
     assert found is not None and problem.is_feasible(found)
     for choice in greedy_front(problem, [problem.budget_bits or 0]):
         assert choice is not None and problem.is_feasible(choice)
