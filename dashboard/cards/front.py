@@ -42,6 +42,7 @@ from dashboard.scale import Metric, size_scale
 from dashboard.state import view_state
 from dashboard.state.view_state import ViewState
 from dashboard.theme import number, signed
+from dashboard.workers.searches import GREEDY
 
 HEIGHT = 360
 CHART, ACCURACY_CHART = "front_plot", "accuracy_plot"
@@ -110,7 +111,8 @@ def front_background(state: ViewState, metric: Metric, /) -> Background:
 
     def make() -> Background:
         scale, front = size_scale(state.matrix, metric), state.answers.front()
-        return background(front, scale, baselines=others, knee=other_methods.knee(front))
+        knee = other_methods.knee(front)
+        return background(front, scale, baselines=others, knee=knee, guesses=GREEDY)
 
     names = tuple(other.name for other in others)
     known = state.answers.derived(("background", metric, names), make)
@@ -143,7 +145,7 @@ def front_card(state: ViewState, /) -> None:
         now, dragging = view_state.current(), view_state.dragging()
         if streams and not search_front(now) and not dragging:
             # What else follows from the front is drawn again with it, once; this ends the looking.
-            st.rerun(view_state.EXPLORE)
+            st.rerun()
         _contents(now, now.answer(thorough=not dragging))
 
     with st.container(border=True, key="card-front"):

@@ -141,37 +141,97 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
     if state.held is not None:
         _say(StatusInfo("Refined", "blue", "labs", "of least measured loss among those run"))
         return
-    job = ask_for_proof(state, answer)
-    active = job is not None and job.active
-    searching = search_answer(state, answer)
-    proving = state.exact and prove_front(state)
-    known, seen = state.answers, state.answers.version
+    watched = _watch(state, answer)
+    job, firm = watched.job, watched.firm
 
-    firm = firmness(state) if answer.status is SolveStatus.OPTIMAL else None
-    waiting = active or searching or (firm is not None and not firm.done())
-
-    @st.fragment(run_every=POLL_S if waiting else FRONT_POLL_S if proving else None)
+    @st.fragment(run_every=watched.interval_s)
     def chip() -> None:
-        if active and job is not None and not job.active:
+        if watched.has_news():
             st.rerun()
-        if searching and not search_answer(state, answer):
-            st.rerun()
-        left = services.solve_service().left()
-        if proving and (known.version >= seen + FRONT_STEP or not left):
-            st.rerun()
-        before = services.solve_service().before(owner()) if active else 0
-        now = time.monotonic()
-        info = status_info(answer, job, state.exact, now=now, before=before, searching=searching)
+        before = services.solve_service().before(owner()) if watched.proof else 0
+        info = status_info(
+            answer,
+            job,
+            state.exact,
+            now=time.monotonic(),
+            before=before,
+            searching=watched.search,
+        )
         with _say(info):
             _act(state, job)
             _bounds(state, job)
         if firm is not None:
             st.caption(for_this_measurement(state, answer, firm))
-        if waiting and not (active or searching) and firm is not None and firm.done():
+        if watched.only_firmness and firm is not None and firm.done():
             # Ends the looking: a fragment keeps the interval that it was first drawn with.
             st.rerun()
 
     chip()
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What was on its way when the chip was drawn.
+
+    Args:
+        state: What is shown.
+        answer: The choice on the screen.
+        job: Its proof, finished or not.
+        proof: Whether that proof was on its way.
+        search: Whether a longer search was.
+        front: Whether proofs of the front were.
+        seen: How much was known.
+        firm: The bootstrap, if any.
+        firming: Whether that was on its way.
+    """
+
+    state: ViewState
+    answer: Solution
+    job: Job[SolveRequest] | None
+    proof: bool
+    search: bool
+    front: bool
+    seen: int
+    firm: Future[Stability | None] | None
+    firming: bool
+
+    @property
+    def interval_s(self) -> float | None:
+        """How often to look."""
+        if self.proof or self.search or self.firming:
+            return POLL_S
+        return FRONT_POLL_S if self.front else None
+
+    @property
+    def only_firmness(self) -> bool:
+        """Whether the bootstrap is all that is waited for."""
+        return self.firming and not (self.proof or self.search)
+
+    def has_news(self) -> bool:
+        """Whether the page is to be drawn again."""
+        if self.proof and self.job is not None and not self.job.active:
+            return True
+        if self.search and not search_answer(self.state, self.answer):
+            return True
+        more = self.state.answers.version >= self.seen + FRONT_STEP
+        return self.front and (more or not services.solve_service().left())
+
+
+def _watch(state: ViewState, answer: Solution) -> _Watched:
+    """Ask for what is wanted, and note what is on its way."""
+    job = ask_for_proof(state, answer)
+    firm = firmness(state) if answer.status is SolveStatus.OPTIMAL else None
+    return _Watched(
+        state=state,
+        answer=answer,
+        job=job,
+        proof=job is not None and job.active,
+        search=search_answer(state, answer),
+        front=state.exact and prove_front(state),
+        seen=state.answers.version,
+        firm=firm,
+        firming=firm is not None and not firm.done(),
+    )
 
 
 def firmness(state: ViewState, /) -> Future[Stability | None] | None:

@@ -17,12 +17,10 @@ from clado_core.problem.solution import solution_of
 from dashboard.known.found import Found
 from dashboard.known.recent import Recent
 from dashboard.rules import Rules
-from dashboard.workers.searches import FULL_AT_ONCE, Effort
+from dashboard.workers.searches import FULL_AT_ONCE, GREEDY, Effort
 
 FRONT_POINTS = 41
 T = TypeVar("T")
-
-GREEDY = "greedy"
 
 INSTANT_LAYERS = 30
 """Up to this many layers descents fit into a drag step; above, the best that is known is shown."""

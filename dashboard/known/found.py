@@ -12,6 +12,7 @@ from typing import Any
 
 from clado_core import Solution
 from clado_core.allocation.sharing import ProvenBound, shared_answers
+from dashboard.workers.searches import GREEDY
 
 OTHERS = 64
 """Choices, and bounds, that are kept beside those that answer the grid: those last asked for. Each
@@ -49,7 +50,9 @@ class Found:
             self.version += 1
             kept = self._choices.pop(size, solution)
             better = solution.objective < kept.objective
-            self._choices[size] = solution if better else kept
+            # A guess that a search has not improved is not a guess any more.
+            checked = kept.solver == GREEDY and solution.objective == kept.objective
+            self._choices[size] = solution if better or checked else kept
             if solution.bound > self._bounds.get(budget_bits, NO_BOUND)[0]:
                 self._bounds.pop(budget_bits, None)
                 self._bounds[budget_bits] = (solution.bound, solution.solver)

@@ -6,10 +6,12 @@ Networks of few candidates (layers × bit-widths) are searched where the page is
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntEnum
 from functools import lru_cache
 
 from clado_core import Assignment, SensitivityMatrix
+from clado_core.allocation.greedy import greedy_front
 from clado_core.allocation.methods import surrogate_matrix
 from clado_core.allocation.sweep import budget_grid
 from clado_core.solvers.local_search import LocalSearchSolver
@@ -20,6 +22,9 @@ AT_ONCE = 120
 
 FULL_AT_ONCE = 200
 """Up to this many candidates a full search of one budget takes 0.2 s."""
+
+GREEDY = "greedy"
+"""Name of the solver of first guesses."""
 
 PSD = "psd"
 """What the paper minimizes: negative eigenvalues set to zero."""
@@ -68,17 +73,19 @@ def minimized(matrix: SensitivityMatrix, method: str, /) -> SensitivityMatrix:
 
 
 def method_front(matrix: SensitivityMatrix, method: str, rules: Rules, /) -> list[Assignment]:
-    """A method's choices over the range of sizes, each search started from the one before.
+    """A method's choices over the range of sizes.
 
     Without cross-layer terms descents are all but exact in a small network, and take milliseconds;
     with them, a few walks find what the exact solvers do on the built-in networks.
     """
-    effort = Effort.FIRST
-    if is_small(matrix):
-        effort = Effort.FEW if method == PSD else Effort.DESCENTS
+    problem = rules.problem(minimized(matrix, method))
+    budgets = budget_grid(problem, POINTS)
+    small = is_small(matrix)
+    starts = [None] * len(budgets) if small else greedy_front(problem, budgets)
+    effort = (Effort.FEW if method == PSD else Effort.DESCENTS) if small else Effort.FIRST
     found: list[Assignment] = []
-    for budget in budget_grid(rules.problem(matrix), POINTS):
-        problem = rules.problem(minimized(matrix, method), budget)
-        start = found[-1] if found else None
-        found.append(effort.solver.solve(problem, warm_start=start).assignment)
+    for budget, start in zip(budgets, starts, strict=True):
+        begin = start or (found[-1] if found else None)
+        within = replace(problem, budget_bits=budget)
+        found.append(effort.solver.solve(within, warm_start=begin).assignment)
     return found
