@@ -5,8 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import Solution
-from dashboard.cards.proofs import owner
-from dashboard.cards.status import POLL_S
+from dashboard.cards.proofs import POLL_S, owner
 from dashboard.rules import NO_RULES, first_and_last
 from dashboard.state import prices, view_state
 from dashboard.state.view_state import ViewState

@@ -15,31 +15,18 @@ from clado_core.allocation.bootstrap import Stability
 from clado_core.problem.solution import relative_gap
 from clado_core.records.trust import prediction_error
 from dashboard.cards.chart import Chart, draw_chart
-from dashboard.cards.proofs import (
-    LONG,
-    LONGER_S,
-    ask_for_proof,
-    owner,
-    prove_front,
-    search_answer,
-)
+from dashboard.cards.proofs import LONG, LONGER_S, owner, watch
 from dashboard.figures.convergence import (
     convergence_alt,
     convergence_figure,
     convergence_info,
     convergence_rows,
 )
-from dashboard.known import services, uncertainty
+from dashboard.known import services
 from dashboard.state.view_state import ViewState
 from dashboard.theme import percent, plus_minus, signed
 from dashboard.workers.solve_job import Job, JobState, SolveRequest
 
-POLL_S = 0.3
-FRONT_POLL_S = 1.0
-FRONT_STEP = 8
-"""New answers about the front after which the chart is drawn again."""
-FIRMNESS_CANDIDATES = 300
-"""Up to this many candidates (layers × bit-widths) drawing the samples again takes some seconds."""
 NAMES = {
     "greedy": "single moves",
     "local-search": "local search",
@@ -141,7 +128,7 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
     if state.held is not None:
         _say(StatusInfo("Refined", "blue", "labs", "of least measured loss among those run"))
         return
-    watched = _watch(state, answer)
+    watched = watch(state, answer)
     job, firm = watched.job, watched.firm
 
     @st.fragment(run_every=watched.interval_s)
@@ -167,78 +154,6 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
             st.rerun()
 
     chip()
-
-
-@dataclass(frozen=True, slots=True)
-class _Watched:
-    """What was on its way when the chip was drawn.
-
-    Args:
-        state: What is shown.
-        answer: The choice on the screen.
-        job: Its proof, finished or not.
-        proof: Whether that proof was on its way.
-        search: Whether a longer search was.
-        front: Whether proofs of the front were.
-        seen: How much was known.
-        firm: The bootstrap, if any.
-        firming: Whether that was on its way.
-    """
-
-    state: ViewState
-    answer: Solution
-    job: Job[SolveRequest] | None
-    proof: bool
-    search: bool
-    front: bool
-    seen: int
-    firm: Future[Stability | None] | None
-    firming: bool
-
-    @property
-    def interval_s(self) -> float | None:
-        """How often to look."""
-        if self.proof or self.search or self.firming:
-            return POLL_S
-        return FRONT_POLL_S if self.front else None
-
-    @property
-    def only_firmness(self) -> bool:
-        """Whether the bootstrap is all that is waited for."""
-        return self.firming and not (self.proof or self.search)
-
-    def has_news(self) -> bool:
-        """Whether the page is to be drawn again."""
-        if self.proof and self.job is not None and not self.job.active:
-            return True
-        if self.search and not search_answer(self.state, self.answer):
-            return True
-        more = self.state.answers.version >= self.seen + FRONT_STEP
-        return self.front and (more or not services.solve_service().left())
-
-
-def _watch(state: ViewState, answer: Solution) -> _Watched:
-    """Ask for what is wanted, and note what is on its way."""
-    job = ask_for_proof(state, answer)
-    firm = firmness(state) if answer.status is SolveStatus.OPTIMAL else None
-    return _Watched(
-        state=state,
-        answer=answer,
-        job=job,
-        proof=job is not None and job.active,
-        search=search_answer(state, answer),
-        front=state.exact and prove_front(state),
-        seen=state.answers.version,
-        firm=firm,
-        firming=firm is not None and not firm.done(),
-    )
-
-
-def firmness(state: ViewState, /) -> Future[Stability | None] | None:
-    """The bootstrap of this budget, on its way; None for networks where it would take long."""
-    if len(state.matrix.G) > FIRMNESS_CANDIDATES:
-        return None
-    return uncertainty.stability_soon(state.artifact, state.rules, state.budget_bits)
 
 
 def for_this_measurement(
