@@ -81,27 +81,36 @@ def status_info(
         return StatusInfo("Proven optimal", "green", "verified", who(answer.solver))
     known = "" if gap is None else f"at most {percent(gap)} from optimal · "
     if not exact:
-        detail = "the search goes on" if searching else "not proven"
-        return StatusInfo("Approximate", "gray", "bolt", f"{known}{detail}")
-    if job is not None and job.state is JobState.FAILED:
-        detail = f"{known}the approximate answer stays"
-        return StatusInfo("Exact solve unavailable", "orange", "error", detail)
-    if job is not None and job.state is JobState.DONE:
-        chip = f"Best found in {job.request.time_limit_s:g} s"
-        detail = (
-            f"at most {percent(gap)} from optimal" if gap is not None else "no useful bound yet"
-        )
-        return StatusInfo(chip, "blue", "timer", detail)
-    if job is not None and job.state is JobState.RUNNING and job.trace:
-        elapsed, objective, bound = job.trace[-1]
-        gap_now = useful(relative_gap(objective, bound))
-        shown = "no bound yet" if gap_now is None else f"gap {percent(gap_now)}"
-        detail = f"{shown} · {max(elapsed, now - job.submitted):.1f} s"
-        return StatusInfo("Improving", "blue", "hourglass_top", detail)
+        then = "the search goes on" if searching else "not proven"
+        return StatusInfo("Approximate", "gray", "bolt", known + then)
+    if job is not None and (told := _of_job(job, known, now)):
+        return told
     if before:
         others = "1 proof" if before == 1 else f"{before} proofs"
         return StatusInfo("Waiting", "gray", "hourglass_empty", f"{known}{others} of others first")
     return StatusInfo("Approximate", "gray", "bolt", f"{known}the proof follows")
+
+
+def _of_job(job: Job[SolveRequest], known: str, now: float) -> StatusInfo | None:
+    """What a proof says that runs or has ended; None where it says nothing yet."""
+    if job.state is JobState.FAILED:
+        kept = f"{known}the approximate answer stays"
+        return StatusInfo("Exact solve unavailable", "orange", "error", kept)
+    if job.state is JobState.DONE:
+        chip = f"Best found in {job.request.time_limit_s:g} s"
+        return StatusInfo(chip, "blue", "timer", known.rstrip(" ·") or "no useful bound yet")
+    if job.state is JobState.RUNNING and job.trace:
+        elapsed, objective, bound = job.trace[-1]
+        took = f"{max(elapsed, now - job.submitted):.1f} s"
+        return StatusInfo(
+            "Improving", "blue", "hourglass_top", f"{_shown(objective, bound)} · {took}"
+        )
+    return None
+
+
+def _shown(objective: float, bound: float) -> str:
+    gap = useful(relative_gap(objective, bound))
+    return "no bound yet" if gap is None else f"gap {percent(gap)}"
 
 
 def who(solver: str, /) -> str:
