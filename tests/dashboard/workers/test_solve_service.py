@@ -126,6 +126,20 @@ def test_background_work_yields_and_continues(service: SolveService, tmp_path: P
     wait_for(lambda: not service.left())
 
 
+def test_of_topics_the_lowest_rank_comes_first_then_the_latest(service: SolveService) -> None:
+    done = list[int]()
+    with service._changed:  # so that all are there before one is taken up
+        for budget, topic, rank in ((1, "a", 2), (2, "b", 2), (3, "c", 1), (4, "d", 3)):
+            service.work_through(
+                [request(budget), request(10 * budget)],
+                lambda r, m: done.append(r.budget_bits),
+                topic=topic,
+                rank=rank,
+            )
+    wait_for(lambda: len(done) == 8)
+    assert done == [3, 30, 2, 20, 1, 10, 4, 40]
+
+
 def test_wishes_of_sessions_that_left_are_forgotten(
     service: SolveService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
