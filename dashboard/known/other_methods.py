@@ -56,7 +56,8 @@ def front_of(
 
     wish = SearchRequest(artifact=artifact.path, digest=artifact.digest, rules=rules, method=method)
     topic = f"{method} {artifact.digest} {rules}"
-    return None if searching.ask([wish], keep, topic=topic, rank=searching.OTHERS) else ()
+    rank = searching.OTHERS + methods(matrix).index(method)
+    return None if searching.ask([wish], keep, topic=topic, rank=rank) else ()
 
 
 def are_known(artifact: Artifact, rules: Rules = NO_RULES, /) -> bool:

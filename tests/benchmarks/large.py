@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import clado_core as cc
@@ -24,9 +23,9 @@ from tests.benchmarks.browser import CHARTS, WATCH
 from tests.benchmarks.dashboard import cpu_seconds
 from tests.e2e.conftest import FLAGS, chromium
 from tests.e2e.server import Server, running_server
+from tests.large_network import large_matrix
 
 SIZES = ("54x3", "110x5", "200x3", "200x5")
-MENUS = {3: (2, 4, 8), 5: (2, 3, 4, 6, 8)}
 AVG_BITS = 4
 PATIENCE_MS = 180_000
 SEARCHED = "() => !/searched, the rest/.test(document.body.innerText)"
@@ -93,37 +92,6 @@ def lock(page: Page, running: Server) -> dict[str, float]:
         "lock_s": round(time.time() - started, 2),
         "lock_cpu_s": round(cpu_seconds(running.pid) - cpu, 2),
     }
-
-
-def large_matrix(n_layers: int, n_bits: int, *, seed: int = 7) -> cc.SensitivityMatrix:
-    """A made-up network of four stages with strong interactions, slightly indefinite as measured
-    ones are."""
-    rng, bits = np.random.default_rng(seed), MENUS[n_bits]
-    layers, loudness, n = [], [], n_layers * n_bits
-    for i in range(n_layers):
-        stage = 4 * i // n_layers
-        width = 72 if i % 3 else 288
-        name = f"stage{stage}.block{i}.conv"
-        block = f"stage{stage}.block{i}"
-        layers.append(cc.LayerInfo(name, "unknown", (16 * 2**stage, width), block=block))
-        loudness.append(0.5 ** (stage / 2) * np.exp(0.6 * rng.normal()))
-    step = np.array([2.0 ** (2 - b) for b in bits])
-    error = np.multiply.outer(np.array(loudness), step).ravel() * 0.4 * (16 / n_layers) ** 0.5
-    factors = rng.normal(size=(n, 24)) + np.repeat(rng.normal(size=(n_layers, 24)), n_bits, axis=0)
-    factors /= np.linalg.norm(factors, axis=1, keepdims=True)
-    noise = rng.normal(size=(n, n)) * 0.15 / n**0.5
-    G = 0.7 * np.eye(n) + 0.3 * factors @ factors.T + (noise + noise.T) / 2
-    layer = np.repeat(np.arange(n_layers), n_bits)
-    G[np.equal.outer(layer, layer) & ~np.eye(n, dtype=bool)] = 0.0
-    G *= np.outer(error, error)
-    return cc.SensitivityMatrix(
-        name=f"{n_layers}x{n_bits}",
-        G=(G + G.T) / 2,
-        layers=cc.LayerTable(tuple(layers)),
-        bit_widths=bits,
-        base_loss=0.5,
-        provenance=cc.Provenance(model="synthetic", estimator="imported"),
-    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from dashboard.rules import NO_RULES, Rules
 from dashboard.workers.searches import AT_ONCE, GREEDY, Effort, method_front
 from dashboard.workers.solve_job import SearchRequest
 from dashboard.workers.solve_service import SEARCHING, SolveService
-from tests.conftest import make_matrix
+from tests.large_network import large_matrix
 from tests.waiting import wait_for
 
 LAYERS = AT_ONCE // 3 + 4
@@ -59,7 +59,7 @@ def large(
     own_artifacts: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> Iterator[Large]:
     """It, and the process."""
-    cc.save_matrix(make_matrix(LAYERS, seed=4), own_artifacts / "large.clado")
+    cc.save_matrix(large_matrix(LAYERS, 3), own_artifacts / "large.clado")
     service: SolveService[SearchRequest] = SolveService(command)
     monkeypatch.setattr(services, "search_service", lambda: service)
     yield Large(catalogue.find().artifacts["large"], service)
@@ -149,7 +149,7 @@ def test_an_answer_is_searched_on_only_where_that_takes_long(large: Large) -> No
 def test_the_answer_of_a_very_large_network_is_searched_on(
     large: Large, own_artifacts: Path
 ) -> None:
-    cc.save_matrix(make_matrix(70, seed=6), own_artifacts / "larger.clado")
+    cc.save_matrix(large_matrix(70, 3), own_artifacts / "larger.clado")
     artifact = catalogue.find().artifacts["larger"]
     known = caches.answers(artifact)
     budget = 4 * known.matrix.layers.total_weights
