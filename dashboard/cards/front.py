@@ -14,7 +14,7 @@ from clado_core.records.names import MEASURED_AS
 from clado_core.records.trust import doubt, kind_of_doubt
 from dashboard.cards.actions import recall
 from dashboard.cards.chart import Chart, draw_chart
-from dashboard.cards.proofs import search_front
+from dashboard.cards.proofs import search_fronts
 from dashboard.components import Patch
 from dashboard.figures.accuracy import (
     AccuracyInfo,
@@ -138,13 +138,13 @@ def front_patch(state: ViewState, answer: Solution, /) -> Patch:
 
 def front_card(state: ViewState, /) -> None:
     """Draw the card; of a large network what is searched meanwhile comes into it by itself."""
-    streams = search_front(state)
+    missing = search_fronts(state)
 
-    @st.fragment(run_every=STREAM_S if streams else None)
+    @st.fragment(run_every=STREAM_S if any(missing) else None)
     def contents() -> None:
         now, dragging = view_state.current(), view_state.dragging()
-        if streams and not search_front(now) and not dragging:
-            # What else follows from the front is drawn again with it, once; this ends the looking.
+        if any(missing) and search_fronts(now) != missing and not dragging:
+            # What else follows from a front is drawn with it, once, and when to look is set anew.
             st.rerun()
         _contents(now, now.answer(thorough=not dragging))
 

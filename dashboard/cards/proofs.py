@@ -64,10 +64,12 @@ def search_answer(state: ViewState, answer: Solution, /) -> bool:
     return searching.answer_soon(state.artifact, state.answers, state.budget_bits, owner=owner())
 
 
-def search_front(state: ViewState, /) -> bool:
-    """Have the front, and other methods', searched while nobody waits; whether that goes on."""
-    ours = searching.front_soon(state.artifact, state.answers)
-    return not other_methods.are_known(state.artifact, state.rules) or ours
+def search_fronts(state: ViewState, /) -> tuple[bool, ...]:
+    """Have the front, and other methods', searched while nobody waits; which are not there yet."""
+    artifact, rules = state.artifact, state.rules
+    ours = searching.front_soon(artifact, state.answers)
+    others = other_methods.methods(state.matrix)
+    return ours, *(other_methods.front_of(each, artifact, rules) is None for each in others)
 
 
 def prove_front(state: ViewState, /) -> bool:

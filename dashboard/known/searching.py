@@ -17,8 +17,8 @@ from dashboard.workers.searches import FULL_AT_ONCE, Effort
 from dashboard.workers.solve_job import OnDone, SearchRequest
 
 ANSWER, PRICES, FRONT, OTHERS = range(4)
-"""Ranks: the choice on the screen, what locks cost there, the front; from the last on, the fronts of
-other methods in their order."""
+"""Ranks: the choice on the screen, what locks cost there, the front; from there on the fronts of
+other methods, in their order."""
 
 MAX_ATTEMPTS = 3
 """What fails, or whose process is killed, so often is not asked for again."""
