@@ -152,14 +152,26 @@ def budget_rows(
     program: Program, form: ReferenceForm, /
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Budgets on z that can bind, largest coefficient 1: rows (k, w) and limits (k,)."""
+    rows, room = _binding_budgets(program, form)
+    units = budget_units(program, form)
+    return rows / units[:, None], room / units
+
+
+def budget_units(program: Program, form: ReferenceForm, /) -> npt.NDArray[np.float64]:
+    """What a coefficient of 1 in ``budget_rows`` stands for, in the budgets' own units, (k,)."""
+    return np.abs(_binding_budgets(program, form)[0]).max(axis=1, initial=1.0)
+
+
+def _binding_budgets(
+    program: Program, form: ReferenceForm
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     rows = (program.costs[:, form.kept] - program.costs[:, form.reference][:, form.decision]) * 1.0
     room = (program.limits - program.costs[:, form.reference].sum(axis=1)) * 1.0
     most = np.zeros((len(rows), program.n_decisions))
     for k in range(program.n_decisions):
         most[:, k] = rows[:, form.decision == k].max(axis=1, initial=0.0)
     binding = most.sum(axis=1) > room
-    largest = np.abs(rows[binding]).max(axis=1, initial=1.0)
-    return rows[binding] / largest[:, None], room[binding] / largest
+    return rows[binding], room[binding]
 
 
 def relaxation(program: Program, form: ReferenceForm, /) -> SemidefiniteProgram:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,10 @@ from clado_core.solvers.local_search import LocalSearchSolver
 from clado_core.solvers.node_bound import UNBOUNDED
 from clado_core.solvers.protocol import OnProgress
 from clado_core.solvers.root import bound_root
-from clado_core.solvers.shifts import ConvexifyingShifts
+from clado_core.solvers.shifts import ConvexifyingShifts, convexify_for
+from clado_core.solvers.shrink import shrink
+
+logger = logging.getLogger(__name__)
 
 OPTIMAL, INFEASIBLE, CYCLING, TIME_LIMIT = 1, -1, -2, (-7, 5)
 """DAQP's exit flags; 5 also comes at a time limit (0.11). "Infeasible" under a bound on the
@@ -39,6 +43,9 @@ ITERATIONS = 2**31 - 1
 MOST_FORBIDDEN = 200
 """Choices over a budget by less than DAQP's tolerance, cut off one by one; where layers' sizes are
 so far apart that there are more, another solver goes on."""
+
+QUICK_S = 0.5
+"""What a tree is given before its program is shrunk: three choices a layer take less, mostly."""
 
 SMALLEST_TOLERANCE = 1e-9
 """What the proof gives up at least, relative to max |Q̃|: DAQP's values are good to about 1e-10."""
@@ -105,16 +112,36 @@ def branch_and_bound(
         SolverError: DAQP failed numerically.
     """
     limit_s = time_limit_s if root_limit_s is None else root_limit_s
+    is_shrunk = False
     while True:
         bound_root(incumbent, shifts, limit_s)
         limit_s, before = time_limit_s, incumbent.objective
         if incumbent.is_within(gap_limit):
             return True
-        if not _search(incumbent, time_limit_s, gap_limit):
+        if not is_shrunk and not _proves_quickly(incumbent, time_limit_s, gap_limit):
+            if incumbent.left_s(time_limit_s) == 0:
+                return False
+            convex = convexify_for(incumbent, shifts, time_limit_s=time_limit_s)
+            shrink(incumbent, convex, time_limit_s, gap_limit)
+            is_shrunk = True
+            continue
+        if is_shrunk and not _search(incumbent, time_limit_s, gap_limit):
             return False
         # A better answer has smaller tolerances, and rules more out.
         if incumbent.objective == before:
             return True
+
+
+def _proves_quickly(incumbent: Incumbent, time_limit_s: float | None, gap_limit: float) -> bool:
+    """Whether a tree ends before shrinking the program could pay."""
+    soon_s = incumbent.elapsed_s + QUICK_S
+    try:
+        return _search(
+            incumbent, soon_s if time_limit_s is None else min(soon_s, time_limit_s), gap_limit
+        )
+    except SolverError as problem:
+        logger.warning("DAQP failed, a smaller program may help: %s", problem)
+        return False
 
 
 def _search(incumbent: Incumbent, time_limit_s: float | None, gap_limit: float) -> bool:

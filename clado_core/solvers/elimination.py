@@ -78,7 +78,7 @@ def capped(program: Program, threshold: float, /) -> Program:
     while lowest < top:
         middle = (lowest + top) // 2
         lower, cut = _cut_off(program, 10.0**middle)
-        if (_least(lower)[1][cut] > threshold).all():
+        if (least_with_pairs(lower)[1][cut] > threshold).all():
             kept, top = lower, middle
         else:
             lowest = middle + 1
@@ -97,11 +97,11 @@ def least_objectives(program: Program, /) -> Vector:
     Args:
         program: At least one decision.
     """
-    return np.where(_fits(program), _least(program)[0], np.inf)
+    return np.where(_fits(program), least_with_pairs(program)[0], np.inf)
 
 
-def _least(program: Program) -> tuple[Vector, Matrix]:
-    """The same without limits, and the same for each pair of variables, shape (v, v)."""
+def least_with_pairs(program: Program, /) -> tuple[Vector, Matrix]:
+    """As ``least_objectives`` without limits, (v,), and for each pair of variables, (v, v)."""
     first, d = program.offsets[:-1], program.n_decisions
     own = np.equal.outer(np.repeat(np.arange(d), program.n_choices), np.arange(d))
     nearest = np.where(own, 0.0, np.minimum.reduceat(program.Q, first, axis=1))
@@ -118,7 +118,7 @@ def _least(program: Program) -> tuple[Vector, Matrix]:
     least -= ROUNDING * (abs(program.constant) + np.abs(diagonal) + np.abs(cheapest).sum(axis=1))
     pairs = least[:, None] - np.repeat(cheapest, program.n_choices, axis=1) + added
     pairs -= ROUNDING * (np.abs(least)[:, None] + np.abs(added))
-    return least, pairs
+    return least, np.maximum(pairs, pairs.T)
 
 
 def _cut_off(program: Program, level: float) -> tuple[Program, npt.NDArray[np.bool_]]:

@@ -98,7 +98,7 @@ class LocalSearchSolver:
                 yield choice
                 given, ends = [choice], []
         for begin in given + ends:
-            yield from _descent(program, begin)
+            yield from descend(program, begin)
 
 
 def _largest(program: Program) -> float:
@@ -113,8 +113,12 @@ def _mixtures(program: Program, rng: np.random.Generator, n: int) -> list[Choice
     return list(np.where(rng.random(shape) < share, random, 0))
 
 
-def _descent(program: Program, start: Choices) -> Iterator[Choices]:
-    """Mend the start where it breaks a limit, then take the best move while it improves."""
+def descend(program: Program, start: Choices) -> Iterator[Choices]:
+    """Mend the start where it breaks a limit, then take the best move while it improves.
+
+    Yields:
+        Better and better choices that keep every limit; none where mending fails.
+    """
     table = Neighbourhood(program, start)
     if not _mend(table):
         return

@@ -37,12 +37,14 @@ class NodeBound:
         z: Shape (w,), the minimizer of the continuous relaxation, as far as DAQP solved it.
         excess: Shape (w,): those that switch z_a on are above ``value`` by this much at least.
         reference_excess: Shape (d,): the same of those with a decision's reference choice.
+        prices: Shape (k,): of one more of each ``budget_rows``, what the value falls by at most.
     """
 
     value: float
     z: Vector
     excess: Vector
     reference_excess: Vector
+    prices: Vector
 
 
 class NodeRelaxation:
@@ -78,7 +80,11 @@ class NodeRelaxation:
         H, linear, decision = self._convex.H, self._convex.linear, self._convex.form.decision
         on, free = low > 0.5, np.flatnonzero(high > low + 0.5)
         unknown = NodeBound(
-            -math.inf, low.copy(), np.zeros_like(low), np.zeros_like(reference_high)
+            -math.inf,
+            low.copy(),
+            np.zeros_like(low),
+            np.zeros_like(reference_high),
+            np.zeros(len(self._room)),
         )
         base = self._convex.form.base + linear[on].sum() + H[np.ix_(on, on)].sum()
         room = self._room - self._rows[:, on].sum(axis=1)
@@ -106,7 +112,8 @@ class NodeRelaxation:
         z, excess = unknown.z, unknown.excess
         z[free], excess[free] = part, self._scale * (slope - least[decision[free]])
         reference_excess = np.where(may_stay & vacant, -self._scale * least, 0.0)
-        return NodeBound(float(base + self._scale * value), z, excess, reference_excess)
+        value = float(base + self._scale * value)
+        return NodeBound(value, z, excess, reference_excess, self._scale * price)
 
     def _breaks_a_budget(
         self, free: npt.NDArray[np.int64], room: Vector, may_stay: npt.NDArray[np.bool_]

@@ -46,7 +46,7 @@ class ConvexObjective:
         self._order = np.argsort(-convex.H.diagonal(), kind="stable")
         self._relaxation = NodeRelaxation(program, convex)
         self._node: tuple[int, bytes] | None = None
-        self._bound = NodeBound(-math.inf, np.zeros(0), np.zeros(0), np.zeros(0))
+        self._bound = NodeBound(-math.inf, *[np.zeros(0)] * 4)
         # Enforced before integrality (priority 0), so that branching is ours.
         model.includeConshdlr(
             _constraint_handler(self, guard),
