@@ -42,7 +42,16 @@ def banner() -> None:
     st.info(found.sentence + hatched, icon=":material/texture:")
 
 
-st.markdown(headline())
+waiting = other_methods.front_of(other_methods.DIAGONAL, state.artifact, state.rules) is None
+
+
+@st.fragment(run_every=1.0 if waiting else None)
+def told() -> None:
+    """The headline, which is complete once the additive model's choices are searched."""
+    st.markdown(headline())
+
+
+told()
 if len(names) < 2:
     st.caption("A network of one layer has no pairs.")
     st.stop()

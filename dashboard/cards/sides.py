@@ -8,6 +8,7 @@ import streamlit as st
 
 from clado_core import SensitivityMatrix, Solution
 from clado_core.records.names import REPAIRED, ROUNDED, MeasuredAs
+from dashboard.cards import notices
 from dashboard.figures.accuracy import CLADO, NAMES, Run
 from dashboard.figures.compare import Side, side
 from dashboard.figures.compare_measured import MeasuredSide, measured_side
@@ -122,6 +123,7 @@ def follow_searches(state: ViewState, /) -> None:
 
     told()
     if None in left:
+        notices.frames()
         st.stop()
 
 
@@ -140,7 +142,7 @@ def _still_searched(state: ViewState) -> dict[Artifact | None, str]:
         names = {METHOD_NAMES[m]: m for m in other_methods.methods(state.matrix)}
         for name in {st.session_state[A], st.session_state[B]} & names.keys():
             if other_methods.front_of(names[name], state.artifact, state.rules) is None:
-                told[None] = f"What {name} chooses is still searched for"
+                told[None] = f"the choices of {name} are still searched for"
     return told
 
 

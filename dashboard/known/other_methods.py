@@ -16,7 +16,7 @@ from dashboard.known import caches, searching
 from dashboard.known.catalogue import Artifact
 from dashboard.known.recent import Recent
 from dashboard.rules import NO_RULES, Rules
-from dashboard.workers.searches import PSD, Effort, is_small, method_front, minimized
+from dashboard.workers.searches import POINTS, PSD, Effort, is_small, method_front, minimized
 from dashboard.workers.solve_job import SearchRequest
 
 EXACT_LAYERS = 60
@@ -49,15 +49,40 @@ def front_of(
     matrix = caches.matrix(artifact)
     if is_small(matrix):
         return _keep(key, method_front(matrix, method, rules))
+    points = {budget: _points().get((key, budget)) for budget in _budgets(artifact, rules)}
+    choices = [choice for choice in points.values() if choice is not None]
+    if len(choices) == len(points):
+        return _keep(key, choices)
 
-    def keep(_: SearchRequest, message: Mapping[str, Any]) -> None:
-        problem = AllocationProblem(matrix)
-        _keep(key, [problem.assignment(tuple(bits)) for bits in message["bits"]])
+    def keep(request: SearchRequest, message: Mapping[str, Any]) -> None:
+        _points()[key, request.budget_bits] = searching.choice_found(matrix, message)
 
-    wish = SearchRequest(artifact=artifact.path, digest=artifact.digest, rules=rules, method=method)
+    wanted = [
+        SearchRequest(
+            artifact=artifact.path,
+            digest=artifact.digest,
+            rules=rules,
+            budget_bits=budget,
+            method=method,
+        )
+        for budget, choice in points.items()
+        if choice is None
+    ]
     topic = f"{method} {artifact.digest} {rules}"
     rank = searching.OTHERS + methods(matrix).index(method)
-    return None if searching.ask([wish], keep, topic=topic, rank=rank) else ()
+    return None if searching.ask(wanted, keep, topic=topic, rank=rank) else ()
+
+
+def _budgets(artifact: Artifact, rules: Rules) -> tuple[int, ...]:
+    """Every second of the front's, and the last."""
+    grid = caches.answers(artifact, rules).grid
+    return (*grid[:-1:2], grid[-1])
+
+
+@st.cache_resource(show_spinner=False)
+def _points() -> Recent[tuple[Key, int], Assignment]:
+    """Choices of fronts that are not complete."""
+    return Recent(KEPT_FRONTS * POINTS)
 
 
 def are_known(artifact: Artifact, rules: Rules = NO_RULES, /) -> bool:

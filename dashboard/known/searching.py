@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from clado_core import AllocationProblem, SensitivityMatrix, Solution
+from clado_core import AllocationProblem, Assignment, SensitivityMatrix, Solution
 from clado_core.problem.solution import solution_of
 from dashboard.known import services
 from dashboard.known.answers import Answers
@@ -78,11 +78,9 @@ def answer_soon(artifact: Artifact, known: Answers, budget_bits: int, /, *, owne
     return ask(wanted, _keeper(known, Effort.FULL), topic=f"answer of {owner}", rank=ANSWER)
 
 
-def solution_found(matrix: SensitivityMatrix, message: Mapping[str, Any], /) -> Solution:
-    """The one choice of an answer, its objective recomputed here."""
-    (bits,) = message["bits"]
-    choice = AllocationProblem(matrix).assignment(tuple(int(b) for b in bits))
-    return solution_of(matrix, choice, solver="local-search")
+def choice_found(matrix: SensitivityMatrix, message: Mapping[str, Any], /) -> Assignment:
+    """The choice of an answer."""
+    return AllocationProblem(matrix).assignment(tuple(int(b) for b in message["bits"]))
 
 
 def _wish(
@@ -100,8 +98,9 @@ def _wish(
 
 def _keeper(known: Answers, effort: Effort) -> OnDone[SearchRequest]:
     def keep(request: SearchRequest, message: Mapping[str, Any]) -> None:
-        assert request.budget_bits is not None
-        known.searched(request.budget_bits, solution_found(known.matrix, message), effort)
+        choice = choice_found(known.matrix, message)
+        found = solution_of(known.matrix, choice, solver="local-search")
+        known.searched(request.budget_bits, found, effort)
 
     return keep
 

@@ -12,6 +12,7 @@ import streamlit as st
 from clado_core import AllocationProblem, Assignment, Solution, SolveStatus
 from clado_core.allocation.greedy import adapted
 from clado_core.errors import CladoError
+from clado_core.records.matrix import LOSS_PER_OBJECTIVE
 from dashboard.known import searching, services
 from dashboard.known.answers import solution_from_message
 from dashboard.known.recent import Recent
@@ -158,10 +159,9 @@ def search(state: ViewState, answer: Solution, wanted: Iterable[Rules], owner: s
         )
 
     def keep(request: SearchRequest, message: Mapping[str, Any]) -> None:
-        assert request.budget_bits is not None
-        found = searching.solution_found(state.matrix, message)
+        choice = searching.choice_found(state.matrix, message)
         key = request.digest, request.rules, request.budget_bits
-        _searched()[key] = found.predicted_loss_increase
+        _searched()[key] = LOSS_PER_OBJECTIVE * state.matrix.objective(choice.bits)
 
     return searching.ask(requests, keep, topic=_topic(owner), rank=searching.PRICES)
 

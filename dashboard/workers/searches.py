@@ -11,7 +11,6 @@ from enum import IntEnum
 from functools import lru_cache
 
 from clado_core import Assignment, SensitivityMatrix
-from clado_core.allocation.greedy import greedy_front
 from clado_core.allocation.methods import surrogate_matrix
 from clado_core.allocation.sweep import budget_grid
 from clado_core.solvers.local_search import LocalSearchSolver
@@ -73,19 +72,16 @@ def minimized(matrix: SensitivityMatrix, method: str, /) -> SensitivityMatrix:
 
 
 def method_front(matrix: SensitivityMatrix, method: str, rules: Rules, /) -> list[Assignment]:
-    """A method's choices over the range of sizes.
+    """A method's choices over the range of sizes of a small network, each from the one before.
 
-    Without cross-layer terms descents are all but exact in a small network, and take milliseconds;
-    with them, a few walks find what the exact solvers do on the built-in networks.
+    Without cross-layer terms descents are all but exact, and take milliseconds; with them, a few
+    walks find what the exact solvers do on the built-in networks.
     """
     problem = rules.problem(minimized(matrix, method))
-    budgets = budget_grid(problem, POINTS)
-    small = is_small(matrix)
-    starts = [None] * len(budgets) if small else greedy_front(problem, budgets)
-    effort = (Effort.FEW if method == PSD else Effort.DESCENTS) if small else Effort.FIRST
+    solver = (Effort.FEW if method == PSD else Effort.DESCENTS).solver
     found: list[Assignment] = []
-    for budget, start in zip(budgets, starts, strict=True):
-        begin = start or (found[-1] if found else None)
-        within = replace(problem, budget_bits=budget)
-        found.append(effort.solver.solve(within, warm_start=begin).assignment)
+    for budget in budget_grid(problem, POINTS):
+        start = found[-1] if found else None
+        solved = solver.solve(replace(problem, budget_bits=budget), warm_start=start)
+        found.append(solved.assignment)
     return found

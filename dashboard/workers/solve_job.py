@@ -52,9 +52,9 @@ class SearchRequest:
         digest: Its digest, so that a replaced file is another request.
         rules: Wishes about layers.
         effort: How long; see ``searches``.
-        budget_bits: Σ n_i·b_i may not exceed this; None for a whole front of another method.
-        method: What is minimized instead of the measured matrix.
-        warm_start: Bits per layer to start from.
+        budget_bits: Σ n_i·b_i may not exceed this.
+        method: What is minimized instead of the measured matrix, "" for nothing else.
+        warm_start: Bits per layer to start from; a greedy choice where None.
         time_limit_s: A search takes seconds: a process that takes longer hangs.
     """
 
@@ -62,7 +62,7 @@ class SearchRequest:
     digest: str
     rules: Rules = NO_RULES
     effort: Effort = Effort.FIRST
-    budget_bits: int | None = None
+    budget_bits: int
     method: str = ""
     warm_start: tuple[int, ...] | None = field(default=None, compare=False)
     time_limit_s: float = 120.0

@@ -117,7 +117,7 @@ def test_compare_says_how_far_the_fronts_are_and_waits_for_a_method(open_page: O
     app = open_page("compare", model="large", avg_bits="4", view=sides.CHOICES, b="Diagonal only")
     assert not app.exception
     if other_methods.front_of("diagonal", artifact) is None:
-        assert "Diagonal only chooses is still searched for" in texts(app)
+        assert "the choices of Diagonal only are still searched for" in texts(app)
     wait_for(lambda: other_methods.are_known(artifact))
     wait_for(lambda: not caches.answers(artifact).left())
     app.run()
