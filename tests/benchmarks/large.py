@@ -68,7 +68,9 @@ def measure(browser: Browser, running: Server, size: str, mode: str) -> dict[str
         page.goto(f"{running.address}/?model={size}&{query}")
         page.wait_for_selector(CHARTS, timeout=PATIENCE_MS)
         used = cpu_seconds(running.pid) - cpu
-        page.wait_for_function("Object.values(window.firstSeen).every(Number.isFinite)")
+        page.wait_for_function(
+            "Object.values(window.firstSeen ?? {}).filter(Number.isFinite).length === 2"
+        )
         seen = page.evaluate("window.firstSeen")
         found = {
             "answer_s": round(seen["numbers"] / 1000 - started, 2),
