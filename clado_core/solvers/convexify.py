@@ -159,7 +159,8 @@ def budget_rows(
 
 def budget_units(program: Program, form: ReferenceForm, /) -> npt.NDArray[np.float64]:
     """What a coefficient of 1 in ``budget_rows`` stands for, in the budgets' own units, (k,)."""
-    return np.abs(_binding_budgets(program, form)[0]).max(axis=1, initial=1.0)
+    rows, _ = _binding_budgets(program, form)
+    return np.asarray(np.abs(rows).max(axis=1, initial=1.0))
 
 
 def _binding_budgets(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,9 @@ ITERATIONS = 2**31 - 1
 MOST_FORBIDDEN = 200
 """Choices over a budget by less than DAQP's tolerance, cut off one by one; where layers' sizes are
 so far apart that there are more, another solver goes on."""
+
+WIDE_GAP, WIDE_SEARCH = 0.2, LocalSearchSolver(seed=2, steps_per_variable=6)
+"""Where a relaxation is as far off as this, it may be the answer that is bad."""
 
 QUICK_S = 0.5
 """What a tree is given before its program is shrunk: three choices a layer take less, mostly."""
@@ -112,27 +116,40 @@ def branch_and_bound(
         SolverError: DAQP failed numerically.
     """
     limit_s = time_limit_s if root_limit_s is None else root_limit_s
-    is_shrunk = False
+    search = _search_briefly
     while True:
         bound_root(incumbent, shifts, limit_s)
         limit_s, before = time_limit_s, incumbent.objective
         if incumbent.is_within(gap_limit):
             return True
-        if not is_shrunk and not _proves_quickly(incumbent, time_limit_s, gap_limit):
-            if incumbent.left_s(time_limit_s) == 0:
+        if not search(incumbent, time_limit_s, gap_limit):
+            if search is _search or incumbent.left_s(time_limit_s) == 0:
                 return False
-            convex = convexify_for(incumbent, shifts, time_limit_s=time_limit_s)
-            shrink(incumbent, convex, time_limit_s, gap_limit)
-            is_shrunk = True
-            continue
-        if is_shrunk and not _search(incumbent, time_limit_s, gap_limit):
-            return False
-        # A better answer has smaller tolerances, and rules more out.
-        if incumbent.objective == before:
+            search = _search
+            _shrink(incumbent, shifts, time_limit_s, gap_limit)
+        elif incumbent.objective == before:
+            # A better answer would have smaller tolerances, and rule more out.
             return True
 
 
-def _proves_quickly(incumbent: Incumbent, time_limit_s: float | None, gap_limit: float) -> bool:
+def _shrink(
+    incumbent: Incumbent,
+    shifts: ConvexifyingShifts | None,
+    time_limit_s: float | None,
+    gap_limit: float,
+) -> None:
+    """Make the program smaller, and look for better answers where that leaves much open."""
+    before = math.inf
+    while incumbent.objective < before and not incumbent.is_settled:
+        before = incumbent.objective
+        convex = convexify_for(incumbent, shifts, time_limit_s=time_limit_s)
+        shrink(incumbent, convex, time_limit_s, gap_limit)
+        if incumbent.gap <= WIDE_GAP or incumbent.left_s(time_limit_s) == 0:
+            return
+        WIDE_SEARCH.improve(incumbent, time_limit_s=time_limit_s)
+
+
+def _search_briefly(incumbent: Incumbent, time_limit_s: float | None, gap_limit: float) -> bool:
     """Whether a tree ends before shrinking the program could pay."""
     soon_s = incumbent.elapsed_s + QUICK_S
     try:

