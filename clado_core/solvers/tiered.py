@@ -36,7 +36,7 @@ DAQP, SCIP, BOTH = "daqp", "scip", "daqp+scip"
 class TieredSolver:
     """Local search answers, DAQP proves, SCIP confirms or takes over.
 
-    ``Solution.solver`` names who proved: "daqp", "scip" (DAQP ran out of its share of the time,
+    ``Solution.solver`` names who proved: "daqp" (its tree, and the relaxations before it), "scip" (DAQP ran out of its share of the time,
     failed, or could not close the gap), or "daqp+scip": DAQP's tree, whose word is taken, and
     after it SCIP's, whose every bound is recomputed by duality and holds whatever DAQP, which
     minimizes its relaxations too, returns. Both trees search one convex form; any shifts make that
