@@ -52,6 +52,15 @@ class Rules:
         """Take one group apart."""
         return replace(self, ties=tuple(group for group in self.ties if group != layers))
 
+    def keeps(self, other: Rules, /) -> bool:
+        """Whether all that follows these rules follows the others, as far as wishes tell."""
+        joined = [set(group) for group in self.ties]
+        return (
+            set(other.locks) <= set(self.locks)
+            and set(other.least) <= set(self.least)
+            and all(any(set(group) <= mine for mine in joined) for group in other.ties)
+        )
+
     @property
     def count(self) -> int:
         """How many there are."""

@@ -78,13 +78,14 @@ def _warm() -> None:
     for name in FIRST_VISIT:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    from dashboard.known import caches, catalogue, other_methods
+    from dashboard.known import caches, catalogue, other_methods, searching
 
     # The one that is shown first; the others would take the interpreter from the first visitor.
     for artifact in list(catalogue.find().artifacts.values())[:1]:
-        caches.answers(artifact).front()
-        for method in other_methods.methods(caches.matrix(artifact)):
-            other_methods.front_of(method, artifact)
+        known = caches.answers(artifact)
+        known.front()
+        searching.front_soon(artifact, known)
+        other_methods.are_known(artifact)
 
 
 async def _plotly(_request: Request) -> FileResponse:

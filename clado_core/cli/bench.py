@@ -2,6 +2,7 @@
 
 solve: every tier of the solver against CVXPY's quad_form with SCIP, on real matrices.
 measure: the estimators against the naive loops. dashboard: what a person at the page waits for.
+large: the same for networks of up to 200 layers.
 
 Example:
   python -m clado_core bench solve
@@ -20,7 +21,7 @@ from typing import Any
 from clado_core.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BENCHMARKS = ("solve", "measure", "dashboard")
+BENCHMARKS = ("solve", "measure", "dashboard", "large")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

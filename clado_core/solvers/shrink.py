@@ -26,6 +26,9 @@ PATIENCE = 6
 PROGRESS = 0.85
 """Factor by which the gap must shrink within that patience, where no candidate goes."""
 
+SECONDS_PER_CUBE = 6e-9
+"""Of the first round, with the form's size; later ones are as long as the last."""
+
 WORTHWHILE = 0.05
 """Share of the candidates to rule out before the program is written anew."""
 
@@ -63,9 +66,13 @@ def shrink(
     """
     program = incumbent.program
     lifted = lift(program)
+    round_s = SECONDS_PER_CUBE * lifted.size**3
+    if not _is_time_for(round_s, incumbent, time_limit_s):
+        return
     state = Splitting(lifted, *starting_point(lifted, convex))
     search = _Search(incumbent, state, np.full(program.n_variables, -np.inf), incumbent.gap)
-    while search.quiet < PATIENCE and incumbent.left_s(time_limit_s) != 0:
+    while search.quiet < PATIENCE and _is_time_for(round_s, incumbent, time_limit_s):
+        begun_s = incumbent.elapsed_s
         _bound(search)
         if incumbent.is_within(gap_limit):
             return
@@ -74,9 +81,16 @@ def shrink(
         if incumbent.is_settled:
             return
         search.state.run(STEPS_PER_CHECK)
+        round_s = incumbent.elapsed_s - begun_s
     if incumbent.program is not program:
         left_s = incumbent.left_s(time_limit_s)
         incumbent.convex = incumbent.program, convexify(incumbent.program, time_limit_s=left_s)
+
+
+def _is_time_for(round_s: float, incumbent: Incumbent, time_limit_s: float | None) -> bool:
+    """Whether a round as long as the last ends in time."""
+    left_s = incumbent.left_s(time_limit_s)
+    return left_s is None or left_s > round_s
 
 
 def _bound(search: _Search) -> None:

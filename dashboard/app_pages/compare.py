@@ -71,6 +71,7 @@ def accuracy_rows(a: Contender, b: Contender) -> list[tuple[str, str, str, str]]
 
 
 state = view_state.current()
+sides.follow_searches(state)
 first, second = sides.both(state)
 low, high = view_state.avg_range(state)
 st.slider(

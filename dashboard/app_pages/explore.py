@@ -37,7 +37,7 @@ def explore() -> None:
     tiles = st.container(key="card-tiles")
     front_column, layers_column = st.columns([58, 42])
     with front_column:
-        front_card(state, answer)
+        front_card(state)
     with layers_column:
         prices = layers_card(state, answer)
     follow(Places(slider, readout, tiles, prices))

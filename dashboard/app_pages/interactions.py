@@ -17,14 +17,17 @@ chosen = state.answer(thorough=True).assignment
 
 def headline() -> str:
     """What the interactions change, in one sentence."""
-    additive = other_methods.choice_of(
-        other_methods.DIAGONAL, state.artifact, state.budget_bits, state.rules
+    share = caches.diagnosis(state.artifact).cross_layer_share
+    terms = f"Cross-layer terms are **{percent(share)}** of the total by magnitude"
+    additive = other_methods.diagonal_within(
+        state.artifact, state.budget_bits, state.rules, now=False
     )
+    if additive is None:
+        return f"{terms}."
     changed = len(answer.assignment.changes_from(additive.assignment))
     cost = additive.predicted_loss_increase - answer.predicted_loss_increase
-    share = caches.diagnosis(state.artifact).cross_layer_share
     return (
-        f"Cross-layer terms are **{percent(share)}** of the total by magnitude; ignoring them "
+        f"{terms}; ignoring them "
         f"changes the bit-width of **{changed} of {len(names)}** layers at "
         f"{state.avg_bits:.2f} average bits and costs {signed(cost)} predicted loss."
     )
@@ -39,7 +42,16 @@ def banner() -> None:
     st.info(found.sentence + hatched, icon=":material/texture:")
 
 
-st.markdown(headline())
+waiting = other_methods.front_of(other_methods.DIAGONAL, state.artifact, state.rules) is None
+
+
+@st.fragment(run_every=1.0 if waiting else None)
+def told() -> None:
+    """The headline, which is complete once the additive model's choices are searched."""
+    st.markdown(headline())
+
+
+told()
 if len(names) < 2:
     st.caption("A network of one layer has no pairs.")
     st.stop()

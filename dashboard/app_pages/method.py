@@ -173,7 +173,9 @@ with left:
         st.markdown("**Solvers**")
         st.markdown(
             "1. **Local search** answers at once, by tabu walks and descents over single moves "
-            "and swaps: *approximate*.\n"
+            "and swaps: *approximate*. In a large network a short search does; the long one, the "
+            "front and the prices come from a process of their own. Hollow points of the front "
+            "are first guesses, by greedy single moves.\n"
             "2. **DAQP** proves it or finds better, in a process of its own: branch and bound over "
             "an exact convex reformulation of G, shifted by terms that are zero for every choice, "
             "so the optimum stays what it was. Where a short tree does not do, a tighter "

@@ -83,9 +83,14 @@ def recall(state: ViewState, /) -> None:
             icon=f":material/{'labs' if refined else 'keep'}:",
             shortcut=str(i + 1),
             help=f"Go back to pin {i + 1}{', chosen by measured loss' if refined else ''}",
-            on_click=view_state.go_back,
+            on_click=_recall,
             args=(state, pin),
         )
+
+
+def _recall(state: ViewState, pin: Solution) -> None:
+    view_state.go_back(state, pin)
+    st.rerun(view_state.EXPLORE)  # the buttons stand in the chart's own fragment
 
 
 def keys_help() -> None:

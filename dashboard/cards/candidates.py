@@ -69,7 +69,7 @@ def collect(state: ViewState, answer: Solution, /) -> list[tuple[str, Solution]]
         *(
             (method, s)
             for method in other_methods.methods(state.matrix)
-            for s in other_methods.front_of(method, state.artifact, state.rules)
+            for s in other_methods.front_of(method, state.artifact, state.rules) or ()
         ),
         *(("uniform", s) for s in other_methods.uniform(state.matrix)),
     ]

@@ -14,6 +14,7 @@ from clado_core.records.names import MEASURED_AS
 from clado_core.records.trust import doubt, kind_of_doubt
 from dashboard.cards.actions import recall
 from dashboard.cards.chart import Chart, draw_chart
+from dashboard.cards.proofs import search_fronts
 from dashboard.components import Patch
 from dashboard.figures.accuracy import (
     AccuracyInfo,
@@ -41,25 +42,40 @@ from dashboard.scale import Metric, size_scale
 from dashboard.state import view_state
 from dashboard.state.view_state import ViewState
 from dashboard.theme import number, signed
+from dashboard.workers.searches import GREEDY
 
 HEIGHT = 360
 CHART, ACCURACY_CHART = "front_plot", "accuracy_plot"
 VIEW, LOSS, ACCURACY = "front_view", "Predicted loss", "Measured accuracy"
+STREAM_S = 0.7
+"""How often a front that is being searched is drawn again."""
 ROOM, CONTROL = 13, 5
 """Pixels that the header gains by the buttons of pins, and by the control: the card keeps its
 height."""
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
 def _other_curves(artifact: Artifact, rules: Rules, metric: Metric) -> tuple[Curve, ...]:
-    """What other methods choose; nothing here changes while proofs come in."""
+    """What other methods choose, as far as it is known; nothing here changes as proofs come in."""
+    fronts = {
+        method: front
+        for method in other_methods.methods(caches.matrix(artifact))
+        if (front := other_methods.front_of(method, artifact, rules))
+    }
+    return _curves(artifact, rules, metric, tuple(fronts), fronts)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _curves(
+    artifact: Artifact,
+    rules: Rules,
+    metric: Metric,
+    methods: tuple[str, ...],
+    _fronts: Mapping[str, Sequence[Solution]],
+) -> tuple[Curve, ...]:
     matrix = caches.matrix(artifact)
     scale = size_scale(matrix, metric)
     return (
-        *(
-            curve(METHOD_NAMES[method], other_methods.front_of(method, artifact, rules), scale)
-            for method in other_methods.methods(matrix)
-        ),
+        *(curve(METHOD_NAMES[method], _fronts[method], scale) for method in methods),
         curve(UNIFORM, other_methods.uniform(matrix), scale),
     )
 
@@ -91,12 +107,15 @@ def _run_text(run: Measured) -> str:
 def front_background(state: ViewState, metric: Metric, /) -> Background:
     """The part of the chart that no budget changes."""
 
+    others = _other_curves(state.artifact, state.rules, metric)
+
     def make() -> Background:
         scale, front = size_scale(state.matrix, metric), state.answers.front()
-        others = _other_curves(state.artifact, state.rules, metric)
-        return background(front, scale, baselines=others, knee=other_methods.knee(front))
+        knee = other_methods.knee(front)
+        return background(front, scale, baselines=others, knee=knee, guesses=GREEDY)
 
-    known = state.answers.derived(("background", metric), make)
+    names = tuple(other.name for other in others)
+    known = state.answers.derived(("background", metric, names), make)
     runs = _measured_curves(state.artifact, metric, version(state.artifact))
     return replace(known, baselines=(*known.baselines, *runs))
 
@@ -117,8 +136,23 @@ def front_patch(state: ViewState, answer: Solution, /) -> Patch:
     return Patch(CHART, (here_trace(info, state.mode),), pareto_alt(info))
 
 
-def front_card(state: ViewState, answer: Solution, /) -> None:
-    """Draw the card."""
+def front_card(state: ViewState, /) -> None:
+    """Draw the card; of a large network what is searched meanwhile comes into it by itself."""
+    missing = search_fronts(state)
+
+    @st.fragment(run_every=STREAM_S if any(missing) else None)
+    def contents() -> None:
+        now, dragging = view_state.current(), view_state.dragging()
+        if any(missing) and search_fronts(now) != missing and not dragging:
+            # What else follows from a front is drawn with it, once, and when to look is set anew.
+            st.rerun()
+        _contents(now, now.answer(thorough=not dragging))
+
+    with st.container(border=True, key="card-front"):
+        contents()
+
+
+def _contents(state: ViewState, answer: Solution) -> None:
     runs, info = measured(state.artifact), front_info(state, answer)
     accurate = _shows_accuracy(runs)
 
@@ -132,13 +166,11 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
                 key=VIEW,
                 label_visibility="collapsed",
             )
-        points = len(info.front.sizes)
-        proven = f"{info.proven} of {points} points proven; click one to go there"
         if accurate:
             images = f"{runs[0].n:,} {runs[0].images.split} images"
             st.caption(f"{images}; bars: 95 % intervals", help=_accuracy_help(runs))
         else:
-            st.caption(proven)
+            st.caption(told(state, info))
         recall(state)
 
     title = "" if runs else "Predicted loss against size"  # else the control says it
@@ -147,10 +179,17 @@ def front_card(state: ViewState, answer: Solution, /) -> None:
     )
     room = ROOM - CONTROL if runs else ROOM
     height = HEIGHT + (0 if state.pins else room)
-    with st.container(border=True, key="card-front"):
-        draw_chart(chart, height=height, on_click=_go, header=header)
-        if doubtful := state.answers.derived("doubts", lambda: _doubted(state)):
-            st.caption(f":red[{doubtful}]")
+    draw_chart(chart, height=height, on_click=_go, header=header)
+    if doubtful := state.answers.derived("doubts", lambda: _doubted(state)):
+        st.caption(f":red[{doubtful}]")
+
+
+def told(state: ViewState, info: ParetoInfo, /) -> str:
+    """How far the front is: searched, then proven."""
+    left, all_ = len(state.answers.left()), len(state.answers.grid)
+    if left:
+        return f"front {all_ - left} of {all_} searched, the rest is a first guess"
+    return f"{info.proven} of {len(info.front.sizes)} points proven; click one to go there"
 
 
 def _doubted(state: ViewState) -> str:
@@ -216,6 +255,7 @@ def _go(point: Mapping[str, Any]) -> None:
     custom = point.get("custom")
     if isinstance(custom, int | float):
         view_state.set_avg_bits(float(custom), move_thumb=True)
+        st.rerun(view_state.EXPLORE)  # not the chart alone, whose fragment was clicked
 
 
 def _doubts(state: ViewState, front: Sequence[Solution]) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from clado_core import Solution
-from dashboard.cards.status import POLL_S, owner
+from dashboard.cards.proofs import POLL_S, owner
 from dashboard.rules import NO_RULES, first_and_last
 from dashboard.state import prices, view_state
 from dashboard.state.view_state import ViewState
@@ -45,11 +45,12 @@ def price_caption(state: ViewState, answer: Solution, /, *, dragging: bool) -> N
     wanted = [state.rules.with_lock(layer, b) for b in state.matrix.bit_widths]
     if st.session_state.get(OPEN):
         wanted += [others for _, others in state.rules.each()]
-    pending = prices.prove(state, answer, wanted, owner())
+    searching = prices.search(state, answer, wanted, owner())
+    pending = prices.prove(state, answer, wanted, owner()) or searching
 
     @st.fragment(run_every=POLL_S if pending else None)
     def line() -> None:
-        if pending and not prices.proving(owner()):
+        if pending and not prices.are_coming(owner()):
             st.rerun()
         st.caption(price_line(state, answer, layer))
 
@@ -65,6 +66,8 @@ def price_line(state: ViewState, answer: Solution, layer: str, /) -> str:
     now = answer.assignment.by_layer()[layer]
     told = [f"{b} bits {_price(price.loss)}" for b, price in found.items() if b != now]
     state_now = f"locked at {locked} bits" if locked else f"{now} bits chosen"
+    if any(price.pending for price in found.values()):
+        return f"{layer}: {state_now}. Prices follow."
     proof = "proven" if all(price.proven for price in found.values()) else "searched, not proven"
     prices_told = " · ".join(told) or "no other"
     return f"{layer}: {state_now}. Predicted loss if locked: {prices_told}; {proof}."
@@ -121,8 +124,8 @@ def _active(state: ViewState, answer: Solution) -> None:
     st.caption("Each price is what dropping that rule alone would save in predicted loss.")
     for i, (text, others) in enumerate(state.rules.each()):
         found = prices.rule_price(state, answer, others)
-        price = signed(found.loss or 0.0)
-        unsure = "" if found.proven else ", not proven"
+        price = "price follows" if found.pending else signed(found.loss or 0.0)
+        unsure = "" if found.proven or found.pending else ", not proven"
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"{text} · **{price}**{unsure}")
             st.button(

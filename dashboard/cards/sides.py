@@ -8,21 +8,24 @@ import streamlit as st
 
 from clado_core import SensitivityMatrix, Solution
 from clado_core.records.names import REPAIRED, ROUNDED, MeasuredAs
+from dashboard.cards import notices
 from dashboard.figures.accuracy import CLADO, NAMES, Run
 from dashboard.figures.compare import Side, side
 from dashboard.figures.compare_measured import MeasuredSide, measured_side
 from dashboard.figures.series import METHOD_NAMES, UNIFORM
-from dashboard.known import caches, catalogue, other_methods
+from dashboard.known import caches, catalogue, other_methods, searching
 from dashboard.known.catalogue import Artifact, Catalogue
 from dashboard.known.measured_choices import measured
 from dashboard.rules import Rules
 from dashboard.scale import budget_bits
 from dashboard.state import view_state
 from dashboard.state.view_state import MODEL, ViewState
+from dashboard.workers.searches import is_small
 
 VIEW, A, B = "view", "a", "b"
 NETWORKS, CHOICES = "Networks", "Choices"
 PIN = "Pin "
+POLL_S = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,45 @@ def both(state: ViewState, /) -> tuple[Contender, Contender]:
     )
 
 
+def follow_searches(state: ViewState, /) -> None:
+    """Of large networks: say how far the fronts are, look again, and draw the page when all are
+    there; it ends here while a side has no choice yet."""
+    left = _still_searched(state)
+    if not left:
+        return
+
+    @st.fragment(run_every=POLL_S)
+    def told() -> None:
+        now = _still_searched(state)
+        if not now:
+            st.rerun()
+        st.caption("; ".join(now.values()))
+
+    told()
+    if None in left:
+        notices.frames()
+        st.stop()
+
+
+def _still_searched(state: ViewState) -> dict[Artifact | None, str]:
+    """What is searched for both sides, for people; None stands for another method's choices."""
+    told: dict[Artifact | None, str] = {}
+    shown = {state.artifact: state.rules}
+    if st.session_state[VIEW] == NETWORKS:
+        shown.setdefault(catalogue.find().artifacts[st.session_state[B]], Rules())
+    for artifact, rules in shown.items():
+        known = caches.answers(artifact, rules)
+        if searching.front_soon(artifact, known):
+            left, all_ = len(known.left()), len(known.grid)
+            told[artifact] = f"{artifact.name}: front {all_ - left} of {all_} searched"
+    if st.session_state[VIEW] == CHOICES:
+        names = {METHOD_NAMES[m]: m for m in other_methods.methods(state.matrix)}
+        for name in {st.session_state[A], st.session_state[B]} & names.keys():
+            if other_methods.front_of(names[name], state.artifact, state.rules) is None:
+                told[None] = f"the choices of {name} are still searched for"
+    return told
+
+
 def _most_measured_as(*artifacts: Artifact) -> MeasuredAs:
     """Repaired, where no network was run more often as rounded: one of both on a chart."""
     for artifact in artifacts:
@@ -145,13 +187,12 @@ def _network(
 
 
 def _choice(state: ViewState, method: str, measured_as: MeasuredAs) -> Contender:
-    artifact, rules, bits = state.artifact, state.rules, state.budget_bits
+    artifact, bits = state.artifact, state.budget_bits
     reference = state.answers.front()
     front, here = reference, state.answers.quick(bits, thorough=True)
     minimized = {METHOD_NAMES[m]: m for m in other_methods.methods(state.matrix)}
     if method in minimized:
-        front = other_methods.front_of(minimized[method], artifact, rules)
-        here = other_methods.choice_of(minimized[method], artifact, bits, rules)
+        front, here = _other(minimized[method], state)
     elif method == UNIFORM:
         front = tuple(other_methods.uniform(state.matrix))
         here = _largest_within(front, bits)
@@ -159,6 +200,16 @@ def _choice(state: ViewState, method: str, measured_as: MeasuredAs) -> Contender
         here = state.pins[int(method.removeprefix(PIN)) - 1]
     own = Contender(method, state.matrix, reference, front, here, measured_as=measured_as)
     return _with_runs(own, artifact, method)
+
+
+def _other(method: str, state: ViewState) -> tuple[tuple[Solution, ...], Solution]:
+    """Another method's choices, and the one at this budget."""
+    artifact, rules, bits = state.artifact, state.rules, state.budget_bits
+    front = other_methods.front_of(method, artifact, rules) or ()
+    if is_small(state.matrix) or not front:
+        here = other_methods.choice_of(method, artifact, bits, rules)
+        return front or (here,), here
+    return front, _largest_within(front, bits)
 
 
 def _with_runs(own: Contender, artifact: Artifact, method: str) -> Contender:

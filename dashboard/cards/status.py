@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -16,32 +15,25 @@ from clado_core.allocation.bootstrap import Stability
 from clado_core.problem.solution import relative_gap
 from clado_core.records.trust import prediction_error
 from dashboard.cards.chart import Chart, draw_chart
+from dashboard.cards.proofs import LONG, LONGER_S, owner, watch
 from dashboard.figures.convergence import (
     convergence_alt,
     convergence_figure,
     convergence_info,
     convergence_rows,
 )
-from dashboard.known import services, uncertainty
-from dashboard.known.answers import Answers, solution_from_message
+from dashboard.known import services
 from dashboard.state.view_state import ViewState
 from dashboard.theme import percent, plus_minus, signed
-from dashboard.workers.solve_job import Job, JobState, OnDone, SolveRequest
+from dashboard.workers.solve_job import Job, JobState, SolveRequest
 
-POLL_S = 0.3
-FRONT_POLL_S = 1.0
-FRONT_STEP = 8
-"""New answers about the front after which the chart is drawn again."""
-MAX_FRONT_PROOFS = 3
-"""A front that so many rounds of proofs leave open stays open."""
-FRONT_LIMIT_S = 2.0
-TIME_LIMIT_S = 5.0
-FIRMNESS_CANDIDATES = 300
-"""Up to this many candidates (layers × bit-widths) drawing the samples again takes some seconds."""
-LONGER_S = 60.0
-NAMES = {"local-search": "local search", "scip": "SCIP", "daqp": "DAQP", "highs": "HiGHS"}
-OWNER = "clado_owner"
-LONG = "clado_keep_searching"
+NAMES = {
+    "greedy": "single moves",
+    "local-search": "local search",
+    "scip": "SCIP",
+    "daqp": "DAQP",
+    "highs": "HiGHS",
+}
 BOUNDS = "clado_bounds_open"
 
 Colour: TypeAlias = Literal["green", "blue", "orange", "gray"]
@@ -65,7 +57,14 @@ class StatusInfo:
 
 
 def status_info(
-    answer: Solution, job: Job | None, exact: bool, /, *, now: float, before: int = 0
+    answer: Solution,
+    job: Job[SolveRequest] | None,
+    exact: bool,
+    /,
+    *,
+    now: float,
+    before: int = 0,
+    searching: bool = False,
 ) -> StatusInfo:
     """What to say about an answer.
 
@@ -75,32 +74,43 @@ def status_info(
         exact: Whether one is wanted at all.
         now: Monotonic time.
         before: Solves of other visitors that come first.
+        searching: Whether better choices are still looked for, without a proof.
     """
     gap = useful(answer.gap)
     if answer.status is SolveStatus.OPTIMAL:
         return StatusInfo("Proven optimal", "green", "verified", who(answer.solver))
     known = "" if gap is None else f"at most {percent(gap)} from optimal · "
     if not exact:
-        return StatusInfo("Approximate", "gray", "bolt", f"{known}not proven")
-    if job is not None and job.state is JobState.FAILED:
-        detail = f"{known}the approximate answer stays"
-        return StatusInfo("Exact solve unavailable", "orange", "error", detail)
-    if job is not None and job.state is JobState.DONE:
-        chip = f"Best found in {job.request.time_limit_s:g} s"
-        detail = (
-            f"at most {percent(gap)} from optimal" if gap is not None else "no useful bound yet"
-        )
-        return StatusInfo(chip, "blue", "timer", detail)
-    if job is not None and job.state is JobState.RUNNING and job.trace:
-        elapsed, objective, bound = job.trace[-1]
-        gap_now = useful(relative_gap(objective, bound))
-        shown = "no bound yet" if gap_now is None else f"gap {percent(gap_now)}"
-        detail = f"{shown} · {max(elapsed, now - job.submitted):.1f} s"
-        return StatusInfo("Improving", "blue", "hourglass_top", detail)
+        then = "the search goes on" if searching else "not proven"
+        return StatusInfo("Approximate", "gray", "bolt", known + then)
+    if job is not None and (told := _of_job(job, known, now)):
+        return told
     if before:
         others = "1 proof" if before == 1 else f"{before} proofs"
         return StatusInfo("Waiting", "gray", "hourglass_empty", f"{known}{others} of others first")
     return StatusInfo("Approximate", "gray", "bolt", f"{known}the proof follows")
+
+
+def _of_job(job: Job[SolveRequest], known: str, now: float) -> StatusInfo | None:
+    """What a proof says that runs or has ended; None where it says nothing yet."""
+    if job.state is JobState.FAILED:
+        kept = f"{known}the approximate answer stays"
+        return StatusInfo("Exact solve unavailable", "orange", "error", kept)
+    if job.state is JobState.DONE:
+        chip = f"Best found in {job.request.time_limit_s:g} s"
+        return StatusInfo(chip, "blue", "timer", known.rstrip(" ·") or "no useful bound yet")
+    if job.state is JobState.RUNNING and job.trace:
+        elapsed, objective, bound = job.trace[-1]
+        took = f"{max(elapsed, now - job.submitted):.1f} s"
+        return StatusInfo(
+            "Improving", "blue", "hourglass_top", f"{_shown(objective, bound)} · {took}"
+        )
+    return None
+
+
+def _shown(objective: float, bound: float) -> str:
+    gap = useful(relative_gap(objective, bound))
+    return "no bound yet" if gap is None else f"gap {percent(gap)}"
 
 
 def who(solver: str, /) -> str:
@@ -116,62 +126,6 @@ def useful(gap: float | None, /) -> float | None:
     return None if gap is None or gap > 1 else gap
 
 
-def owner() -> str:
-    """This session's name towards the solver process."""
-    if OWNER not in st.session_state:
-        st.session_state[OWNER] = f"session-{time.monotonic_ns()}"
-    return str(st.session_state[OWNER])
-
-
-def ask_for_proof(state: ViewState, answer: Solution, /) -> Job | None:
-    """Start, or find, the background solve of the current budget; None where none is needed."""
-    service = services.solve_service()
-    if not state.exact or answer.status is SolveStatus.OPTIMAL:
-        return None
-    longer = st.session_state.get(LONG) == (state.artifact.digest, state.budget_bits, state.rules)
-    request = SolveRequest(
-        artifact=state.artifact.path,
-        digest=state.artifact.digest,
-        budget_bits=state.budget_bits,
-        rules=state.rules,
-        warm_start=answer.assignment.bits,
-        time_limit_s=LONGER_S if longer else TIME_LIMIT_S,
-    )
-    return service.submit(owner(), request, _keeper(state.answers))
-
-
-def prove_front(state: ViewState, /) -> bool:
-    """Have the front proven point by point while nobody waits; says whether that goes on."""
-    service, known = services.solve_service(), state.answers
-    if service.proofs_left():
-        return True
-    if known.proofs_asked >= MAX_FRONT_PROOFS:
-        return False
-    known.proofs_asked += 1
-    requests = [
-        SolveRequest(
-            artifact=state.artifact.path,
-            digest=state.artifact.digest,
-            budget_bits=budget,
-            rules=state.rules,
-            warm_start=best.assignment.bits if (best := known.best(budget)) else None,
-            time_limit_s=FRONT_LIMIT_S,
-        )
-        for budget in known.unproven()
-    ]
-    service.prove_all(requests, _keeper(known))
-    return bool(requests)
-
-
-def _keeper(answers: Answers) -> OnDone:
-    """Called from the service's thread with each answer."""
-
-    def keep(request: SolveRequest, message: Mapping[str, Any]) -> None:
-        answers.add(request.budget_bits, solution_from_message(answers.matrix, message))
-
-    return keep
-
-
 def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False) -> None:
     """The chip; looks again every 0.3 s while the solver works, and then draws the page anew.
 
@@ -183,40 +137,32 @@ def status_chip(state: ViewState, answer: Solution, /, *, dragging: bool = False
     if state.held is not None:
         _say(StatusInfo("Refined", "blue", "labs", "of least measured loss among those run"))
         return
-    job = ask_for_proof(state, answer)
-    active = job is not None and job.active
-    proving = state.exact and prove_front(state)
-    known, seen = state.answers, state.answers.version
+    watched = watch(state, answer)
+    job, firm = watched.job, watched.firm
 
-    firm = firmness(state) if answer.status is SolveStatus.OPTIMAL else None
-    waiting = active or (firm is not None and not firm.done())
-
-    @st.fragment(run_every=POLL_S if waiting else FRONT_POLL_S if proving else None)
+    @st.fragment(run_every=watched.interval_s)
     def chip() -> None:
-        if active and job is not None and not job.active:
+        if watched.has_news():
             st.rerun()
-        left = services.solve_service().proofs_left()
-        if proving and (known.version >= seen + FRONT_STEP or not left):
-            st.rerun()
-        before = services.solve_service().before(owner()) if active else 0
-        info = status_info(answer, job, state.exact, now=time.monotonic(), before=before)
+        before = services.solve_service().before(owner()) if watched.proof else 0
+        info = status_info(
+            answer,
+            job,
+            state.exact,
+            now=time.monotonic(),
+            before=before,
+            searching=watched.search,
+        )
         with _say(info):
             _act(state, job)
             _bounds(state, job)
         if firm is not None:
             st.caption(for_this_measurement(state, answer, firm))
-        if waiting and not active and firm is not None and firm.done():
+        if watched.only_firmness and firm is not None and firm.done():
             # Ends the looking: a fragment keeps the interval that it was first drawn with.
             st.rerun()
 
     chip()
-
-
-def firmness(state: ViewState, /) -> Future[Stability | None] | None:
-    """The bootstrap of this budget, on its way; None for networks where it would take long."""
-    if len(state.matrix.G) > FIRMNESS_CANDIDATES:
-        return None
-    return uncertainty.stability_soon(state.artifact, state.rules, state.budget_bits)
 
 
 def for_this_measurement(
@@ -244,7 +190,7 @@ def _say(info: StatusInfo) -> DeltaGenerator:
     return row
 
 
-def _bounds(state: ViewState, job: Job | None) -> None:
+def _bounds(state: ViewState, job: Job[SolveRequest] | None) -> None:
     """How the two bounds met, or how far apart they are still."""
     if job is None or len(job.trace) < 2:
         return
@@ -265,7 +211,7 @@ def _bounds(state: ViewState, job: Job | None) -> None:
             draw_chart(chart, height=220)
 
 
-def _act(state: ViewState, job: Job | None) -> None:
+def _act(state: ViewState, job: Job[SolveRequest] | None) -> None:
     """What can be done about an unfinished proof."""
     if job is None or job.active or not state.exact:
         return

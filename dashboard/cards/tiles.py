@@ -135,7 +135,9 @@ def _diagonal_tile(state: ViewState, answer: Solution, *, dragging: bool) -> Til
         state.artifact, state.budget_bits, state.rules, now=dragging
     )
     if other is None:
-        return Tile(label, "–", "none is known this small", DIAGONAL_HELP)
+        front = other_methods.front_of(other_methods.DIAGONAL, state.artifact, state.rules)
+        note = "still searched for" if front is None else "none is known this small"
+        return Tile(label, "–", note, DIAGONAL_HELP)
     pair = (answer.assignment.bits, other.assignment.bits)
     if any(doubt(state.matrix, bits) for bits in pair):
         return Tile(label, "–", "no comparison: not both are possible", DIAGONAL_HELP)

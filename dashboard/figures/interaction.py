@@ -44,14 +44,21 @@ def interaction_figure(
     return {"data": traces, "layout": _layout(info, mode, selected)}
 
 
+MOST_NAMED = 80
+"""Up to so many layers the stamp names those under the pointer; for 200, whose cells are half a
+pixel wide, the names were 1 MB."""
+
+
 def mini_figure(info: InteractionInfo, mode: Mode, /) -> Spec:
     """The same without axes, as small as a stamp; a layer under the pointer is framed in it."""
     size, colours = len(info.rows), palette(mode)
     heatmap = cells_trace(info, mode) | {
         "showscale": False,
-        "text": [[f"{a} × {b}" for b in info.labels] for a in info.labels],
-        "hovertemplate": "%{text}<extra></extra>",
+        "hovertemplate": "layer %{y} × layer %{x}<extra></extra>",
     }
+    if size <= MOST_NAMED:
+        named = [[f"{a} × {b}" for b in info.labels] for a in info.labels]
+        heatmap |= {"text": named, "hovertemplate": "%{text}<extra></extra>"}
     axis = {"visible": False, "range": [-0.5, size - 0.5], "fixedrange": True}
     return {
         "data": [heatmap],

@@ -36,6 +36,7 @@ class ParetoInfo:
         proven: Points of the front that are proven optimal.
         bits: As in ``Background``, for highlighting across charts.
         menu: The bit-widths.
+        guessed: As in ``Background``.
     """
 
     front: Curve
@@ -47,6 +48,7 @@ class ParetoInfo:
     proven: int
     bits: tuple[str, ...] = ()
     menu: tuple[int, ...] = ()
+    guessed: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Background:
         knee: Position of the knee within ``front``, or None.
         proven: Points of the front that are proven optimal.
         bits: Per point of the front one digit per layer; empty where a bit-width has two digits.
+        guessed: Per point of the front, whether it is a first guess; empty where none is.
     """
 
     front: Curve
@@ -66,6 +69,7 @@ class Background:
     knee: int | None
     proven: int
     bits: tuple[str, ...] = ()
+    guessed: tuple[bool, ...] = ()
 
 
 def background(
@@ -75,6 +79,7 @@ def background(
     *,
     baselines: Sequence[Curve] = (),
     knee: Solution | None = None,
+    guesses: str = "",
 ) -> Background:
     """Collect the series.
 
@@ -83,7 +88,9 @@ def background(
         scale: Metric of the size axis.
         baselines: Curves beside the front, named as in the legend.
         knee: A member of ``front``.
+        guesses: Name of the solver whose choices are first guesses, and are drawn hollow.
     """
+    guessed = tuple(s.solver == guesses for s in front)
     digits = all(b < 10 for s in front for b in s.assignment.bits)
     return Background(
         front=curve(FRONT, front, scale),
@@ -91,6 +98,7 @@ def background(
         bits=tuple("".join(map(str, s.assignment.bits)) for s in front) if digits else (),
         knee=next((i for i, s in enumerate(front) if s is knee), None),
         proven=sum(s.status is SolveStatus.OPTIMAL for s in front),
+        guessed=guessed if any(guessed) else (),
     )
 
 
@@ -108,6 +116,7 @@ def pareto_info(
         proven=known.proven,
         bits=known.bits,
         menu=scale.bit_widths,
+        guessed=known.guessed,
     )
 
 
@@ -124,11 +133,24 @@ def pareto_alt(info: ParetoInfo, /) -> str:
 def pareto_figure(info: ParetoInfo, mode: Mode, /) -> Spec:
     """Draw it."""
     axis = _axis(info)
-    series = (*info.baselines, info.front, info.pins, info.here)
+    others = [_trace(one, axis, mode) for one in info.baselines]
+    above = [_trace(one, axis, mode) for one in (info.pins, info.here)]
     return {
-        "data": [_trace(one, axis, mode) for one in series],
+        "data": [*others, _front_trace(info, axis, mode), *above],
         "layout": _layout(info, axis, mode),
     }
+
+
+def _front_trace(info: ParetoInfo, axis: SignedLog, mode: Mode) -> Spec:
+    """The front; what is a first guess so far is hollow."""
+    trace = _trace(info.front, axis, mode)
+    if info.guessed:
+        marker, hollow = trace["marker"], palette(mode).background
+        trace["marker"] = marker | {
+            "color": [hollow if guess else marker["color"] for guess in info.guessed],
+            "line": {"width": 1.5, "color": marker["color"]},
+        }
+    return trace
 
 
 def here_trace(info: ParetoInfo, mode: Mode, /) -> Spec:

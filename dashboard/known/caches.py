@@ -6,6 +6,8 @@ knows its digest, is the key. Every cache has a limit; the entry unused for long
 
 from __future__ import annotations
 
+import threading
+
 import streamlit as st
 
 import clado_core as cc
@@ -15,10 +17,13 @@ from dashboard.known.answers import Answers
 from dashboard.known.catalogue import Artifact
 from dashboard.known.recent import Recent
 from dashboard.rules import NO_RULES, Rules
+from dashboard.workers.searches import is_small
 
 NETWORKS = 16
 RULED_NETWORKS = 64
 """Pairs of a network and rules."""
+RELATIVES = 2
+"""Of so many sets of rules the choices are adapted to new ones: 0.2 s each at 1,000 candidates."""
 
 
 @st.cache_resource(max_entries=NETWORKS, show_spinner=False)
@@ -41,27 +46,40 @@ def diagnosis(artifact: Artifact, /) -> Diagnosis:
 
 def answers(artifact: Artifact, rules: Rules = NO_RULES, /) -> Answers:
     """What is known about a network's best choices under some rules; grows as solvers answer."""
-    known = _answers(artifact, rules)
-    _answered()[artifact, rules] = None
-    return known
-
-
-@st.cache_resource(max_entries=RULED_NETWORKS, show_spinner=False)
-def _answers(artifact: Artifact, rules: Rules) -> Answers:
-    measured = matrix(artifact)
-    # The front that may stand beside the artifact was solved without rules.
-    stored = None if rules.count else load_frontier(artifact.path, measured)
-    known = Answers(measured, rules, stored)
-    known.sweep()
+    with _opening():  # the second of two who open the same waits for the first
+        known = _answered().get((artifact, rules))
+        if known is None:
+            known = _answered()[artifact, rules] = _opened(artifact, rules)
     return known
 
 
 def is_answered(artifact: Artifact, rules: Rules = NO_RULES, /) -> bool:
-    """Whether ``answers`` is there already; for a large network it takes seconds."""
+    """Whether ``answers`` is there already."""
     return (artifact, rules) in _answered()
 
 
+def _opened(artifact: Artifact, rules: Rules) -> Answers:
+    measured = matrix(artifact)
+    # The front that may stand beside the artifact was solved without rules.
+    stored = None if rules.count else load_frontier(artifact.path, measured)
+    known = Answers(measured, rules, stored)
+    known.guess(_relatives(artifact))
+    if is_small(measured):
+        known.sweep()
+    return known
+
+
+def _relatives(artifact: Artifact) -> list[Answers]:
+    """Answers for the same network under other rules, those last used first."""
+    others = [known for (of, _), known in _answered().latest() if of == artifact]
+    return others[:RELATIVES]
+
+
 @st.cache_resource(show_spinner=False)
-def _answered() -> Recent[tuple[Artifact, Rules], None]:
-    """What ``_answers`` has, which does not tell: as many, forgotten in the same order."""
+def _answered() -> Recent[tuple[Artifact, Rules], Answers]:
     return Recent(RULED_NETWORKS)
+
+
+@st.cache_resource(show_spinner=False)
+def _opening() -> threading.Lock:
+    return threading.Lock()

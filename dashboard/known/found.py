@@ -12,6 +12,7 @@ from typing import Any
 
 from clado_core import Solution
 from clado_core.allocation.sharing import ProvenBound, shared_answers
+from dashboard.workers.searches import GREEDY
 
 OTHERS = 64
 """Choices, and bounds, that are kept beside those that answer the grid: those last asked for. Each
@@ -49,11 +50,27 @@ class Found:
             self.version += 1
             kept = self._choices.pop(size, solution)
             better = solution.objective < kept.objective
-            self._choices[size] = solution if better else kept
+            # A guess that a search has not improved is not a guess any more.
+            checked = kept.solver == GREEDY and solution.objective == kept.objective
+            self._choices[size] = solution if better or checked else kept
             if solution.bound > self._bounds.get(budget_bits, NO_BOUND)[0]:
                 self._bounds.pop(budget_bits, None)
                 self._bounds[budget_bits] = (solution.bound, solution.solver)
             self._forget()
+
+    def learn(self, bounds: Iterable[ProvenBound], /) -> None:
+        """Keep bounds proven elsewhere that hold here too."""
+        with self._lock:
+            for budget, value, prover in bounds:
+                if value > self._bounds.get(budget, NO_BOUND)[0]:
+                    self.version += 1
+                    self._bounds[budget] = value, prover
+            self._forget()
+
+    def bounds(self) -> list[ProvenBound]:
+        """What was proven."""
+        with self._lock:
+            return [ProvenBound(budget, *proven) for budget, proven in self._bounds.items()]
 
     def best(self, budget_bits: int, /) -> Solution | None:
         """The best choice that fits, with the tightest bound that holds; both count as used."""
@@ -68,8 +85,7 @@ class Found:
         """The best choice for each of several budgets, None where none fits."""
         with self._lock:
             choices = list(self._choices.values())
-            bounds = [ProvenBound(budget, *proven) for budget, proven in self._bounds.items()]
-        return shared_answers(budgets_bits, choices, bounds)
+        return shared_answers(budgets_bits, choices, self.bounds())
 
     def by_size(self) -> list[Solution]:
         """Every choice that is kept, in order of size, whether another beats it or not."""

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import streamlit as st
 
-from clado_core import AllocationProblem, SensitivityMatrix, Solution
+from clado_core import AllocationProblem, Assignment, SensitivityMatrix, Solution
 from clado_core.allocation.frontier import Frontier
-from clado_core.allocation.methods import allocate, surrogate_matrix, unproven
-from clado_core.allocation.sweep import budget_grid
+from clado_core.allocation.methods import allocate
+from clado_core.problem.solution import solution_of
 from clado_core.records.names import MEASURED_ALONG
-from clado_core.solvers.local_search import LocalSearchSolver
-from dashboard.known import caches
+from dashboard.known import caches, searching
 from dashboard.known.catalogue import Artifact
+from dashboard.known.recent import Recent
 from dashboard.rules import NO_RULES, Rules
-
-POINTS = 21
-DESCENT = LocalSearchSolver(n_walks=0)
-"""Without cross-layer terms descents are all but exact, and take milliseconds."""
-SEARCH = LocalSearchSolver(n_walks=8)
-"""With them, a few walks find what the exact solvers do on the built-in networks."""
+from dashboard.workers.searches import POINTS, PSD, Effort, is_small, method_front, minimized
+from dashboard.workers.solve_job import SearchRequest
 
 EXACT_LAYERS = 60
 """Up to this many layers a full search takes 0.1 s."""
 
-DIAGONAL, PSD = "diagonal", "psd"
+KEPT_FRONTS = 64
+DIAGONAL = "diagonal"
+Key: TypeAlias = tuple[str, Artifact, Rules]
 
 
 def methods(matrix: SensitivityMatrix, /) -> tuple[str, ...]:
@@ -35,24 +34,73 @@ def methods(matrix: SensitivityMatrix, /) -> tuple[str, ...]:
     return (DIAGONAL, *along, PSD)
 
 
-def _minimized(matrix: SensitivityMatrix, method: str) -> SensitivityMatrix:
-    if method == PSD:
-        return surrogate_matrix(matrix, method="clado", psd=True)
-    return surrogate_matrix(matrix, method=method)
+def front_of(
+    method: str, artifact: Artifact, rules: Rules = NO_RULES, /
+) -> tuple[Solution, ...] | None:
+    """A method's choices over the range of sizes, scored on the measured matrix.
 
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def front_of(method: str, artifact: Artifact, rules: Rules = NO_RULES, /) -> tuple[Solution, ...]:
-    """A method's choices over the range of sizes, scored on the measured matrix."""
+    Of a large network they are None until the searching process has found them; empty where it
+    could not.
+    """
+    key = method, artifact, rules
+    found = _fronts().get(key)
+    if found is not None:
+        return found
     matrix = caches.matrix(artifact)
-    minimized = _minimized(matrix, method)
-    found: list[Solution] = []
-    solver = SEARCH if method == PSD else DESCENT
-    for budget in budget_grid(rules.problem(matrix), POINTS):
-        start = found[-1].assignment if found else None
-        solved = solver.solve(rules.problem(minimized, budget), warm_start=start)
-        found.append(_scored(matrix, solved, method))
-    return tuple(found)
+    if is_small(matrix):
+        return _keep(key, method_front(matrix, method, rules))
+    points = {budget: _points().get((key, budget)) for budget in _budgets(artifact, rules)}
+    choices = [choice for choice in points.values() if choice is not None]
+    if len(choices) == len(points):
+        return _keep(key, choices)
+
+    def keep(request: SearchRequest, message: Mapping[str, Any]) -> None:
+        _points()[key, request.budget_bits] = searching.choice_found(matrix, message)
+
+    wanted = [
+        SearchRequest(
+            artifact=artifact.path,
+            digest=artifact.digest,
+            rules=rules,
+            budget_bits=budget,
+            method=method,
+        )
+        for budget, choice in points.items()
+        if choice is None
+    ]
+    topic = f"{method} {artifact.digest} {rules}"
+    rank = searching.OTHERS + methods(matrix).index(method)
+    return None if searching.ask(wanted, keep, topic=topic, rank=rank) else ()
+
+
+def _budgets(artifact: Artifact, rules: Rules) -> tuple[int, ...]:
+    """Every second of the front's, and the last."""
+    grid = caches.answers(artifact, rules).grid
+    return (*grid[:-1:2], grid[-1])
+
+
+@st.cache_resource(show_spinner=False)
+def _points() -> Recent[tuple[Key, int], Assignment]:
+    """Choices of fronts that are not complete."""
+    return Recent(KEPT_FRONTS * POINTS)
+
+
+def are_known(artifact: Artifact, rules: Rules = NO_RULES, /) -> bool:
+    """Whether no front of another method is still searched for."""
+    wanted = methods(caches.matrix(artifact))
+    return None not in [front_of(method, artifact, rules) for method in wanted]
+
+
+@st.cache_resource(show_spinner=False)
+def _fronts() -> Recent[Key, tuple[Solution, ...]]:
+    return Recent(KEPT_FRONTS)
+
+
+def _keep(key: Key, found: Iterable[Assignment]) -> tuple[Solution, ...]:
+    method, artifact, _ = key
+    front = tuple(_scored(caches.matrix(artifact), each, method) for each in found)
+    _fronts()[key] = front
+    return front
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
@@ -61,8 +109,8 @@ def choice_of(
 ) -> Solution:
     """A method's choice at one budget, scored on the measured matrix."""
     matrix = caches.matrix(artifact)
-    problem = rules.problem(_minimized(matrix, method), budget_bits)
-    return _scored(matrix, LocalSearchSolver().solve(problem), method)
+    problem = rules.problem(minimized(matrix, method), budget_bits)
+    return _scored(matrix, Effort.FULL.solver.solve(problem).assignment, method)
 
 
 def diagonal_within(
@@ -72,12 +120,14 @@ def diagonal_within(
     the answer must be there now or the network is large; None where not even that is known."""
     if not now and caches.matrix(artifact).n_layers <= EXACT_LAYERS:
         return choice_of(DIAGONAL, artifact, budget_bits, rules)
-    fits = [s for s in front_of(DIAGONAL, artifact, rules) if s.assignment.size_bits <= budget_bits]
+    front = front_of(DIAGONAL, artifact, rules) or ()
+    fits = [s for s in front if s.assignment.size_bits <= budget_bits]
     return fits[-1] if fits else None
 
 
-def _scored(matrix: SensitivityMatrix, solved: Solution, method: str) -> Solution:
-    return unproven(matrix, solved, "clado-psd" if method == PSD else method)
+def _scored(matrix: SensitivityMatrix, choice: Assignment, method: str) -> Solution:
+    named = "clado-psd" if method == PSD else method
+    return solution_of(matrix, choice, solver="local-search", method=named)
 
 
 def uniform(matrix: SensitivityMatrix, /) -> list[Solution]:

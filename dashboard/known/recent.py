@@ -48,6 +48,11 @@ class Recent(MutableMapping[K, V]):
         with self._lock:
             return iter(list(self._kept))
 
+    def latest(self) -> list[tuple[K, V]]:
+        """Keys and values of now, the last used first; none counts as used by that."""
+        with self._lock:
+            return list(reversed(self._kept.items()))
+
     def __len__(self) -> int:
         """How many values are kept."""
         return len(self._kept)

@@ -6,7 +6,8 @@ import streamlit as st
 
 from dashboard.workers.measure import MeasureService
 from dashboard.workers.refine import RefineService
-from dashboard.workers.solve_service import SolveService
+from dashboard.workers.solve_job import SearchRequest, SolveRequest
+from dashboard.workers.solve_service import SEARCHING, SolveService
 from dashboard.workers.trials import TrialService
 
 
@@ -29,6 +30,12 @@ def trial_service() -> TrialService:
 
 
 @st.cache_resource(show_spinner=False)
-def solve_service() -> SolveService:
-    """The server's one solver process."""
+def solve_service() -> SolveService[SolveRequest]:
+    """The server's one process that proves."""
     return SolveService()
+
+
+@st.cache_resource(show_spinner=False)
+def search_service() -> SolveService[SearchRequest]:
+    """The server's one process that searches what is too large to search where a page is drawn."""
+    return SolveService(SEARCHING)

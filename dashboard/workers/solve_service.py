@@ -1,4 +1,4 @@
-"""Background exact solves: one worker process for the whole server, the latest wish wins.
+"""Background solves: one worker process for the whole server, the latest wish wins.
 
 Solvers hold a core for seconds and may not answer an interruption, so they run in a process that
 can be terminated; the server's interpreter is never blocked. The worker ends by itself when the
@@ -16,15 +16,18 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
-from dashboard.workers.solve_job import Job, JobState, OnDone, SolveRequest
+from dashboard.workers.solve_job import Job, JobState, OnDone, R
 
 FRONT = "front"
 """Topic of the background work that proves the front point by point."""
+
+LAST = 9
+"""Rank of what comes after all else."""
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE_S = 0.15
@@ -35,19 +38,26 @@ OVERTIME_S = 5.0
 """A solve that ignores its time limit for this long is terminated."""
 
 
-class SolveService:
+PROVING, SEARCHING = (
+    (sys.executable, "-m", f"dashboard.workers.{name}")
+    for name in ("solve_worker", "search_worker")
+)
+"""Commands that start a worker."""
+
+
+class SolveService(Generic[R]):
     """Runs jobs one after another in a worker process.
 
     Args:
         command: Starts the worker; tests replace it.
     """
 
-    def __init__(self, command: tuple[str, ...] | None = None) -> None:
-        self._command = command or (sys.executable, "-m", "dashboard.workers.solve_worker")
+    def __init__(self, command: tuple[str, ...] = PROVING) -> None:
+        self._command = command
         self._changed = threading.Condition()
-        self._wishes: dict[str, Job] = {}
-        self._background: dict[str, deque[Job]] = {}
-        self._running: Job | None = None
+        self._wishes: dict[str, Job[R]] = {}
+        self._background: dict[str, deque[Job[R]]] = {}
+        self._running: Job[R] | None = None
         self._process: subprocess.Popen[str] | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="solve-service", daemon=True)
@@ -57,9 +67,9 @@ class SolveService:
     def submit(
         self,
         owner: str,
-        request: SolveRequest,
-        on_done: OnDone | None = None,
-    ) -> Job:
+        request: R,
+        on_done: OnDone[R] | None = None,
+    ) -> Job[R]:
         """Ask for a solve; an earlier wish of the same owner is cancelled.
 
         Args:
@@ -81,26 +91,24 @@ class SolveService:
             self._changed.notify_all()
             return job
 
-    def job(self, owner: str) -> Job | None:
+    def job(self, owner: str) -> Job[R] | None:
         """The owner's latest wish."""
         return self._wishes.get(owner)
 
-    def prove_all(
-        self,
-        requests: list[SolveRequest],
-        on_done: OnDone,
-        *,
-        topic: str = FRONT,
+    def work_through(
+        self, requests: Iterable[R], on_done: OnDone[R], *, topic: str = FRONT, rank: int = 0
     ) -> None:
         """Queue work for when nobody waits; replaces work on the topic that has not run.
 
         Args:
             requests: In this order.
             on_done: Called with each answer, from another thread.
-            topic: The front comes after all other topics.
+            topic: Of topics of one rank, that which was asked for last comes first.
+            rank: Topics of a lower rank come before.
         """
         with self._changed:
-            self._background[topic] = deque(Job(r, "", on_done, topic) for r in requests)
+            self._background.pop(topic, None)
+            self._background[topic] = deque(Job(r, "", on_done, topic, rank) for r in requests)
             self._changed.notify_all()
 
     def before(self, owner: str) -> int:
@@ -115,12 +123,14 @@ class SolveService:
                 if job is not mine and job.active
             )
 
-    def proofs_left(self, topic: str = FRONT) -> int:
-        """How much background work is left on a topic."""
+    def left(self, topic: str = FRONT) -> list[R]:
+        """What is left to do on a topic, what runs included."""
         with self._changed:
             job = self._running
-            runs = job is not None and not job.owner and job.topic == topic
-            return len(self._background.get(topic, ())) + runs
+            left = list(self._background.get(topic, ()))
+            if job is not None and not job.owner and job.topic == topic:
+                left.insert(0, job)
+            return [each.request for each in left]
 
     def cancel(self, owner: str) -> None:
         """Withdraw an owner's wish, for example when its session ends."""
@@ -147,7 +157,7 @@ class SolveService:
         for owner in over[:-KEPT_WISHES]:
             del self._wishes[owner]
 
-    def _cancel(self, job: Job | None) -> None:
+    def _cancel(self, job: Job[R] | None) -> None:
         if job is None or not job.active:
             return
         job.state = JobState.CANCELLED
@@ -161,7 +171,7 @@ class SolveService:
         if requeue:
             again = self._running
             left = self._background.setdefault(again.topic, deque())
-            left.appendleft(Job(again.request, "", again.on_done, again.topic))
+            left.appendleft(Job(again.request, "", again.on_done, again.topic, again.rank))
             again.state = JobState.CANCELLED
         self._terminate()
 
@@ -188,7 +198,7 @@ class SolveService:
     def _settling(self) -> bool:
         return any(job.state is JobState.QUEUED for job in self._wishes.values())
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Job[R] | None:
         settled = time.monotonic() - SETTLE_S
         ready = [j for j in self._wishes.values() if j.state is JobState.QUEUED]
         ready = [j for j in ready if j.submitted <= settled]
@@ -196,13 +206,13 @@ class SolveService:
             return min(ready, key=lambda job: job.submitted)
         return None if self._settling() else self._next_of_background()
 
-    def _next_of_background(self) -> Job | None:
-        """The front's jobs come last: they are many."""
+    def _next_of_background(self) -> Job[R] | None:
         self._background = {topic: jobs for topic, jobs in self._background.items() if jobs}
-        topics = sorted(self._background, key=lambda topic: topic == FRONT)
-        return self._background[topics[0]].popleft() if topics else None
+        latest_first = reversed(self._background.values())
+        jobs = min(latest_first, key=lambda jobs: jobs[0].rank, default=None)
+        return jobs.popleft() if jobs else None
 
-    def _execute(self, job: Job) -> None:
+    def _execute(self, job: Job[R]) -> None:
         overtime = threading.Timer(job.request.time_limit_s + OVERTIME_S, self._terminate)
         overtime.daemon = True
         try:
@@ -223,7 +233,7 @@ class SolveService:
             job.message = "The solver process stopped before it had an answer."
             job.state = JobState.FAILED
 
-    def _take(self, job: Job, message: Mapping[str, Any]) -> bool:
+    def _take(self, job: Job[R], message: Mapping[str, Any]) -> bool:
         """Note one message of the worker; says whether it was the last."""
         if message["kind"] == "progress":
             job.trace.append((message["elapsed_s"], message["objective"], message["bound"]))

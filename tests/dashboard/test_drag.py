@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 import clado_core as cc
 from clado_core.solvers.local_search import LocalSearchSolver
 from dashboard import components
-from dashboard.cards import status
+from dashboard.cards import proofs
 from dashboard.known import answers, caches, catalogue, services
 from dashboard.state import view_state
 from tests.conftest import make_matrix
@@ -103,6 +103,6 @@ def test_a_step_searches_once_proves_nothing_and_sends_what_moves(
     sent = [drag_to(4.0 + k / 50) for k in range(1, 6)]
     assert len(searches) <= 5 and all(search.n_walks == 0 for search in searches)
     assert 1_000 < max(sent) <= STEP_BYTES
-    assert services.solve_service().proofs_left() == 0
+    assert services.solve_service().left() == []
     assert app.session_state[view_state.MODE] == view_state.EXACT
-    assert status.OWNER not in app.session_state
+    assert proofs.OWNER not in app.session_state

@@ -40,6 +40,15 @@ def test_rules_are_values() -> None:
     assert tied.without_tie(("a", "b", "c")) == rules
 
 
+def test_rules_know_which_others_they_keep() -> None:
+    lock = NO_RULES.with_lock("a", 4)
+    both = lock.with_least("b", 4).with_tie(("c", "d", "e"))
+    assert both.keeps(lock) and both.keeps(NO_RULES) and both.keeps(both)
+    assert both.keeps(Rules(ties=(("c", "e"),)))
+    assert not lock.keeps(both) and not lock.keeps(NO_RULES.with_lock("a", 8))
+    assert not both.keeps(Rules(ties=(("a", "c"),)))
+
+
 def test_a_link_says_the_same_again() -> None:
     matrix = make_matrix(6)
     rules = first_and_last(matrix, NO_RULES.with_tie((SECOND, "block1.conv2"))).with_least(
@@ -169,7 +178,7 @@ def test_prices_are_proven_by_the_solver_process() -> None:
     wanted = [NO_RULES.with_lock(FIRST, b) for b in state.matrix.bit_widths]
     try:
         assert prices.prove(state, best, wanted, "me")
-        wait_for(lambda: not prices.proving("me"))
+        wait_for(lambda: not prices.are_coming("me"))
         assert not prices.prove(state, best, wanted, "me")
     finally:
         services.solve_service().close()

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 import clado_core as cc
-from dashboard.cards import status
+from dashboard.cards import proofs, status
 from dashboard.cards.status import status_info, useful, who
 from dashboard.known import caches, catalogue, services
 from dashboard.workers.solve_job import Job, JobState, SolveRequest
@@ -110,7 +110,7 @@ def test_the_place_in_the_queue(service: SolveService) -> None:
 def solved(open_page: OpenPage, service: SolveService, avg_bits: str) -> object:
     """The page once the solver has answered."""
     app = open_page(mode="Exact", avg_bits=avg_bits)
-    asked = service.job(app.session_state[status.OWNER])
+    asked = service.job(app.session_state[proofs.OWNER])
     assert asked is not None
     wait_for(lambda: not asked.active)
     return app.run()
@@ -124,8 +124,8 @@ def test_a_time_limit_is_a_result_and_the_search_can_go_on(
     assert "Best found in 5 s" in texts(app)
     app.button(key="keep-searching").click().run()
     assert not app.exception
-    job = service.job(app.session_state[status.OWNER])
-    assert job is not None and job.request.time_limit_s == status.LONGER_S
+    job = service.job(app.session_state[proofs.OWNER])
+    assert job is not None and job.request.time_limit_s == proofs.LONGER_S
 
 
 def test_the_bounds_are_drawn_in_a_popover(open_page: OpenPage, service: SolveService) -> None:
@@ -145,6 +145,6 @@ def test_a_failed_proof_keeps_the_answer_and_can_be_asked_for_again(
     app = solved(open_page, service, f"{odd / matrix.layers.total_weights:.6f}")
     assert not app.exception
     assert "the approximate answer stays" in texts(app)
-    before = service.job(app.session_state[status.OWNER])
+    before = service.job(app.session_state[proofs.OWNER])
     app.button(key="retry").click().run()
-    assert service.job(app.session_state[status.OWNER]) is not before
+    assert service.job(app.session_state[proofs.OWNER]) is not before

@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import clado_core as cc
-from dashboard.cards import status
+from dashboard.cards import proofs
 from dashboard.known import services
 from dashboard.workers.solve_service import SolveService
 from tests.conftest import make_matrix
@@ -89,7 +89,7 @@ def test_a_proof_says_what_it_is_about(
     with closing(SolveService()) as service:
         monkeypatch.setattr(services, "solve_service", lambda: service)
         app = open_page(mode="Exact", avg_bits="4")
-        asked = service.job(app.session_state[status.OWNER])
+        asked = service.job(app.session_state[proofs.OWNER])
         assert asked is not None
         wait_for(lambda: not asked.active)
         wait_for(lambda: "of the layers keep their bits" in texts(app.run()))

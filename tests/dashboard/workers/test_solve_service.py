@@ -116,14 +116,28 @@ def test_background_work_yields_and_continues(service: SolveService, tmp_path: P
     """The proof that runs gives way to a visitor's wish, and is taken up again."""
     go_on, done = tmp_path / "go on", list[int]()
     proofs = [request(b, until=go_on) for b in (1, 2)]
-    service.prove_all(proofs, lambda r, m: done.append(r.budget_bits))
+    service.work_through(proofs, lambda r, m: done.append(r.budget_bits))
     wait_for(lambda: service.worker_pid() is not None)
     job = service.submit("me", request(9))
     wait_for(lambda: job.state is JobState.DONE)
-    assert done == [] and service.proofs_left() == 2
+    assert done == [] and len(service.left()) == 2
     go_on.touch()
     wait_for(lambda: done == [1, 2])
-    wait_for(lambda: service.proofs_left() == 0)
+    wait_for(lambda: not service.left())
+
+
+def test_of_topics_the_lowest_rank_comes_first_then_the_latest(service: SolveService) -> None:
+    done = list[int]()
+    with service._changed:  # so that all are there before one is taken up
+        for budget, topic, rank in ((1, "a", 2), (2, "b", 2), (3, "c", 1), (4, "d", 3)):
+            service.work_through(
+                [request(budget), request(10 * budget)],
+                lambda r, m: done.append(r.budget_bits),
+                topic=topic,
+                rank=rank,
+            )
+    wait_for(lambda: len(done) == 8)
+    assert done == [3, 30, 2, 20, 1, 10, 4, 40]
 
 
 def test_wishes_of_sessions_that_left_are_forgotten(
