@@ -80,7 +80,9 @@ def add_budgets(parser: argparse.ArgumentParser) -> None:
 def add_effort(parser: argparse.ArgumentParser) -> None:
     """Add ``--time-limit``, ``--gap`` and ``--confirm``, all per budget."""
     parser.add_argument(
-        "--confirm", action="store_true", help="let SCIP prove again what DAQP has proven"
+        "--confirm",
+        action="store_true",
+        help="let SCIP, or else toulbar2, prove again what DAQP has proven",
     )
     parser.add_argument(
         "--time-limit",

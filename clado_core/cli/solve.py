@@ -44,12 +44,13 @@ from clado_core.solvers import (
     ScipSolver,
     Solver,
     TieredSolver,
+    Toulbar2Solver,
 )
 
 QUICK_CANDIDATES, QUICK_DRAWS = 300, 40
 """Up to this many candidates (layers × bit-widths) so many draws take about a second."""
 
-SOLVERS = ("tiered", "scip", "daqp", "local-search")
+SOLVERS = ("tiered", "scip", "daqp", "toulbar2", "local-search")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -233,6 +234,8 @@ def _solver(arguments: argparse.Namespace, shifts: ConvexifyingShifts | None) ->
         return ScipSolver()
     if arguments.solver == "daqp":
         return DaqpSolver()
+    if arguments.solver == "toulbar2":
+        return Toulbar2Solver()
     if arguments.solver == "local-search":
         return LocalSearchSolver()
     return TieredSolver(shifts, confirm=arguments.confirm)

@@ -13,3 +13,4 @@ from clado_core.solvers.scip import ScipSolver as ScipSolver
 from clado_core.solvers.shifts import ConvexifyingShifts as ConvexifyingShifts
 from clado_core.solvers.shifts import compute_shifts as compute_shifts
 from clado_core.solvers.tiered import TieredSolver as TieredSolver
+from clado_core.solvers.toulbar2 import Toulbar2Solver as Toulbar2Solver

@@ -9,7 +9,7 @@ from clado_core.errors import SolverError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.solution import Solution
 from clado_core.records.assignment import Assignment
-from clado_core.solvers import daqp
+from clado_core.solvers import daqp, toulbar2
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.linear import is_linear, prove_linear
 from clado_core.solvers.local_search import LocalSearchSolver
@@ -30,7 +30,11 @@ ROOT_SHARE = 0.8
 the time can buy. With a form cut short by half, 72 layers of five choices had a gap of 360 % for
 12 %."""
 
-DAQP, SCIP, BOTH, HIGHS = "daqp", "scip", "daqp+scip", "highs"
+SCIP_SHARE = 0.5
+"""Of the time left for confirming; toulbar2 has the rest where it is installed."""
+
+DAQP, SCIP, HIGHS = "daqp", "scip", "highs"
+BOTH, TOULBAR2 = "daqp+scip", "daqp+toulbar2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,15 @@ class TieredSolver:
     (DAQP ran out of its share of the time, failed, or could not close the gap), or "daqp+scip":
     DAQP's tree, whose word is taken, and after it SCIP's, whose every bound is recomputed by
     duality and holds whatever DAQP, which minimizes its relaxations too, returns. Both trees search
-    one convex form; any shifts make that exact. Without interactions the problem is a knapsack,
+    one convex form; any shifts make that exact. "daqp+toulbar2": SCIP did not end in half of the
+    time left, and toulbar2 proved the same from the measured matrix alone, with code and bounds
+    that share nothing with DAQP's. Without interactions the problem is a knapsack,
     which HiGHS proves: "highs".
 
     Args:
         shifts: The matrix's convexification, computed before.
-        confirm: Let SCIP prove again what DAQP has proven, as far as the time allows.
+        confirm: Let SCIP, or else toulbar2, prove again what DAQP has proven, as far as the time
+            allows.
     """
 
     shifts: ConvexifyingShifts | None = None
@@ -96,20 +103,38 @@ class TieredSolver:
     def _confirmed(
         self, found: Solution, incumbent: Incumbent, gap_limit: float, time_limit_s: float | None
     ) -> Solution:
-        """The solution, and SCIP's name on it where it comes to the same from the answer alone."""
-        again = Incumbent(incumbent.problem, warm_start=found.assignment)
-        if incumbent.first_convex is not None:
-            again.replace_program(incumbent.first_convex[0])
-            again.convex = incumbent.first_convex
-        left_s = incumbent.left_s(time_limit_s)
-        try:
-            ScipSolver(shifts=self.shifts).prove(again, left_s, gap_limit, report=False)
-        except SolverError as problem_found:
-            logger.warning("SCIP failed, DAQP's proof stands: %s", problem_found)
-            return found
-        second = again.solution(SCIP, gap_limit=gap_limit)
-        if second.objective < found.bound:
-            logger.error("SCIP found a better answer than DAQP's bound allows: DAQP is wrong.")
-            return replace(second, runtime_s=incumbent.elapsed_s)
-        solver = BOTH if second.status is found.status else DAQP
-        return replace(found, solver=solver, runtime_s=incumbent.elapsed_s)
+        """The solution, and the name of who comes to the same from the answer alone."""
+        for name, prover in ((BOTH, self._scip_again), (TOULBAR2, _toulbar2_again)):
+            again = Incumbent(incumbent.problem, warm_start=found.assignment)
+            try:
+                prover(again, incumbent, gap_limit, incumbent.left_s(time_limit_s))
+            except SolverError as problem_found:
+                logger.warning("A confirmation failed, DAQP's proof stands: %s", problem_found)
+                continue
+            second = again.solution(name.removeprefix(f"{DAQP}+"), gap_limit=gap_limit)
+            if second.objective < found.bound:
+                logger.error("A better answer than DAQP's bound allows was found: DAQP is wrong.")
+                return replace(second, runtime_s=incumbent.elapsed_s)
+            if second.status is found.status:
+                return replace(found, solver=name, runtime_s=incumbent.elapsed_s)
+        return replace(found, runtime_s=incumbent.elapsed_s)
+
+    def _scip_again(
+        self, again: Incumbent, first: Incumbent, gap_limit: float, left_s: float | None
+    ) -> None:
+        """With a tree of its own over the convex form that DAQP began with."""
+        if first.first_convex is not None:
+            again.replace_program(first.first_convex[0])
+            again.convex = first.first_convex
+        share_s = left_s
+        if left_s is not None and toulbar2.is_installed():
+            share_s = SCIP_SHARE * left_s
+        ScipSolver(shifts=self.shifts).prove(again, share_s, gap_limit, report=False)
+
+
+def _toulbar2_again(
+    again: Incumbent, first: Incumbent, gap_limit: float, left_s: float | None
+) -> None:
+    """From the measured matrix alone; not without a limit, where SCIP has proven it already."""
+    if left_s and toulbar2.is_installed():
+        toulbar2.prove(again, left_s)

@@ -33,6 +33,7 @@ NAMES = {
     "scip": "SCIP",
     "daqp": "DAQP",
     "highs": "HiGHS",
+    "toulbar2": "toulbar2",
 }
 BOUNDS = "clado_bounds_open"
 
