@@ -66,6 +66,11 @@ class Rules:
         """How many there are."""
         return len(self.locks) + len(self.ties) + len(self.least)
 
+    @property
+    def counted(self) -> str:
+        """For the end of a phrase: ", 2 rules"; "" without any."""
+        return "" if not self.count else ", 1 rule" if self.count == 1 else f", {self.count} rules"
+
     def each(self) -> list[tuple[str, Rules]]:
         """(what it says, all the others) for every rule."""
         return [

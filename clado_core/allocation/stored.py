@@ -89,13 +89,29 @@ def load_frontier(artifact: str | Path, matrix: SensitivityMatrix, /) -> Frontie
     if not path.is_file():
         return None
     try:
-        contents = json.loads(path.read_text())
-        if contents.pop(DIGEST) == artifact_digest(artifact):
-            if contents.pop(CHECKSUM, None) != _checksum(contents):
-                raise InputError("it was changed since it was solved, so its bounds prove nothing")
-            return Frontier.from_json(contents, matrix)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as problem:
-        logger.warning("%s cannot be used (%s).", path, problem)
+        return read_frontier(path, artifact, matrix)
+    except InputError as problem:
+        logger.warning("%s", problem)
         return None
-    logger.warning("%s belongs to another measurement and is not used.", path)
-    return None
+
+
+def read_frontier(path: str | Path, artifact: str | Path, matrix: SensitivityMatrix, /) -> Frontier:
+    """The frontier in a file that ``save_frontier`` wrote.
+
+    Args:
+        path: The file.
+        artifact: Where the matrix is stored.
+        matrix: Its contents.
+
+    Raises:
+        InputError: It cannot be read, belongs to another measurement, or was changed.
+    """
+    try:
+        contents = json.loads(Path(path).read_text(encoding="utf-8"))
+        if contents.pop(DIGEST) != artifact_digest(artifact):
+            raise InputError("it belongs to another measurement")
+        if contents.pop(CHECKSUM, None) != _checksum(contents):
+            raise InputError("it was changed since it was solved, so its bounds prove nothing")
+        return Frontier.from_json(contents, matrix)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as problem:
+        raise InputError(f"The frontier {path} cannot be used ({problem}).") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clado_core.allocation.frontier import Frontier
-from clado_core.allocation.stored import load_frontier, load_shifts
+from clado_core.allocation.stored import load_frontier, load_shifts, read_frontier
 from clado_core.allocation.sweep import sweep
 from clado_core.cli.problem_options import positive_count
 from clado_core.cli.progress import ProgressLine
@@ -46,6 +46,21 @@ def add_repair_settings(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="as repaired: training images to calibrate with, and as many to judge by (default: "
         f"{IMAGES}, or a tenth of the training images where they are few)",
+    )
+
+
+def add_front_from(place: argparse._ActionsContainer, *, of: str) -> None:
+    """Add ``--front-from``.
+
+    Args:
+        place: A parser, or a group of options that exclude each other.
+        of: What it is for, in a few words.
+    """
+    place.add_argument(
+        "--front-from",
+        type=Path,
+        metavar="FILE",
+        help=f"{of}: choices of a front that frontier --out wrote",
     )
 
 
@@ -150,7 +165,7 @@ def front_of(
     gap_limit: float = 0.0,
     confirm: bool = False,
 ) -> Frontier:
-    """The front beside the artifact; solved now where there is none, or wishes ask for another.
+    """The front of a file, or beside the artifact; solved now where wishes ask for another.
 
     Args:
         arguments: Of the command.
@@ -159,7 +174,12 @@ def front_of(
         time_limit_s: Per budget; ``SOLVE_S`` where None.
         gap_limit: Per budget.
         confirm: Whether SCIP proves again what DAQP has proven.
+
+    Raises:
+        InputError: The file cannot be used, or holds choices that the wishes forbid.
     """
+    if arguments.front_from is not None:
+        return _read_front(arguments, problem)
     wishes = (problem.pins, problem.ties, problem.min_bits, problem.allowed, problem.budgets)
     if not any(wishes) and (stored := load_frontier(arguments.artifact, problem.matrix)):
         return stored
@@ -172,6 +192,16 @@ def front_of(
             gap_limit=gap_limit,
             on_progress=line.update,
         )
+
+
+def _read_front(arguments: argparse.Namespace, problem: AllocationProblem) -> Frontier:
+    found = read_frontier(arguments.front_from, arguments.artifact, problem.matrix)
+    if not all(problem.is_feasible(point.assignment) for point in found.points):
+        raise InputError(
+            f"The frontier {arguments.front_from} holds choices that your wishes (--pin, --tie, "
+            "--allow, --min-bits, --bops) forbid: leave them out, or make it with them."
+        )
+    return found
 
 
 def seen_to_json(bench: Bench, samples: Samples, /) -> dict[str, int | None]:

@@ -13,10 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clado_core.cli.choices import add_repair_settings, measured_as_of, model_and_data
+from clado_core.cli.choices import (
+    add_front_from,
+    add_repair_settings,
+    measured_as_of,
+    model_and_data,
+)
 from clado_core.cli.evaluate_choices import POINTS, choices_text, evaluate_choices
 from clado_core.cli.measurement_options import add_device, add_moved_network, add_noise, add_split
-from clado_core.cli.problem_options import positive_count
+from clado_core.cli.problem_options import add_wishes, positive_count
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import load
@@ -41,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=True,
         help="choices along the trade-off between size and predicted loss",
     )
+    add_front_from(which, of="as --front")
     add("--points", type=positive_count, metavar="N", help=f"of the front (default: {POINTS})")
     add(
         "--as",
@@ -50,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rounded, repaired or both as in rounded,repaired; what is measured so is kept beside "
         "the artifact, and nothing is run twice (default: both for --front, else rounded)",
     )
+    add_wishes(parser)
     add_repair_settings(parser)
     add_moved_network(parser)
     add("--data", help="default: the data it was measured on")
@@ -62,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Evaluate one choice or several; sizes are part of the answer."""
     _require_fitting(arguments)
-    return (evaluate_choices if arguments.front or arguments.run_as else _evaluate)(arguments)
+    several = _of_front(arguments) or arguments.run_as
+    return (evaluate_choices if several else _evaluate)(arguments)
 
 
 def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -108,8 +116,18 @@ def _require_fitting(arguments: argparse.Namespace) -> None:
     """Make sure that the options do not contradict each other."""
     if arguments.repaired and arguments.run_as:
         raise InputError("--repaired runs a repaired file as it is: give it without --as.")
-    if arguments.points and not arguments.front:
+    if arguments.points and not _of_front(arguments):
         raise InputError("--points says how many choices of the front: give it with --front.")
+    wishes = (arguments.pin, arguments.tie, arguments.allow, arguments.min_bits)
+    if any(wishes) and not _of_front(arguments):
+        raise InputError(
+            "--pin, --tie, --allow and --min-bits are wishes about the front: give them with "
+            "--front."
+        )
+
+
+def _of_front(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.front or arguments.front_from)
 
 
 def show(result: dict[str, Any]) -> str:

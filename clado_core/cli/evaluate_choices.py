@@ -12,11 +12,11 @@ from clado_core.cli.choices import (
     open_bench,
     seen_to_json,
 )
+from clado_core.cli.problem_options import problem_from
 from clado_core.cli.progress import ProgressLine
 from clado_core.files.artifact import load
 from clado_core.files.assignment_file import read_assignment
 from clado_core.files.outcomes import outcomes_path
-from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.records.assignment import Assignment
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.measured_choice import MeasuredChoice
@@ -31,7 +31,7 @@ def evaluate_choices(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run one choice, or those of the front; goes on where it was when it was stopped."""
     matrix = load(arguments.artifact)
     choices = _choices(arguments, matrix)
-    run_as = arguments.run_as or (MEASURED_AS if arguments.front else (ROUNDED,))
+    run_as = arguments.run_as or ((ROUNDED,) if arguments.assignment else MEASURED_AS)
     bench = open_bench(arguments, matrix)
     samples = bench.source.split(arguments.split)
     runner = bench.runner(samples, split=arguments.split)
@@ -52,7 +52,7 @@ def _choices(arguments: argparse.Namespace, matrix: SensitivityMatrix) -> list[A
     if arguments.assignment:
         return [read_assignment(arguments.assignment, matrix)]
     points = arguments.points or POINTS
-    front = front_of(arguments, AllocationProblem(matrix), points=points)
+    front = front_of(arguments, problem_from(arguments, matrix), points=points)
     return [solution.assignment for solution in front.choices(points)]
 
 

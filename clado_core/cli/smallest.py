@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clado_core.cli.choices import (
     Bench,
+    add_front_from,
     add_repair_settings,
     drop_text,
     front_of,
@@ -67,6 +68,7 @@ def add_max_drop(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"with --max-drop: how many validation images (default: {SEARCH_IMAGES})",
     )
+    add_front_from(parser, of="with --max-drop")
     add_repair_settings(parser)
 
 
@@ -77,7 +79,12 @@ def require_alone(arguments: argparse.Namespace) -> None:
         InputError: Another option contradicts it.
     """
     if arguments.max_drop is None:
-        for option, given in (("--as", arguments.run_as), ("--split", arguments.split)):
+        options = {
+            "--as": arguments.run_as,
+            "--split": arguments.split,
+            "--front-from": arguments.front_from,
+        }
+        for option, given in options.items():
             if given is not None:
                 raise InputError(f"{option} is for --max-drop: give that too, or leave it out.")
         return

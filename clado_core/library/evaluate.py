@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.records.assignment import Assignment
@@ -89,17 +89,35 @@ def refine(
 ) -> Refinement:
     """Choose by measured loss among the best by prediction, other methods' choices, neighbours.
 
-    It raises what ``evaluate`` does.
-
     Args:
         problem: Its budgets and wishes hold for everything that is run.
-        module: The network that was measured.
+        module: The network that was measured; afterwards as it was.
         data: As for ``measure``, best the same; never images that accuracy is reported on.
         k: How many of the best, and of each one's neighbours, are run on all images.
-        n_samples: As for ``measure``, likewise ``calibration``, for repaired weights.
-        shifts: Of the matrix, for faster proofs; ``time_limit_s``: of each solve.
+        n_samples: Use the first so many; all where None.
+        calibration: As for ``measure``, where repaired weights were measured.
+        shifts: Of the matrix, for faster proofs.
+        time_limit_s: Of each solve.
+        allow_noise: Run a network whose outputs differ from run to run, with a warning.
         on_progress: Called with (assignments run, of so many so far).
+
+    Returns:
+        The assignment of least measured loss, which ``evaluate``, ``repair`` and ``export`` take.
+
+    Raises:
+        InputError, ArtifactError, MeasurementError: As for ``evaluate``.
     """
+    how = {"k": k, "shifts": shifts, "time_limit_s": time_limit_s, "on_progress": on_progress}
+    return _refined(problem, module, (data, n_samples, calibration), allow_noise, how)
+
+
+def _refined(
+    problem: AllocationProblem,
+    module: nn.Module,
+    images: tuple[object, int | None, object],
+    allow_noise: bool,
+    how: dict[str, Any],
+) -> Refinement:
     from clado_core.data.in_memory import as_samples, calibration_images
     from clado_core.evaluation.evaluator import Evaluator
     from clado_core.evaluation.refine import refine
@@ -107,12 +125,12 @@ def refine(
     from clado_core.repairs.database import recalibrated
 
     require_measured(module, matrix := problem.matrix)
-    how = partial(refine, k=k, shifts=shifts, time_limit_s=time_limit_s, on_progress=on_progress)
+    data, n_samples, calibration = images
     samples = as_samples(data, n=n_samples)
     with placed(module, samples.x):
         made = recalibrated(matrix, module, calibration_images(samples, calibration))
-        evaluator = partial(Evaluator, allow_noise=allow_noise, candidates=made)
-        return how(problem, evaluator(module, matrix, samples))
+        inside = (module, matrix, samples)
+        return refine(problem, Evaluator(*inside, allow_noise=allow_noise, candidates=made), **how)
 
 
 def require_measured(module: nn.Module, matrix: SensitivityMatrix | None, /) -> None:

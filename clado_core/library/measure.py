@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from clado_core.errors import InputError
 from clado_core.files.artifact import SUFFIX
@@ -57,31 +57,65 @@ def measure(
     on_progress: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> SensitivityMatrix:
-    """Measure the sensitivity matrix G of a network in memory; the errors are sentences.
+    """Measure the sensitivity matrix G of a network in memory.
+
+    Half of x'Gx predicts by how much the loss grows with the candidates that x chooses.
 
     Args:
-        module: On the device to measure on, in any mode.
+        module: On the device to measure on, in any mode; afterwards as it was.
         data: A pair of tensors (x, y), a DataLoader, or batches (x, y); ``loss="kl"`` needs no y.
         n_samples: Use the first so many, 512 to 1,024 as a rule; all where None.
-        name: Of the network; ``selection``: as for ``find_layers``.
+        name: Of the network.
+        selection: Which layers, as for ``find_layers``.
         out: Store it there, ``NAME.clado``; a measurement that was stopped continues.
-        rounding: "nearest", or what ``repair`` ships: "gptq" or "adaround"; made with images of
-            ``calibration``, the first 512 of ``data`` where None, and kept beside ``out``.
+        rounding: "nearest", or what ``repair`` ships: "gptq" or "adaround"; kept beside ``out``.
+        calibration: Images that those are made with; the first 512 of ``data`` where None.
         on_progress: Called with (losses known, losses in all so far).
         settings: Fields of ``MeasurementSettings``, such as ``loss="kl"``.
+
+    Raises:
+        InputError: The data, a setting or a layer cannot be used.
+        MeasurementError: The network cannot run the data, or gives other outputs each time.
     """
-    from clado_core.data.in_memory import as_samples, calibration_images
+    images, path = _Images.of(data, n_samples, calibration, settings), _artifact_path(out)
+    task = partial(_measured, module, images, path, rounding, selection, settings)
+    return task(name=name, on_progress=on_progress)
+
+
+class _Images(NamedTuple):
+    """What is measured on, and what candidates are made with."""
+
+    samples: Samples
+    calibration: Samples
+
+    @classmethod
+    def of(
+        cls, data: object, n: int | None, calibration: object, settings: Mapping[str, Any]
+    ) -> Self:
+        from clado_core.data.in_memory import as_samples, calibration_images
+
+        samples = as_samples(data, n=n, labels=settings.get("loss") != "kl")
+        return cls(samples, calibration_images(samples, calibration))
+
+
+def _measured(
+    module: nn.Module,
+    images: _Images,
+    path: Path | None,
+    rounding: Rounding,
+    selection: LayerSelection,
+    settings: dict[str, Any],
+    **told: Any,
+) -> SensitivityMatrix:
     from clado_core.networks.placement import placed
     from clado_core.sensitivity import layers_of
 
-    samples = as_samples(data, n=n_samples, labels=settings.get("loss") != "kl")
-    path, images = _artifact_path(out), calibration_images(samples, calibration)
-    with placed(module, samples.x) as device:
-        layers = layers_of(module, samples, selection=selection)
+    with placed(module, images.samples.x) as device:
+        layers = layers_of(module, images.samples, selection=selection)
         how = _settings(device, {"estimator": usual_estimator(rounding), **settings})
-        made = _candidates(module, layers, how, path, rounding, images)
-        told = partial(_task(path), name=name, candidates=made, on_progress=on_progress)
-        return told(module, layers, samples, settings=how)
+        made = _candidates(module, layers, how, path, rounding, images.calibration)
+        task = partial(_task(path), settings=how, candidates=made, **told)
+        return task(module, layers, images.samples)
 
 
 def _task(path: Path | None) -> Callable[..., SensitivityMatrix]:

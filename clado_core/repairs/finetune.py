@@ -126,8 +126,7 @@ def finetune(
         InputError: The network cannot be copied; or the state is of another fine-tuning.
         MeasurementError: No gradient reaches its weights.
     """
-    batches = make_batches(model, judges, batch_size)
-    trials = Trials(model, matrix, repaired.assignment, batches, allow_noise=allow_noise)
+    trials = Trials(model, matrix, judges, batch_size, allow_noise=allow_noise)
     trials.offer(BEFORE, repaired)
     tuned = _tuned(model, matrix, repaired, plan, trials.steady)
     trials.offer(FINETUNED, tuned)

@@ -55,8 +55,10 @@ def reconstruct(
         model: The float network, on its device; as it was afterwards.
         matrix: What was measured: ranges of quantized inputs.
         repaired: Where it starts, such as ``repair`` gives.
-        calibration: Images to learn from, and ``judges``, as for ``repair``.
-        batch_size: Per forward of the whole network; ``allow_noise``: as for ``repair``.
+        calibration: Images to learn from, as for ``repair``.
+        judges: Others that say whether it is kept.
+        batch_size: Per forward of the whole network.
+        allow_noise: As for ``repair``.
         on_block: Called after every block.
 
     Raises:
@@ -64,12 +66,10 @@ def reconstruct(
 
     Source: Li et al., 2021 (BRECQ); the squared error is not weighted by gradients.
     """
-    batches = make_batches(model, judges, batch_size)
-    trials = Trials(model, matrix, repaired.assignment, batches, allow_noise=allow_noise)
-    trials.offer(BEFORE, repaired)
+    trials = Trials(model, matrix, judges, batch_size, allow_noise=allow_noise)
     xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
     made = _reconstructed(model, matrix, repaired, xs, trials.steady, on_block)
-    trials.offer(RECONSTRUCTED, made)
+    trials.offer(BEFORE, repaired).offer(RECONSTRUCTED, made)
     best = trials.reestimated(made, calibration, f"{RECONSTRUCTED}, {REESTIMATED}").best
     return replace(best, steps=(*repaired.steps, *best.steps[1:]))
 

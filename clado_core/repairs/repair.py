@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Self
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from clado_core.data.sources import DataSource, Samples
 from clado_core.errors import InputError, MeasurementError
-from clado_core.networks.inference import Batch, kl_divergence, make_batches, measuring, run_batch
+from clado_core.networks.inference import kl_divergence, make_batches, measuring, run_batch
 from clado_core.quantization.batch_norm import reestimate_batch_norm
 from clado_core.quantization.weight_swap import WeightSwap
 from clado_core.quantization.weights import QuantizedWeight
@@ -67,8 +67,7 @@ def repair(
     Raises:
         MeasurementError: The network cannot run the images, or gives other outputs each time.
     """
-    batches = make_batches(model, judges, batch_size)
-    trials = Trials(model, matrix, assignment, batches, allow_noise=allow_noise)
+    trials = Trials(model, matrix, judges, batch_size, allow_noise=allow_noise)
     trials.offer(NEAREST, _nearest(model, assignment))
     inside = (model, assignment.layers, assignment.scheme, calibration)
     made = candidates or candidates_from(*inside, rounding=rounding, batch_size=batch_size)
@@ -130,13 +129,13 @@ class Trials:
         self,
         model: nn.Module,
         matrix: SensitivityMatrix,
-        assignment: Assignment,
-        batches: Sequence[Batch],
+        judges: Samples,
+        batch_size: int,
         *,
         allow_noise: bool,
     ) -> None:
-        self._model, self._matrix, self._assignment = model, matrix, assignment
-        self._batches = batches
+        self._model, self._matrix = model, matrix
+        self._batches = batches = make_batches(model, judges, batch_size)
         with measuring(model, batches, allow_noise=allow_noise) as self.steady:
             self._float = [run_batch(model, batch) for batch in batches]
         self._tried: list[tuple[Repaired, Step]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
@@ -78,24 +79,38 @@ def _run_buttons(
     state: ViewState, answer: Solution, network: NetworkWords, measured_as: Sequence[MeasuredAs]
 ) -> None:
     artifact = state.artifact
-    about = {"name": artifact.name, "artifact": artifact.path, "digest": artifact.digest}
+    about: dict[str, Any] = {
+        "name": artifact.name,
+        "artifact": artifact.path,
+        "digest": artifact.digest,
+        "network": network,
+    }
     file = repaired_of(state, answer.assignment)
     one = MeasureChoice(
         **about,
-        network=network,
         assignment=answer.assignment,
         folder=str(catalogue.trials_folder()),
         measured_as=measured_as,
         rounding=rounding_chosen() if file is None else file.rounding,
     )
     all_ = MeasureFront(
-        **about, network=network, measured_as=measured_as, rounding=rounding_chosen()
+        **about,
+        **_front(state),
+        measured_as=measured_as,
+        rounding=rounding_chosen(),
     )
     with st.container(horizontal=True, gap="small"):
         _button("Measure this choice", "measure-choice", one, disabled=not measured_as)
         _button("Measure the front", "measure-front", all_, disabled=not measured_as)
-    if state.rules.count:
-        st.caption("The front is measured as it is without your rules.")
+
+
+def _front(state: ViewState) -> dict[str, Any]:
+    """The choices that the page shows, under its rules."""
+    return {
+        "front": state.answers.front(),
+        "rules": state.rules,
+        "folder": str(catalogue.trials_folder()),
+    }
 
 
 def _button(label: str, key: str, wish: Trial, *, disabled: bool = False) -> None:
@@ -128,8 +143,7 @@ def _smallest(state: ViewState, network: NetworkWords, measured_as: MeasuredAs) 
             max_drop=most,
             measured_as=measured_as,
             rounding=rounding_chosen(),
-            folder=str(catalogue.trials_folder()),
-            rules=state.rules,
+            **_front(state),
         )
         st.button(
             f"Find, as {measured_as}",

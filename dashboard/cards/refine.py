@@ -185,9 +185,7 @@ def _pin(found: Refined, digest: str) -> None:
 
 
 def _about(wish: RefineWish) -> str:
-    count = wish.rules.count
-    rules = "" if not count else ", 1 rule" if count == 1 else f", {count} rules"
-    return f"{wish.name} at {wish.avg_bits:.2f} bits{rules}"
+    return f"{wish.name} at {wish.avg_bits:.2f} bits{wish.rules.counted}"
 
 
 def _matrix(wish: RefineWish) -> SensitivityMatrix:

@@ -16,41 +16,38 @@ from clado_core.problem.solution import solution_of
 from clado_core.records.assignment import assignment_from_mapping
 from clado_core.records.names import MEASURED_AS, MeasuredAs, Rounding
 from clado_core.records.scheme import parse_bits
-from dashboard.rules import NO_RULES, Rules
-from dashboard.workers.trials import DIGITS, Trial
+from dashboard.rules import Rules
+from dashboard.workers.trials import DIGITS, FrontTrial
 
 SUFFIX = ".smallest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FindSmallest(Trial):
+class FindSmallest(FrontTrial):
     """Search the front for the smallest choice within a measured drop.
 
     Args:
         max_drop: Of top-1, in percentage points.
         measured_as: Rounded or repaired.
         rounding: Of what is repaired.
-        folder: Where files of trials are kept.
-        rules: Wishes about layers; they hold for all that is run.
     """
 
     max_drop: float
     measured_as: MeasuredAs
     rounding: Rounding
-    folder: str
-    rules: Rules = NO_RULES
 
     @property
     def about(self) -> str:
         """For people."""
-        return f"Searching {self.name} for a drop of at most {self.max_drop:g} points"
+        most = f"a drop of at most {self.max_drop:g} points"
+        return f"Searching {self.name} for {most}{self.rules.counted}"
 
     def arguments(self) -> list[str]:
         """As ``solve`` takes it."""
         return [
             *("solve", self._source, "--max-drop", repr(float(self.max_drop))),
             *("--as", self.measured_as, "--rounding", self.rounding),
-            *self.rules.options(),
+            *self._front_options,
             *self.network.options(),
             "--json",
         ]

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from clado_core import Assignment
+from clado_core import Assignment, Solution
+from clado_core.allocation.frontier import Frontier
+from clado_core.allocation.stored import save_frontier
 from clado_core.files.atomic import write_atomically
 from clado_core.records.names import MeasuredAs, Rounding
 from clado_core.records.scheme import BitWidths, bits_to_json
+from dashboard.rules import Rules
 from dashboard.workers.commands import AS_MEASURED, CommandService, CommandState, NetworkWords
 
-CHOICE = ".choice.json"
+CHOICE, FRONT = ".choice.json", ".front.json"
 DIGITS = 16
 """Of a SHA-256, in a file's name."""
 
@@ -124,7 +127,38 @@ class MeasureChoice(ChoiceTrial):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureFront(Trial):
+class FrontTrial(Trial):
+    """A trial of the front that the page shows.
+
+    Args:
+        front: Its choices by ascending size.
+        rules: Wishes about layers that all of them keep.
+        folder: Where files of trials are kept.
+    """
+
+    front: tuple[Solution, ...]
+    rules: Rules
+    folder: str
+
+    @property
+    def front_file(self) -> Path:
+        """The file that the command reads the front from; one for each set of rules."""
+        rules = hashlib.sha256(" ".join(self.rules.options()).encode()).hexdigest()
+        return Path(self.folder, f"{self.digest[:DIGITS]}-{rules[:DIGITS]}{FRONT}")
+
+    def prepare(self) -> None:
+        """Write the front."""
+        self.front_file.parent.mkdir(parents=True, exist_ok=True)
+        budgets = tuple(each.assignment.size_bits for each in self.front)
+        save_frontier(Frontier(budgets, self.front), self.artifact, self.front_file)
+
+    @property
+    def _front_options(self) -> list[str]:
+        return ["--front-from", str(self.front_file), *self.rules.options()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureFront(FrontTrial):
     """Measure choices along the front on held-out images.
 
     Args:
@@ -138,12 +172,12 @@ class MeasureFront(Trial):
     @property
     def about(self) -> str:
         """For people."""
-        return f"Measuring the front of {self.name}"
+        return f"Measuring the front of {self.name}{self.rules.counted}"
 
     def arguments(self) -> list[str]:
         """As ``evaluate`` takes it."""
         return [
-            *("evaluate", self._source, "--front"),
+            *("evaluate", self._source, *self._front_options),
             *("--as", ",".join(self.measured_as), "--rounding", self.rounding),
             *self.network.options(),
             "--json",

@@ -76,6 +76,31 @@ def test_a_front_is_thinned_and_its_repairs_are_those_of_repair(
     assert shipped["top1"] == found["choices"][0]["repaired"]["top1"]
 
 
+def test_a_front_keeps_wishes_and_comes_from_a_file(
+    resnet: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    front, words = str(tmp_path / "front.json"), ("--as", "rounded", *QUICK)
+    pin = ("--pin", "head=8", "--tie", "stem.0,blocks.0.conv1")
+    assert call(capsys, "frontier", resnet, "--points", "4", *pin, "--out", front)[0] == 0
+    code, found, _ = call(capsys, "evaluate", resnet, "--front-from", front, *pin, *words)
+    chosen = [each["assignment"] for each in found["choices"]]
+    stored = cc.Frontier.from_json(json.loads(Path(front).read_text()), cc.load(resnet)).choices()
+    assert code == 0 and chosen == [each.assignment.by_layer() for each in stored]
+    code, same, _ = call(
+        capsys, "evaluate", resnet, "--front", "--points", "2", "--pin", "head=8", *words
+    )
+    assert code == 0 and [each["assignment"]["head"] for each in same["choices"]] == [8, 8]
+    of_file = ("--max-drop", "60", "--front-from", front, *words)
+    code, found, _ = call(capsys, "solve", resnet, *of_file)
+    assert code == 0 and found["assignment"] in chosen
+    assert found["smallest"]["on_front"] == len(chosen)
+    code, _, error = call(capsys, "solve", resnet, *of_file, "--pin", "head=2")
+    assert code == 2 and "your wishes" in error.splitlines()[-1]
+    Path(front).write_text("{}")
+    code, _, error = call(capsys, "evaluate", resnet, "--front-from", front)
+    assert code == 2 and f"The frontier {front} cannot be used" in error.splitlines()[-1]
+
+
 def test_killed_at_any_moment_the_same_command_goes_on(
     resnet: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +178,9 @@ def test_searched_on_held_out_images_nothing_is_confirmed(
         (["solve", "--max-drop", "1", "--repair-images", "600"], "repair with fewer images"),
         (["solve", "--max-drop", "1", "--data", "nowhere"], "There is no data 'nowhere'"),
         (["solve", "--avg-bits", "3", "--as", "repaired"], "--as is for --max-drop"),
+        (["solve", "--avg-bits", "3", "--front-from", "f"], "--front-from is for --max-drop"),
+        (["evaluate", "--assignment", "a", "--pin", "head=8"], "give them with --front"),
+        (["evaluate", "--front", "--front-from", "f"], "not allowed with"),
         (["evaluate", "--front", "--as", "shipped"], "'shipped' is not rounded or repaired"),
         (["evaluate", "--front", "--points", "0"], "not a whole number of 1 or more"),
         (["evaluate", "--repaired", "r", "--as", "repaired"], "without --as"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,36 @@ def test_a_search_moves_the_budget_and_says_on_what_it_rests(
     assert app.session_state[view_state.AVG_BITS] == asked
 
 
+@pytest.mark.parametrize("button", ["measure-front", "measure-smallest"])
+def test_what_is_run_is_the_front_that_is_shown(
+    button: str,
+    open_page: OpenPage,
+    service: TrialService,
+    runnable: cc.SensitivityMatrix,
+    gate: Path,
+) -> None:
+    names = runnable.layers.names
+    app = open_page(locks=f"{names[0]}:2", ties=f"{names[1]}+{names[2]}", least=f"{names[4]}:4")
+    opened(app, run_buttons.MEASURE).button(key=button).click()
+    wish = service_wish(app, service, gate, answer((2, 4, 4, 4, 4, 8)))
+    app.run()
+    assert not app.exception and wish.about.endswith(", 3 rules")
+    assert wish.rules.locks == ((names[0], 2),) and wish.rules.count == 3
+    read = cc.Frontier.from_json(json.loads(wish.front_file.read_text()), runnable)
+    assert read.points == wish.front and len(read) > 3
+    for point in read.points:
+        bits = point.assignment.bits
+        assert bits[0] == 2 and bits[1] == bits[2] and bits[4] >= 4
+    drawn_sizes = [point.assignment.avg_bits for point in read.points]
+    assert drawn_sizes == pytest.approx(front_sizes(app), abs=1e-3)
+
+
+def front_sizes(app: AppTest) -> list[float]:
+    """Of the choices in the front's table, in average bits."""
+    app.toggle(key="front_plot_table").set_value(True).run()
+    return list(app.dataframe[0].value["Average bits"])
+
+
 def test_a_failure_is_one_sentence(
     open_page: OpenPage, service: TrialService, runnable: cc.SensitivityMatrix, gate: Path
 ) -> None:
@@ -235,6 +266,7 @@ def test_a_failure_is_one_sentence(
     opened(app, run_buttons.MEASURE)
     assert [w.value for w in app.warning] == ["None of the 6 choices keeps it."]
     # Where nothing can be written, that is a sentence too.
+    shutil.rmtree(catalogue.own_folder())
     catalogue.own_folder().write_text("a file where the folder should be")
     opened(app, run_buttons.REPAIR).button(key="repair-start").click().run()
     assert not app.exception

@@ -11,9 +11,12 @@ import pytest
 
 import clado_core as cc
 from clado_core.cli import build_parser
+from clado_core.cli.choices import front_of
 from clado_core.cli.problem_options import problem_from
+from clado_core.errors import InputError
 from clado_core.files.assignment_file import read_assignment
-from dashboard.rules import NO_RULES
+from dashboard.known.answers import Answers
+from dashboard.rules import NO_RULES, Rules
 from dashboard.workers.commands import NetworkWords
 from dashboard.workers.repair import RESULT, Repair, repaired_file
 from dashboard.workers.smallest import FindSmallest, last_smallest
@@ -23,6 +26,8 @@ from tests.conftest import make_matrix
 MATRIX = make_matrix(6, seed=1)
 BITS = (8, 2, 2, 4, 2, 2)
 DIGEST = "d" * 64
+NAMES = MATRIX.layers.names
+RULES = NO_RULES.with_lock(NAMES[0], 8).with_tie(NAMES[1:3]).with_least(NAMES[4], 4)
 WHERE = NetworkWords("cifar10:/some where", "nets.py:build", "a.pt")
 
 
@@ -44,6 +49,18 @@ def parsed(wish: Trial) -> Any:
     return found
 
 
+def shown(folder: Path, rules: Rules = RULES) -> dict[str, Any]:
+    """As the page gives it: what is known before anything is proven."""
+    answers = Answers(MATRIX, rules)
+    answers.sweep()
+    return {"front": answers.front(), "rules": rules, "folder": str(folder)}
+
+
+def smallest(about: dict[str, Any], folder: Path, rules: Rules = NO_RULES) -> FindSmallest:
+    asked: dict[str, Any] = {"max_drop": 0.5, "measured_as": "repaired", "rounding": "gptq"}
+    return FindSmallest(**about, **shown(folder, rules), **asked)
+
+
 def repair(about: dict[str, Any], folder: Path, rounding: Any = "gptq") -> Repair:
     return Repair(**about, **chosen(folder), rounding=rounding)
 
@@ -57,22 +74,36 @@ def test_the_commands_understand_what_is_asked(about: dict[str, Any], tmp_path: 
     )
     assert (one.command, one.run_as) == ("evaluate", ("rounded", "repaired"))
     assert one.assignment == mended.assignment and one.split == "held-out"
-    front = parsed(MeasureFront(**about, measured_as=["repaired"], rounding="gptq"))
+    front = parsed(MeasureFront(**about, **shown(own), measured_as=["repaired"], rounding="gptq"))
     assert front.rounding == one.rounding == "gptq"
-    assert front.front and front.run_as == ("repaired",)
-    rules = NO_RULES.with_lock(MATRIX.layers.names[0], 8)
-    found = parsed(
-        FindSmallest(
-            **about,
-            max_drop=0.5,
-            measured_as="repaired",
-            rounding="gptq",
-            folder=str(own),
-            rules=rules,
-        )
-    )
+    assert front.run_as == ("repaired",)
+    found = parsed(smallest(about, own, RULES))
     assert (found.max_drop, found.run_as) == (0.5, "repaired")
-    assert problem_from(found, MATRIX).pins == rules.problem(MATRIX).pins
+    for each in (front, found):
+        problem, wanted = problem_from(each, MATRIX), RULES.problem(MATRIX)
+        assert (problem.pins, problem.ties, problem.min_bits) == (
+            wanted.pins,
+            wanted.ties,
+            wanted.min_bits,
+        )
+
+
+def test_the_front_that_the_page_shows_is_what_is_run(
+    about: dict[str, Any], tmp_path: Path
+) -> None:
+    for rules in (RULES, NO_RULES):
+        wish = smallest(about, tmp_path / "not" / "yet", rules)
+        wish.prepare()
+        found = parsed(wish)
+        read = front_of(found, problem_from(found, MATRIX), points=3)
+        assert read.choices() == wish.front and len(wish.front) > 3
+        assert all(rules.problem(MATRIX).is_feasible(each.assignment) for each in wish.front)
+    assert len(list(wish.front_file.parent.iterdir())) == 2, "one for each set of rules"
+    # A front without the rules is refused by a command that is told them.
+    parsed_again = parsed(smallest(about, wish.front_file.parent, RULES))
+    parsed_again.front_from = wish.front_file
+    with pytest.raises(InputError, match="your wishes"):
+        front_of(parsed_again, problem_from(parsed_again, MATRIX), points=3)
 
 
 def test_the_choice_is_written_for_the_command(about: dict[str, Any], tmp_path: Path) -> None:
@@ -128,9 +159,7 @@ def answer(bits: tuple[int, ...] = BITS) -> dict[str, Any]:
 
 def test_the_last_answer_is_kept_with_its_rules(about: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "not" / "yet"
-    wish = FindSmallest(
-        **about, max_drop=1.0, measured_as="repaired", rounding="gptq", folder=str(folder)
-    )
+    wish = smallest(about, folder)
     assert last_smallest(folder, DIGEST, MATRIX, NO_RULES) is None
     wish.keep(answer())
     found = last_smallest(folder, DIGEST, MATRIX, NO_RULES)
