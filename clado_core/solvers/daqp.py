@@ -122,14 +122,16 @@ def branch_and_bound(
         limit_s, before = time_limit_s, incumbent.objective
         if incumbent.is_within(gap_limit):
             return True
-        if not search(incumbent, time_limit_s, gap_limit):
-            if search is _search or incumbent.left_s(time_limit_s) == 0:
-                return False
+        ended = search(incumbent, time_limit_s, gap_limit)
+        if incumbent.is_within(gap_limit):
+            return True
+        if search is not _search and incumbent.left_s(time_limit_s) != 0:
+            # Also where the tree ended: a smaller program has a smaller unit, and tolerance.
             search = _search
             _shrink(incumbent, shifts, time_limit_s, gap_limit)
-        elif incumbent.objective == before:
+        elif not ended or incumbent.objective == before:
             # A better answer would have smaller tolerances, and rule more out.
-            return True
+            return ended
 
 
 def _shrink(

@@ -82,6 +82,9 @@ def shrink(
             return
         search.state.run(STEPS_PER_CHECK)
         round_s = incumbent.elapsed_s - begun_s
+    _rule_out(search, 0.0)
+    if incumbent.is_settled:
+        return
     if incumbent.program is not program:
         left_s = incumbent.left_s(time_limit_s)
         incumbent.convex = incumbent.program, convexify(incumbent.program, time_limit_s=left_s)
@@ -122,14 +125,14 @@ def _round(search: _Search) -> None:
         search.incumbent.offer(choice)
 
 
-def _rule_out(search: _Search) -> None:
-    """Go on with a smaller program where enough candidates have gone."""
+def _rule_out(search: _Search, worthwhile: float = WORTHWHILE) -> None:
+    """Go on with a smaller program where more than a share of the candidates has gone."""
     incumbent, state = search.incumbent, search.state
     program = incumbent.program
     assert incumbent.choice is not None
     dropped = search.least >= incumbent.objective
     dropped[program.variables(incumbent.choice)] = False
-    if dropped.sum() < WORTHWHILE * len(dropped):
+    if dropped.sum() <= worthwhile * len(dropped):
         return
     incumbent.rule_out(dropped)
     if incumbent.is_settled:
