@@ -30,9 +30,13 @@ class Fuse(nn.Module):
         self.calls += 1
         # Asking for a value keeps this module from being traced, so it is called every time.
         if float(x.sum()) and self.calls > 5 and wish.exists():
-            if int(wish.read_text()) != os.getpid():
+            try:
+                if int(wish.read_text()) == os.getpid():
+                    return x
                 wish.unlink()
-                os.kill(os.getpid(), signal.SIGKILL)
+            except FileNotFoundError:  # Another worker was first.
+                return x
+            os.kill(os.getpid(), signal.SIGKILL)
         return x
 
 def net():
