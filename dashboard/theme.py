@@ -202,3 +202,10 @@ def interval(ends: tuple[float, float], /) -> str:
     """Two fractions as "95.9 to 98.0 %"."""
     low, high = (f"{100 * end:.1f}" for end in ends)
     return f"{low} to {high} %"
+
+
+def duration(seconds: float, /) -> str:
+    """A time in words: "42 s", "3 min", "2.1 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

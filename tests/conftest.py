@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from jaxtyping import install_import_hook
 
 import tests.runtime_types  # noqa: F401  (the hook finds the checker by name, without importing)
+
+# Before torch is imported here, and for every command that a test starts: workers share the cores,
+# and threads of small networks cost more by waiting for each other than they bring.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Before the first import of the package: only modules imported after this are checked. Left out are
 # the problem and the scheme, which check what users give and answer in sentences of their own.
@@ -109,14 +114,3 @@ def worked_example() -> cc.SensitivityMatrix:
         G[2 * j : 2 * j + 2, 2 * i : 2 * i + 2] = block.T
     layers = cc.LayerTable(tuple(cc.LayerInfo(f"layer{i}", "linear", (2, 2)) for i in range(3)))
     return cc.SensitivityMatrix("worked example", G, layers, (2, 4))
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """For tiny networks; threads waiting for each other cost more."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

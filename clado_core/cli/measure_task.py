@@ -130,7 +130,8 @@ class MeasureTask:
     def _candidates_cost(self) -> dict[str, Any] | None:
         if self.arguments.rounding == NEAREST:
             return None
-        from clado_core.repairs.database import seconds_to_make, widths
+        from clado_core.repairs.database import widths
+        from clado_core.repairs.forecast import seconds_to_make
 
         arguments, settings = self.arguments, self.settings
         return {

@@ -6,8 +6,8 @@ Example:
       --out repaired.safetensors
   python -m clado_core evaluate assets/digits-resnet.clado --repaired repaired.safetensors
 
-A fine-tuning (--finetune EPOCHS) that is stopped keeps its state in repaired.safetensors.partial;
-the same command continues.
+With --dry-run it only says about how long it would take. A fine-tuning (--finetune EPOCHS) that is
+stopped keeps its state in repaired.safetensors.partial; the same command continues.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from clado_core.cli.measurement_options import add_device, add_moved_network, add_noise
 from clado_core.cli.problem_options import positive_count
-from clado_core.cli.progress import ProgressLine
+from clado_core.cli.progress import ProgressLine, clock
 from clado_core.errors import InputError
 from clado_core.files.artifact import load, partial_path
 from clado_core.files.assignment_file import read_assignment
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from clado_core.data.sources import DataSource, Samples
     from clado_core.records.assignment import Assignment
     from clado_core.repairs.repaired import Repaired
+    from clado_core.repairs.repairer import Repairer
 
 FINETUNE_BYTES = 2**31
 """Of images that are fine-tuned on where nobody says how many: they stay in memory."""
@@ -81,6 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_rest(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add(
+        "--dry-run",
+        action="store_true",
+        help="only say about how long it would take, each part timed; nothing is written",
+    )
     add("--seed", type=int, default=SEED, help="draws the images")
     add("--batch-size", type=positive_count, help="samples per forward (default: as of measure)")
     add_device(parser)
@@ -100,11 +106,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     calibration, judges, *more = images = _images(arguments, open_data(model, data))
     place_for(model.module, device, judges.x)
     arguments.batch_size = arguments.batch_size or default_batch_size(device)
+    if arguments.dry_run:
+        return _forecast(arguments, model.module, matrix, assignment, images)
     repaired = _shipped(arguments, model.module, matrix, assignment, images)
     size = write_repaired(arguments.out, matrix, model.module, repaired)
     if more:
         partial_path(arguments.out).unlink(missing_ok=True)
     return {
+        "dry_run": False,
         "written": str(arguments.out),
         "bytes": size,
         "size_bytes_promised": assignment.size_bytes,
@@ -147,6 +156,57 @@ def _images(arguments: argparse.Namespace, source: DataSource) -> list[Samples]:
     return [calibration, judges, replace(drawn, x=x, y=y)]
 
 
+def _repairer(
+    arguments: argparse.Namespace,
+    module: nn.Module,
+    matrix: SensitivityMatrix,
+    images: Sequence[Samples],
+) -> Repairer:
+    from clado_core.repairs.repairer import Repairer
+
+    calibration, judges, *_ = images
+    return Repairer(
+        *(module, matrix, calibration, judges),
+        rounding=arguments.rounding,
+        artifact=arguments.artifact,
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+        allow_noise=arguments.allow_noise,
+    )
+
+
+def _forecast(
+    arguments: argparse.Namespace,
+    module: nn.Module,
+    matrix: SensitivityMatrix,
+    assignment: Assignment,
+    images: Sequence[Samples],
+) -> dict[str, Any]:
+    """What it would take."""
+    from clado_core.repairs.finetune import Finetuning
+    from clado_core.repairs.forecast import forecast_repair
+
+    calibration, judges, *more = images
+    plans = [Finetuning(arguments.finetune, x, seed=arguments.seed) for x in more]
+    cost = forecast_repair(
+        *(module, matrix, assignment, (calibration, judges)),
+        rounding=arguments.rounding,
+        unmade=_repairer(arguments, module, matrix, images).unmade(assignment),
+        reconstruct=arguments.reconstruct,
+        plan=plans[0] if plans else None,
+        batch_size=arguments.batch_size,
+    )
+    return {
+        "dry_run": True,
+        **asdict(cost),
+        "estimated_s": cost.seconds,
+        "images": len(calibration),
+        "judged_on": len(judges),
+        "finetuned_on": sum(map(len, more)),
+        "device": next(p.device.type for p in module.parameters()),
+    }
+
+
 def _shipped(
     arguments: argparse.Namespace,
     module: nn.Module,
@@ -157,7 +217,6 @@ def _shipped(
     """The repaired network, fine-tuned where there are images for it."""
     from clado_core.repairs.finetune import Finetuning, finetune
     from clado_core.repairs.reconstruct import reconstruct
-    from clado_core.repairs.repairer import Repairer
 
     calibration, judges, *more = images
     with (
@@ -172,13 +231,7 @@ def _shipped(
         # Made first: what is wrong with them is said before anything is computed.
         plans = [Finetuning(arguments.finetune, x, seed=arguments.seed, **kept) for x in more]
         how = {"batch_size": arguments.batch_size, "allow_noise": arguments.allow_noise}
-        repairer = Repairer(
-            *(module, matrix, calibration, judges),
-            rounding=arguments.rounding,
-            artifact=arguments.artifact,
-            seed=arguments.seed,
-            **how,
-        )
+        repairer = _repairer(arguments, module, matrix, images)
         repaired = repairer.repair(assignment, on_progress=line.update)
         if arguments.reconstruct:
             given = (matrix, repaired, calibration, judges)
@@ -189,7 +242,9 @@ def _shipped(
 
 
 def show(result: dict[str, Any]) -> str:
-    """What was tried and kept, then where the file is."""
+    """What was tried and kept, then where the file is; or about how long that would take."""
+    if result["dry_run"]:
+        return _forecast_text(result)
     width = max(len(step["name"]) for step in result["steps"])
     lines = ["divergence from the float network's outputs, in nats, on images of its own"]
     lines += [
@@ -203,4 +258,15 @@ def show(result: dict[str, Any]) -> str:
         f"weight; made with {result['images']:,} and judged on {result['judged_on']:,} training "
         f"images{tuned}, no labels used."
     )
+    return "\n".join(lines)
+
+
+def _forecast_text(result: dict[str, Any]) -> str:
+    parts = {
+        "rounding, statistics and judging": result["repair_s"],
+        "reconstructing blocks": result["reconstruct_s"],
+        "fine-tuning": result["finetune_s"],
+    }
+    lines = [f"About {clock(result['estimated_s'])} on {result['device']}:"]
+    lines += [f"  {what:<32}  {clock(seconds)}" for what, seconds in parts.items() if seconds]
     return "\n".join(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,20 +10,17 @@ from torch import nn
 
 from clado_core.data.sources import Samples
 from clado_core.errors import CladoError, InputError
-from clado_core.networks.inference import make_batches
 from clado_core.networks.load import LoadedModel
 from clado_core.networks.measured import open_data
 from clado_core.networks.state_digest import state_digest
 from clado_core.quantization.candidate import CandidateTable
-from clado_core.quantization.moments import collect_moments
-from clado_core.quantization.weight_swap import weight_slice
 from clado_core.records.calibration import Calibration
-from clado_core.records.layers import LayerInfo, LayerTable
+from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.names import Rounding
 from clado_core.records.scheme import BitWidths, QuantizationScheme, weight_bits
 from clado_core.repairs.candidate_file import SUFFIX, CandidateFile
-from clado_core.repairs.candidates import BATCH_SIZE, Candidates, candidates_from, round_weight
+from clado_core.repairs.candidates import Candidates, candidates_from
 from clado_core.repairs.repair import calibration_sets
 
 OnCandidate = Callable[[int, int], None]
@@ -251,47 +247,6 @@ def recalibrated(
         artifact=artifact,
         on_progress=on_progress,
     )
-
-
-def seconds_to_make(
-    model: nn.Module,
-    layers: LayerTable,
-    scheme: QuantizationScheme,
-    menu: BitWidths,
-    images: Samples,
-    /,
-    *,
-    n_images: int,
-    rounding: Rounding,
-) -> float:
-    """About how long a database takes: one batch is run, and one layer rounded.
-
-    Args:
-        model: The float network, on its device.
-        layers: Its searched layers.
-        scheme: The quantizer.
-        menu: Bit-widths.
-        images: Such as it will be calibrated with; the first batch is run.
-        n_images: To calibrate with.
-        rounding: As of ``Candidates``.
-    """
-    first = make_batches(model, images, BATCH_SIZE)[0].x
-    started = time.perf_counter()
-    moments = collect_moments(model, layers.layers, [first])
-    seeing = (time.perf_counter() - started) * n_images / len(first)
-    typical = sorted(layers.layers, key=_work)[len(layers) // 2]
-    weight = weight_slice(model, typical).clone()
-    bits = widths(menu)
-    started = time.perf_counter()
-    round_weight(weight, moments[typical.name], bits[0], scheme, rounding=rounding)
-    each = (time.perf_counter() - started) / _work(typical)
-    return seeing + each * sum(map(_work, layers.layers)) * len(bits)
-
-
-def _work(layer: LayerInfo) -> float:
-    """Multiply-accumulates of a product of the weight with its second moments, to scale."""
-    width = layer.n_weights / layer.out_channels
-    return layer.n_weights * width
 
 
 def widths(menu: BitWidths, /) -> list[int]:

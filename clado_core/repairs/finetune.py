@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -25,7 +26,7 @@ from clado_core.errors import InputError
 from clado_core.networks.discovery import attention_fast_path_off
 from clado_core.networks.inference import kl_divergence, make_batches, measuring, run_batch
 from clado_core.networks.state_digest import state_digest
-from clado_core.networks.steady import Steadiness
+from clado_core.networks.steady import STEADY, Steadiness
 from clado_core.quantization.batch_norm import normalizing_by_batch
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.repairs.repair import REESTIMATED, Trials
@@ -50,6 +51,7 @@ AUGMENTATION: Augmentation = "crop"
 """Right for every kind of image: mirrored digits took normalizations' statistics off the track."""
 SAVE_S = 30.0
 """Seconds between two states that are kept."""
+TIMED_STEPS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,8 +133,7 @@ def finetune(
     tuned = _tuned(model, matrix, repaired, plan, trials.steady)
     trials.offer(FINETUNED, tuned)
     moved, name = plan.moved(MOST_TO_NORMALIZE), f"{FINETUNED}, {REESTIMATED}"
-    best = trials.reestimated(tuned, moved, name).best
-    return replace(best, steps=(*repaired.steps, *best.steps[1:]))
+    return trials.reestimated(tuned, moved, name).after(repaired)
 
 
 def _tuned(
@@ -143,8 +144,42 @@ def _tuned(
     known: Steadiness,
 ) -> Repaired:
     """What comes of it, better or not."""
-    student = trainable_copy(model)
     run = _identity(model, start, plan)
+    with _learning(model, matrix, start, known) as pair:
+        _fit(pair, plan, run)
+        pair.learned.write()
+        state = changed_state(model, pair.student, start.assignment)
+        lasting = {name: value for name, value in state.items() if name not in known.changing}
+        return Repaired(start.assignment, pair.learned.quantized(), lasting)
+
+
+def seconds_per_step(
+    model: nn.Module, matrix: SensitivityMatrix, start: Repaired, plan: Finetuning, /
+) -> float:
+    """About how long a step takes: the later ones of a few, nothing of which is kept.
+
+    Args:
+        model: The float network, on its device; as it was afterwards.
+        matrix: As for ``finetune``, likewise ``plan``.
+        start: Any repair of the choice.
+        plan: Its first images are learned from.
+    """
+    with _learning(model, matrix, start, STEADY) as pair:
+        optimizer = torch.optim.Adam(pair.learned.groups(RATE))
+        (few,) = make_batches(model, _drawn(plan, 0), BATCH)
+        bfloat16 = bfloat16_runs(model, few.x)
+        ends = []
+        for _ in range(1 + TIMED_STEPS):
+            pair.step(optimizer, _drawn(plan, 0), bfloat16)
+            ends.append(time.perf_counter())
+    return (ends[-1] - ends[0]) / TIMED_STEPS
+
+
+@contextmanager
+def _learning(
+    model: nn.Module, matrix: SensitivityMatrix, start: Repaired, known: Steadiness
+) -> Iterator[_Pair]:
+    student = trainable_copy(model)
     with (
         running_as(student, matrix, start),
         normalizing_by_batch(student, known=known),
@@ -152,12 +187,7 @@ def _tuned(
         attention_fast_path_off(),
         torch.enable_grad(),
     ):
-        learned = Learned(student, start, model, changing=known.changing)
-        _fit(_Pair(model, student, learned), plan, run)
-        learned.write()
-        state = changed_state(model, student, start.assignment)
-        lasting = {name: value for name, value in state.items() if name not in known.changing}
-        return Repaired(start.assignment, learned.quantized(), lasting)
+        yield _Pair(model, student, Learned(student, start, model, changing=known.changing))
 
 
 @dataclass(frozen=True, slots=True)

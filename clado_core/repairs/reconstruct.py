@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from clado_core.data.sources import Samples
 from clado_core.networks.discovery import attention_fast_path_off
 from clado_core.networks.inference import make_batches, measuring, running
-from clado_core.networks.steady import Steadiness
+from clado_core.networks.steady import STEADY, Steadiness
 from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.repairs.repair import REESTIMATED, Trials
@@ -28,6 +28,7 @@ OnBlock: TypeAlias = Callable[[int, int], None]
 BEFORE, RECONSTRUCTED = "repaired", "reconstructed blocks"
 BATCH, STEPS = 32, 100
 """Samples in a step, and steps for each block."""
+TIMED_STEPS = 5
 RATE, SCALE_RATE = 5e-3, 5e-4
 """Of Adam at its peak: of weights as a share of their size, and of scales and vectors."""
 
@@ -67,11 +68,11 @@ def reconstruct(
     Source: Li et al., 2021 (BRECQ); the squared error is not weighted by gradients.
     """
     trials = Trials(model, matrix, judges, batch_size, allow_noise=allow_noise)
+    trials.offer(BEFORE, repaired)
     xs = [batch.x for batch in make_batches(model, calibration, batch_size)]
     made = _reconstructed(model, matrix, repaired, xs, trials.steady, on_block)
-    trials.offer(BEFORE, repaired).offer(RECONSTRUCTED, made)
-    best = trials.reestimated(made, calibration, f"{RECONSTRUCTED}, {REESTIMATED}").best
-    return replace(best, steps=(*repaired.steps, *best.steps[1:]))
+    trials.offer(RECONSTRUCTED, made)
+    return trials.reestimated(made, calibration, f"{RECONSTRUCTED}, {REESTIMATED}").after(repaired)
 
 
 def _reconstructed(
@@ -83,16 +84,9 @@ def _reconstructed(
     on_block: OnBlock | None,
 ) -> Repaired:
     """What comes of it, better or not."""
-    student, layers = trainable_copy(model), start.assignment.layers
     generator = torch.Generator().manual_seed(0)
-    with (
-        running_as(student, matrix, start),
-        measuring(student, known=known),
-        measuring(model, known=known),
-        attention_fast_path_off(),
-    ):
-        learned = Learned(student, start, model, changing=known.changing)
-        blocks = _blocks(student, layers, inputs[0][:2])
+    with _learning(model, matrix, start, known) as (student, learned):
+        blocks = _blocks(student, start.assignment.layers, inputs[0][:2])
         for k, name in enumerate(blocks):
             calls = _Calls(_calls(student, name, inputs).x, _calls(model, name, inputs).y)
             _fit(student.get_submodule(name), learned, calls, generator)
@@ -104,6 +98,47 @@ def _reconstructed(
         return Repaired(start.assignment, learned.quantized(), lasting)
 
 
+def seconds_to_reconstruct(
+    model: nn.Module, matrix: SensitivityMatrix, start: Repaired, calibration: Samples, /
+) -> float:
+    """About how long the blocks take, from a few steps of one of them; nothing of it is kept.
+
+    Args:
+        model: The float network, on its device; as it was afterwards.
+        matrix: As for ``reconstruct``, likewise ``calibration``.
+        start: Any repair of the choice.
+        calibration: A batch of it is run.
+    """
+    x, generator = make_batches(model, calibration, BATCH)[0].x, torch.Generator().manual_seed(0)
+    with _learning(model, matrix, start, STEADY) as (student, learned):
+        if not (blocks := _blocks(student, start.assignment.layers, x[:2])):
+            return 0.0
+        name = blocks[len(blocks) // 2]
+        marks = [time.perf_counter()]
+        calls = _Calls(_calls(student, name, [x]).x, _calls(model, name, [x]).y)
+        marks.append(time.perf_counter())
+        for steps in (1, TIMED_STEPS):  # what only a first step takes is left out
+            _fit(student.get_submodule(name), learned, calls, generator, steps)
+            marks.append(time.perf_counter())
+    seeing = (marks[1] - marks[0]) * len(calibration) / len(x)
+    return len(blocks) * (seeing + (marks[3] - marks[2]) * STEPS / TIMED_STEPS)
+
+
+@contextmanager
+def _learning(
+    model: nn.Module, matrix: SensitivityMatrix, start: Repaired, known: Steadiness
+) -> Iterator[tuple[nn.Module, Learned]]:
+    """The network that learns, and what it learns."""
+    student = trainable_copy(model)
+    with (
+        running_as(student, matrix, start),
+        measuring(student, known=known),
+        measuring(model, known=known),
+        attention_fast_path_off(),
+    ):
+        yield student, Learned(student, start, model, changing=known.changing)
+
+
 class _Calls(NamedTuple):
     """What a block reads and answers, sample by sample."""
 
@@ -111,12 +146,18 @@ class _Calls(NamedTuple):
     y: Tensor
 
 
-def _fit(block: nn.Module, learned: Learned, calls: _Calls, generator: torch.Generator) -> None:
+def _fit(
+    block: nn.Module,
+    learned: Learned,
+    calls: _Calls,
+    generator: torch.Generator,
+    steps: int = STEPS,
+) -> None:
     """Learn a block's answers; in the end the network holds what was learned."""
     optimizer = torch.optim.Adam(learned.groups(RATE, of_scales=SCALE_RATE))
     rates = learning_rate_schedule(optimizer, STEPS)
     size = calls.y.to(torch.float32).square().mean().clamp_min(torch.finfo(torch.float32).tiny)
-    for _ in range(STEPS):
+    for _ in range(steps):
         drawn = torch.randint(len(calls.x), (BATCH,), generator=generator).to(calls.x.device)
         x, y = calls.x[drawn], calls.y[drawn].to(torch.float32)
         with torch.enable_grad():

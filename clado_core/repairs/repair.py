@@ -68,7 +68,7 @@ def repair(
         MeasurementError: The network cannot run the images, or gives other outputs each time.
     """
     trials = Trials(model, matrix, judges, batch_size, allow_noise=allow_noise)
-    trials.offer(NEAREST, _nearest(model, assignment))
+    trials.offer(NEAREST, rounded_to_nearest(model, assignment))
     inside = (model, assignment.layers, assignment.scheme, calibration)
     made = candidates or candidates_from(*inside, rounding=rounding, batch_size=batch_size)
     matched = _candidates(made, assignment, on_progress)
@@ -103,7 +103,8 @@ def halves(samples: Samples, /) -> tuple[Samples, Samples]:
     return calibration, replace(samples, x=samples.x[h:], y=samples.y[h:])
 
 
-def _nearest(model: nn.Module, assignment: Assignment) -> Repaired:
+def rounded_to_nearest(model: nn.Module, assignment: Assignment, /) -> Repaired:
+    """What a choice is without any repair."""
     swap = WeightSwap(model, assignment.layers, assignment.scheme)
     pairs = enumerate(zip(assignment.layers.names, assignment.bits, strict=True))
     return Repaired(assignment, {name: swap.quantized(i, bits) for i, (name, bits) in pairs}, {})
@@ -158,6 +159,11 @@ class Trials:
             replace(step, kept=_is_part(repaired, chosen[0])) for repaired, step in self._tried
         )
         return replace(chosen[0], steps=steps)
+
+    def after(self, start: Repaired) -> Repaired:
+        """The best, and how it came to be: by the steps of what was offered first, and these."""
+        best = self.best
+        return replace(best, steps=(*start.steps, *best.steps[1:]))
 
     def offer(self, name: str, repaired: Repaired) -> Self:
         """Judge one; its seconds count from the one before."""

@@ -12,9 +12,11 @@ from torch import nn
 
 from clado_core.data.sources import Samples
 from clado_core.records.assignment import Assignment
+from clado_core.records.layers import LayerTable
 from clado_core.records.matrix import SensitivityMatrix
 from clado_core.records.measured_choice import RepairSettings
 from clado_core.records.names import Rounding
+from clado_core.records.scheme import weight_bits
 from clado_core.repairs.candidates import Candidates, candidates_from
 from clado_core.repairs.database import VERSION, calibration_of, candidates_beside
 from clado_core.repairs.repair import OnLayer, repair
@@ -84,6 +86,14 @@ class Repairer:
                 allow_noise=self._allow_noise,
                 on_progress=on_progress,
             )
+
+    def unmade(self, assignment: Assignment, /) -> LayerTable | None:
+        """The layers whose candidate a repair would have to make first; None without any."""
+        layers = assignment.layers
+        with self._made() as candidates:
+            pairs = zip(layers.layers, assignment.bits, strict=True)
+            found = tuple(x for x, bits in pairs if not candidates.is_made(x, weight_bits(bits)))
+        return replace(layers, layers=found) if found else None
 
     def _made(self) -> AbstractContextManager[Candidates]:
         """Candidates, of a file where there is an artifact."""

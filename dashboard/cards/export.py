@@ -13,12 +13,12 @@ from clado_core.exports.capability import Handling
 from clado_core.exports.format import WITHOUT_WEIGHTS
 from dashboard.cards import trials
 from dashboard.cards.network_fields import known_words
-from dashboard.cards.repair import repair_contents
+from dashboard.cards.repair import measured_words, repair_contents
 from dashboard.known.catalogue import Artifact
 from dashboard.state.view_state import ViewState
 from dashboard.theme import Mode, button_kind
 from dashboard.workers.export import ExportedFile, export_file
-from dashboard.workers.repair import RepairedFile
+from dashboard.workers.repaired import RepairedFile
 from dashboard.workers.trials import TrialState
 
 AS_REPAIRED, AS_ROUNDED = "As repaired", "As rounded"
@@ -61,7 +61,11 @@ def choose_weights(format: Format, repaired: RepairedFile | None, /) -> Repaired
         key="export_weights",
         label_visibility="collapsed",
     )
-    return repaired if kind == AS_REPAIRED else None
+    if kind != AS_REPAIRED:
+        return None
+    if said := ", ".join(filter(None, (repaired.recipe.words, measured_words(repaired)))):
+        st.caption(f"Repaired, {said}.")
+    return repaired
 
 
 def file_card(
@@ -262,7 +266,7 @@ def export_command(
         out, extra = _marked(out, format, repaired), " --repaired repaired.safetensors"
         before = (
             f"python -m clado_core repair {artifact} \\\n"
-            f"    --assignment {assignment} --rounding {repaired.rounding} \\\n"
+            f"    --assignment {assignment} {' '.join(repaired.recipe.options())} \\\n"
             "    --out repaired.safetensors\n"
         )
     upcast = " --upcast" if job.upcast else ""

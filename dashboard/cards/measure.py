@@ -17,7 +17,7 @@ from clado_core.records.names import ADAROUND, GPTQ, NEAREST
 from dashboard.cards.left_float import LEFT_FLOAT, left_float_expander, left_float_text
 from dashboard.known import catalogue, services
 from dashboard.state import view_state
-from dashboard.theme import megabytes, number, percent
+from dashboard.theme import duration, megabytes, number, percent
 from dashboard.workers.measure import MeasureState, Wish, unfinished
 
 POLL_S = 0.5
@@ -253,10 +253,3 @@ def take_in(stem: str, content: bytes, /) -> cc.SensitivityMatrix | str:
         return f"The file cannot be kept in {folder}: {problem.strerror}."
     finally:
         partial.unlink(missing_ok=True)
-
-
-def duration(seconds: float, /) -> str:
-    """A time in words: "42 s", "3 min", "2.1 h"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -12,7 +12,7 @@ from clado_core import Solution
 from clado_core.records.names import MEASURED_AS, REPAIRED, ROUNDED, MeasuredAs
 from dashboard.cards import trials
 from dashboard.cards.network_fields import network_fields
-from dashboard.cards.repair import NAMES, repaired_of, rounding_chosen
+from dashboard.cards.repair import NAMES, measured_words, repaired_of, rounding_chosen
 from dashboard.known import catalogue
 from dashboard.known.measured_choices import measured_of
 from dashboard.scale import round_up
@@ -20,6 +20,7 @@ from dashboard.state import view_state
 from dashboard.state.view_state import ViewState
 from dashboard.theme import accuracy, interval, megabytes, signed
 from dashboard.workers.commands import NetworkWords
+from dashboard.workers.repair import MeasureRepaired
 from dashboard.workers.smallest import Drop, FindSmallest, Smallest, last_smallest
 from dashboard.workers.trials import MeasureChoice, MeasureFront, Trial, TrialState
 
@@ -33,7 +34,8 @@ def measure_contents(state: ViewState, answer: Solution, latest: TrialState | No
     if latest is not None and latest.running:
         trials.progress(latest, OWNER)
         return
-    trials.ended(latest, state.artifact, (MeasureChoice, MeasureFront, FindSmallest))
+    kinds = (MeasureChoice, MeasureRepaired, MeasureFront, FindSmallest)
+    trials.ended(latest, state.artifact, kinds)
     st.table(_rows(state, answer), hide_index=True)
     network = network_fields(state, OWNER, problem="" if latest is None else latest.problem)
     chosen = st.pills(
@@ -62,6 +64,10 @@ def _rows(state: ViewState, answer: Solution) -> list[dict[str, str]]:
         run = next(iter(runs.values()))
         rows.append({"This choice": "float network", " ": accuracy(run.float_top1)})
         rows.append({"This choice": "measured on", " ": run.images.counted(run.n)})
+    file = repaired_of(state, answer.assignment)
+    if file is not None and file.recipe.goes_on:
+        found = measured_words(file) or "–"
+        rows.append({"This choice": f"as repaired and {file.recipe.words}", " ": found})
     return rows
 
 
@@ -91,7 +97,7 @@ def _run_buttons(
         assignment=answer.assignment,
         folder=str(catalogue.trials_folder()),
         measured_as=measured_as,
-        rounding=rounding_chosen() if file is None else file.rounding,
+        rounding=rounding_chosen() if file is None else file.recipe.rounding,
     )
     all_ = MeasureFront(
         **about,
@@ -102,6 +108,14 @@ def _run_buttons(
     with st.container(horizontal=True, gap="small"):
         _button("Measure this choice", "measure-choice", one, disabled=not measured_as)
         _button("Measure the front", "measure-front", all_, disabled=not measured_as)
+    if file is not None and file.recipe.goes_on:
+        shipped = MeasureRepaired(
+            **about,
+            assignment=answer.assignment,
+            folder=str(catalogue.trials_folder()),
+            file=file.path,
+        )
+        _button(f"Measure the {file.recipe.words} file", "measure-file", shipped)
 
 
 def _front(state: ViewState) -> dict[str, Any]:

@@ -120,6 +120,9 @@ def weights_of(file: Path) -> dict[str, bytes]:
 
 
 def test_the_smallest_size_within_a_drop_moves_the_slider(page: Page) -> None:
+    open_popover(page, "Repair")
+    page.get_by_text("GPTQ, faster").click()
+    close_popover(page)
     open_popover(page, "Measure")
     page.get_by_label("Points of top-1 lost at most").fill("5")
     page.get_by_role("button", name="Find, as repaired").click()

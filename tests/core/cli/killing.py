@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +46,6 @@ def run_until(moments: int, *words: str) -> int:
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, str(moments), *words],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=False,

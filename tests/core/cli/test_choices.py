@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -21,7 +20,6 @@ from tests.conftest import ROOT
 from tests.core.commands import call
 
 QUICK = ("--rounding", "gptq", "--repair-images", "32")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -110,8 +108,7 @@ def test_killed_at_any_moment_the_same_command_goes_on(
     kept.unlink()
     for wanted in (1, 3):
         command = [sys.executable, "-m", "clado_core", *words]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
         while process.poll() is None and _lines(kept) < wanted:
             time.sleep(0.01)
         process.kill()

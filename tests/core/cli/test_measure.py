@@ -25,9 +25,6 @@ ROOT = Path(__file__).resolve().parents[3]
 ARTIFACTS = ("digits-resnet", "digits-vit")
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def records(journal: Path) -> int:
     """Complete losses in a journal."""
     size = journal.stat().st_size
@@ -182,6 +179,9 @@ def others(tmp_path, monkeypatch):
     return ("--data", "data.npz", "--bits", "2,4", "--samples", "16")
 
 
+QUICK_EVIDENCE = ("--budgets", "3", "--refine", "1", "--repair", "nearest")
+
+
 def test_noise_is_refused_by_every_command_that_runs_it_and_named_where_it_is_allowed(
     others, tmp_path, capsys, caplog
 ):
@@ -201,7 +201,7 @@ def test_noise_is_refused_by_every_command_that_runs_it_and_named_where_it_is_al
     for words in (
         ("evaluate", "a.clado", "--assignment", "c.json"),
         ("solve", "a.clado", "--avg-bits", "3", "--refine", "1"),
-        ("evidence", "others.py:noisy", *others, "--budgets", "3", "--refine", "1", "--out", "out"),
+        ("evidence", "others.py:noisy", *others, *QUICK_EVIDENCE, "--out", "out"),
     ):
         code, _, error = call(capsys, *words)
         assert code == 2 and refused in error.splitlines()[-1], words

@@ -26,7 +26,6 @@ from clado_core.repairs.repairer import Repairer
 from tests.conftest import ROOT
 
 RESNET = ROOT / "assets" / "digits-resnet.clado"
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Asked:
@@ -184,7 +183,8 @@ def test_candidates_are_made_once_for_all_choices(
     resnet: tuple[cc.SensitivityMatrix, nn.Module], front: cc.Frontier
 ) -> None:
     matrix, network = resnet
-    repairer = Repairer(network, matrix, *halves(digits().sensitivity_set(128, seed=1)))
+    images = digits().sensitivity_set(128, seed=1)
+    repairer = Repairer(network, matrix, *halves(images), rounding="gptq")
     first, second = (repairer.repair(front.choices()[k].assignment) for k in (1, 2))
     shared = [
         name

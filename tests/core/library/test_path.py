@@ -17,8 +17,6 @@ from clado_core.exports import load_packed
 from tests.conftest import ROOT
 from tests.core.small_networks import convolutional
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:

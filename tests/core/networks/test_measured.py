@@ -20,8 +20,6 @@ from clado_core.networks.measured import load_measured, measured_samples
 from tests.conftest import ROOT
 from tests.core.commands import call
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 WEIGHTS = "IMAGENET1K_V9"
 MODEL = ("torchvision:tiny", "--weights", WEIGHTS)
 QUICK = ("--bits", "4,8", "--samples", "8", "--batch-size", "4", "--device", "cpu")

@@ -21,8 +21,6 @@ from clado_core.records.coverage import coverage
 from clado_core.records.scheme import QuantizationScheme
 from clado_core.sensitivity import MeasurementSettings, forecast, layers_of, measure
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Base(nn.Module):
     """Two layers; what stands between them is each test's own."""

@@ -2,7 +2,6 @@
 
 import itertools
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,8 +14,6 @@ from clado_core.quantization.gptq import gptq, output_error, row_errors
 from clado_core.quantization.moments import InputMoments
 from clado_core.quantization.weights import QuantizedWeight, round_to_levels, search_scales
 from clado_core.records.scheme import QuantizationScheme, integer_range
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def layer(rows: int, k: int, *, groups: int = 1, seed: int = 0, n: int = 200):

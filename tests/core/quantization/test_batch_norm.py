@@ -16,8 +16,6 @@ from clado_core.quantization.batch_norm import (
 )
 from clado_core.quantization.statistics import OutputStatistics
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def follows(model: nn.Module, x: torch.Tensor) -> dict[str, str]:
     return following_norms(model, searchable_weights(model), x)

@@ -17,8 +17,6 @@ from clado_core.quantization.weight_swap import weight_slice
 from clado_core.quantization.weights import dequantize, round_to_levels, search_scales
 from clado_core.records.scheme import QuantizationScheme, integer_range, joint_menu
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 GRANULARITIES = ("per-channel", "per-tensor")
 
 

@@ -36,9 +36,6 @@ from tests.core.small_networks import convolutional
 PAPER = QuantizationScheme("per-tensor", act_bits=8)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def test_levels_by_hand():
     """Two bits on [−1, 2]: scale 1, zero point 1, so the levels are −1, 0, 1, 2."""
     x = torch.tensor([-3.0, -0.6, -0.4, 0.5, 1.5, 9.0])

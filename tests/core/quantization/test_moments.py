@@ -14,8 +14,6 @@ from clado_core.quantization import moments as moments_module
 from clado_core.quantization.moments import InputMoments, collect_moments
 from tests.core.small_networks import convolutional
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 

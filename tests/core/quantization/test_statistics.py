@@ -23,8 +23,6 @@ from clado_core.quantization.weight_swap import weight_slice
 from clado_core.quantization.weights import dequantize, quantize, search_scales
 from clado_core.records.scheme import QuantizationScheme
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LAYERS = {
     "plain": lambda: nn.Conv2d(4, 6, 3, padding=1, stride=2),
     "grouped": lambda: nn.Conv2d(4, 6, 3, groups=2),

@@ -19,8 +19,6 @@ from tests.conftest import ROOT, make_matrix
 from tests.core.commands import call
 from tests.core.small_networks import convolutional
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def by_estimator() -> dict[str, cc.SensitivityMatrix]:

@@ -29,8 +29,6 @@ from clado_core.sensitivity import layers_of
 
 MENU = (2, 4)
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def source() -> DataSource:

@@ -31,10 +31,8 @@ from clado_core.repairs.repaired import Repaired, repaired_in
 from clado_core.repairs.straight_through import Learned
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ASSETS = ROOT / "assets"
-EPOCHS = 6
+EPOCHS = 4
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +49,27 @@ def _chosen(matrix: cc.SensitivityMatrix, avg_bits: float) -> cc.Assignment:
     return cc.allocate(cc.AllocationProblem(matrix, budget_bits=budget)).assignment
 
 
-def _tuned(name: str, parts: tuple[Samples, Samples, Samples], **plan: Any) -> Repaired:
+def _start(name: str, parts: tuple[Samples, Samples, Samples]) -> Repaired:
     matrix, network = cc.load(ASSETS / f"{name}.clado"), cc.load_model(name).module
-    calibration, judges, images = parts
-    start = repair(network, matrix, _chosen(matrix, 2.25), calibration, judges, rounding="gptq")
-    return finetune(network, matrix, start, judges, Finetuning(EPOCHS, images, **plan))
+    return repair(network, matrix, _chosen(matrix, 2.25), *parts[:2], rounding="gptq")
+
+
+def _tuned(start: Repaired, parts: tuple[Samples, Samples, Samples], **plan: Any) -> Repaired:
+    name = "digits-resnet" if len(start.assignment.layers) == 13 else "digits-vit"
+    matrix, network = cc.load(ASSETS / f"{name}.clado"), cc.load_model(name).module
+    return finetune(network, matrix, start, parts[1], Finetuning(EPOCHS, parts[2], **plan))
 
 
 @pytest.fixture(scope="module")
-def tuned(parts: tuple[Samples, Samples, Samples]) -> dict[str, Repaired]:
-    return {name: _tuned(name, parts) for name in ("digits-resnet", "digits-vit")}
+def starts(parts: tuple[Samples, Samples, Samples]) -> dict[str, Repaired]:
+    return {name: _start(name, parts) for name in ("digits-resnet", "digits-vit")}
+
+
+@pytest.fixture(scope="module")
+def tuned(
+    starts: dict[str, Repaired], parts: tuple[Samples, Samples, Samples]
+) -> dict[str, Repaired]:
+    return {name: _tuned(start, parts) for name, start in starts.items()}
 
 
 @pytest.mark.parametrize("name", ["digits-resnet", "digits-vit"])
@@ -92,7 +101,7 @@ def test_it_repeats_itself_and_reads_no_label(
     tuned: dict[str, Repaired], parts: tuple[Samples, Samples, Samples]
 ) -> None:
     poisoned = tuple(replace(part, y=(part.y + 1) % 10) for part in parts)
-    again, first = _tuned("digits-resnet", poisoned), tuned["digits-resnet"]
+    again, first = _tuned(_start("digits-resnet", poisoned), poisoned), tuned["digits-resnet"]
     assert [s.divergence for s in again.steps] == [s.divergence for s in first.steps]
     for name, weight in first.weights.items():
         assert torch.equal(again.weights[name].integers, weight.integers)
@@ -150,10 +159,11 @@ def test_quantized_inputs_are_trained_through(parts: tuple[Samples, Samples, Sam
         network = cc.load_model(name).module
         few = (parts[0].x[:64], parts[0].y[:64])
         scheme = cc.QuantizationScheme(act_bits=4)
-        matrix = cc.measure(network, few, bit_widths=(2, 4), scheme=scheme, estimator="block")
+        matrix = cc.measure(network, few, bit_widths=(2, 4), scheme=scheme, estimator="logit-gram")
         lowest = cc.AllocationProblem(matrix).extremes()[0]
         start = repair(network, matrix, lowest, parts[0], parts[1], rounding="gptq")
-        found = finetune(network, matrix, start, parts[1], Finetuning(3, parts[2]))
+        images = replace(parts[2], x=parts[2].x[:320], y=parts[2].y[:320])
+        found = finetune(network, matrix, start, parts[1], Finetuning(3, images))
         best = min(found.steps, key=lambda step: step.divergence)
         assert best.name.startswith(FINETUNED) and best.kept
         before = [s.divergence for s in found.steps if not s.name.startswith(FINETUNED)]
@@ -165,28 +175,30 @@ class Stop(Exception):
 
 
 def test_a_stopped_one_continues_wherever_it_was(
+    starts: dict[str, Repaired],
     tuned: dict[str, Repaired],
     parts: tuple[Samples, Samples, Samples],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    start = starts["digits-resnet"]
     monkeypatch.setattr(module, "SAVE_S", 0.0)
     state = tmp_path / "r.partial"
-    for stop in (7, 40):  # an epoch has 11
+    for stop in (7, 30):  # an epoch has 11
 
         def on_images(done: int, total: int, stop: int = stop) -> None:
             if done == stop * BATCH:
                 raise Stop
 
         with pytest.raises(Stop):
-            _tuned("digits-resnet", parts, state=state, on_images=on_images)
+            _tuned(start, parts, state=state, on_images=on_images)
     seen: list[int] = []
-    again = _tuned("digits-resnet", parts, state=state, on_images=lambda done, _: seen.append(done))
-    assert seen[0] == 40 * BATCH and seen[1] == 41 * BATCH
+    again = _tuned(start, parts, state=state, on_images=lambda done, _: seen.append(done))
+    assert seen[0] == 30 * BATCH and seen[1] == 31 * BATCH
     first = tuned["digits-resnet"]
     assert [s.divergence for s in again.steps] == [s.divergence for s in first.steps]
     with pytest.raises(InputError, match="other settings"):
-        _tuned("digits-resnet", parts, state=state, seed=5)
+        _tuned(start, parts, state=state, seed=5)
 
 
 @pytest.fixture
@@ -202,10 +214,9 @@ def words(tmp_path: Path) -> Iterator[list[str]]:
 
 
 RUN = """
-import sys, torch
+import sys
 from clado_core.cli import main
 from clado_core.repairs import finetune
-torch.set_num_threads(1)
 finetune.SAVE_S = 0.0
 sys.exit(main(sys.argv[1:]))
 """
@@ -214,18 +225,21 @@ sys.exit(main(sys.argv[1:]))
 def test_a_command_killed_at_some_moment_ends_with_the_same_file(
     words: list[str], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", RUN, *words]
     whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
     state = tmp_path / "killed.safetensors.partial"
-    subprocess.run([*command, str(whole)], cwd=ROOT, check=True, capture_output=True)
+    words = [words[0], "--finetune-images", "320", *words[1:]]
+    assert main([*words, str(whole)]) == 0
     process = subprocess.Popen(
-        [*command, str(killed)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", RUN, *words, str(killed)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while process.poll() is None and not state.exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and state.exists() and not killed.exists()
-    subprocess.run([*command, str(killed)], cwd=ROOT, check=True, capture_output=True)
+    assert main([*words, str(killed)]) == 0
     assert killed.read_bytes() == whole.read_bytes() and not state.exists()
 
 

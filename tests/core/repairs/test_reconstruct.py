@@ -23,8 +23,6 @@ from clado_core.repairs.repair import halves, repair
 from clado_core.repairs.repaired import Repaired, repaired_in
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ASSETS = ROOT / "assets"
 NAMES = ("digits-resnet", "digits-vit")
 

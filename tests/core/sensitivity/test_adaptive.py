@@ -33,8 +33,6 @@ from clado_core.solvers import LocalSearchSolver
 from tests.core.instances import random_matrix, table
 from tests.core.small_networks import fitted_quadratic, quadratic, squared_error
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 MENU, N_LAYERS = (2, 4, 8), 8
 N = N_LAYERS * len(MENU)
 N_PAIRS = 9 * N_LAYERS * (N_LAYERS - 1) // 2

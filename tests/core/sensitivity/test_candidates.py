@@ -27,8 +27,6 @@ MENU = (2, 8)
 FEW = 4
 """Layers that are searched: first, depthwise or attention, and such."""
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Network:
     """A network of this project with candidates of its first layers."""

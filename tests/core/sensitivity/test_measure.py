@@ -23,9 +23,6 @@ from clado_core.sensitivity.pairwise import sensitivities
 from clado_core.sensitivity.plan import forward_count, pairwise_plan
 from tests.core.small_networks import convolutional, quadratic, squared_error
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 SETTINGS = MeasurementSettings((2, 4), batch_size=7)
 RECORD_BYTES = OVERHEAD_BYTES + 8
 """Of one loss."""
@@ -167,7 +164,7 @@ def unbroken(tmp_path_factory):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_journal_cut_or_damaged_anywhere_resumes_to_the_same_bits(
     data, unbroken, tmp_path_factory
 ):

@@ -62,15 +62,12 @@ def address():
     pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
     from ray.cluster_utils import Cluster
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
     cluster.add_node(num_cpus=1)
     yield cluster.address
     cluster.shutdown()
-    torch.set_num_threads(threads)
 
 
 ray_test = [

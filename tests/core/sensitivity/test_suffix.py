@@ -23,8 +23,6 @@ from clado_core.sensitivity.schedule import schedule, scheduled_cost
 from clado_core.sensitivity.suffix import prepare_runner
 from tests.core.networks import awkward
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 DEVICE_TOLERANCE = 1e-4
 """Mean losses on CPU and GPU, and in both memory formats, agree to this: sums are taken in another
 order, in float32 without TF32."""

@@ -41,8 +41,8 @@ def _configuration(name: str) -> exports.Configuration:
 
 @pytest.mark.parametrize("target", ["safetensors", "onnx", "yaml"])
 def test_the_page_the_command_and_python_write_the_same_bytes(target: str, tmp_path: Path) -> None:
-    configuration, format = _configuration("digits-vit"), exports.FORMATS[target]
-    artifact = str(ASSETS / "digits-vit.clado")
+    configuration, format = _configuration("digits-resnet"), exports.FORMATS[target]
+    artifact = str(ASSETS / "digits-resnet.clado")
     from_page = export_file(artifact, configuration, format, upcast=False)
     assert isinstance(from_page, ExportedFile)
     chosen, out = tmp_path / "chosen.json", tmp_path / f"file{format.suffix}"

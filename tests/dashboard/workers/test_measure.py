@@ -10,8 +10,9 @@ import pytest
 
 import clado_core as cc
 from clado_core.cli import build_parser
-from dashboard.cards.measure import duration, take_in
+from dashboard.cards.measure import take_in
 from dashboard.known import catalogue, services
+from dashboard.theme import duration
 from dashboard.workers.measure import MeasureService, Wish, unfinished
 from tests.conftest import make_matrix
 from tests.dashboard.conftest import OpenPage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from clado_core.files.assignment_file import read_assignment
 from dashboard.known.answers import Answers
 from dashboard.rules import NO_RULES, Rules
 from dashboard.workers.commands import NetworkWords
-from dashboard.workers.repair import RESULT, Repair, repaired_file
+from dashboard.workers.repair import RESULT, MeasureRepaired, Recipe, Repair, RepairCost, cost_of
+from dashboard.workers.repaired import repaired_file
 from dashboard.workers.smallest import FindSmallest, last_smallest
 from dashboard.workers.trials import ChoiceTrial, MeasureChoice, MeasureFront, Trial
 from tests.conftest import make_matrix
@@ -62,7 +64,7 @@ def smallest(about: dict[str, Any], folder: Path, rules: Rules = NO_RULES) -> Fi
 
 
 def repair(about: dict[str, Any], folder: Path, rounding: Any = "gptq") -> Repair:
-    return Repair(**about, **chosen(folder), rounding=rounding)
+    return Repair(**about, **chosen(folder), recipe=Recipe(rounding))
 
 
 def test_the_commands_understand_what_is_asked(about: dict[str, Any], tmp_path: Path) -> None:
@@ -131,12 +133,75 @@ def test_the_repaired_file_that_diverges_least_is_found(
         wish.out.write_bytes(b"packed")
     found = repaired_file(tmp_path, DIGEST, BITS)
     assert found is not None
-    assert (found.rounding, found.rounded, found.divergence) == ("adaround", 1.0, 0.1)
+    assert (found.recipe, found.rounded, found.divergence) == (Recipe("adaround"), 1.0, 0.1)
     assert repaired_file(tmp_path, DIGEST, BITS[::-1]) is None
     assert repaired_file(tmp_path, "e" * 64, BITS) is None
     found.path.with_suffix(RESULT).write_text('{"steps": [{"name": "cut o')
     left = repaired_file(tmp_path, DIGEST, BITS)
-    assert left is not None and left.rounding == "gptq"
+    assert left is not None and left.recipe.rounding == "gptq"
+
+
+RECIPES = [
+    Recipe("gptq"),
+    Recipe("nearest", reconstruct=True),
+    Recipe("adaround", epochs=12),
+    Recipe("adaround", reconstruct=True, epochs=1),
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_a_recipe_is_asked_for_and_named(
+    recipe: Recipe, about: dict[str, Any], tmp_path: Path
+) -> None:
+    wish = Repair(**about, **chosen(tmp_path), recipe=recipe)
+    asked = parsed(wish)
+    told = asked.rounding, asked.reconstruct, asked.finetune or 0
+    assert told == recipe and Recipe.named(recipe.name) == recipe
+    assert recipe.goes_on == bool(recipe.words)
+    others = [each for each in RECIPES if each != recipe]
+    assert wish.out.name not in [
+        Repair(**about, **chosen(tmp_path), recipe=each).out.name for each in others
+    ]
+    wish.keep(steps(1.0, 0.25))
+    wish.out.write_bytes(b"packed")
+    found = repaired_file(tmp_path, DIGEST, BITS)
+    assert found is not None and found.recipe == recipe and found.measured is None
+    for name in ("best", "gptq-epochs", "gptq-3", "adaround-1epochs-blocks"):
+        assert Recipe.named(name) is None
+        wish.out.with_name(wish.out.name.replace(recipe.name, name)).write_bytes(b"foreign")
+    assert repaired_file(tmp_path, DIGEST, BITS) == found
+
+
+def test_what_a_file_was_measured_at_is_kept_until_it_is_made_again(
+    about: dict[str, Any], tmp_path: Path
+) -> None:
+    made = Repair(**about, **chosen(tmp_path), recipe=RECIPES[3])
+    made.keep(steps(1.0, 0.25))
+    made.out.write_bytes(b"packed")
+    wish = MeasureRepaired(**about, **chosen(tmp_path), file=made.out)
+    assert parsed(wish).repaired == made.out
+    wish.keep({"top1": 0.875, "ci95": [0.8, 0.9], "n": 539, "split": "held-out"})
+    found = repaired_file(tmp_path, DIGEST, BITS)
+    assert found is not None and found.measured == (0.875, (0.8, 0.9), 539, "held-out")
+    made.keep(steps(1.0, 0.5))
+    again = repaired_file(tmp_path, DIGEST, BITS)
+    assert again is not None and again.measured is None
+
+
+def test_a_cost_is_told_in_parts_or_why_there_is_none(
+    about: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "not" / "yet"
+    wish = Repair(**about, **chosen(folder), recipe=RECIPES[3])
+    told = {"repair_s": 2, "reconstruct_s": 3.5, "finetune_s": 4, "estimated_s": 9.5}
+    code = f"import sys; assert sys.argv[-1] == '--dry-run'; print('{json.dumps(told)}')"
+    assert cost_of(wish, command=(sys.executable, "-c", code)) == RepairCost(2, 3.5, 4)
+    assert wish.choice.is_file() and not wish.out.exists()
+    failing = (sys.executable, "-c", "import sys; sys.exit('error: There is no network.')")
+    assert cost_of(wish, command=failing) == "There is no network."
+    folder.rename(tmp_path / "away")
+    folder.write_text("a file where the folder should be")
+    assert "not/yet" in str(cost_of(wish, command=failing))
 
 
 def answer(bits: tuple[int, ...] = BITS) -> dict[str, Any]:
