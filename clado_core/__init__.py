@@ -13,6 +13,8 @@ from clado_core.allocation.bootstrap import bootstrap_choices as bootstrap_choic
 from clado_core.allocation.frontier import Frontier as Frontier
 from clado_core.allocation.k_best import k_best as k_best
 from clado_core.allocation.methods import allocate as allocate
+from clado_core.allocation.smallest_size import SmallestSize as SmallestSize
+from clado_core.allocation.smallest_size import smallest_size as smallest_size
 from clado_core.allocation.sweep import sweep as sweep
 from clado_core.errors import CladoError as CladoError
 from clado_core.errors import InfeasibleBudgetError as InfeasibleBudgetError

@@ -128,14 +128,14 @@ def budget_grid(problem: AllocationProblem, points: int, /) -> tuple[int, ...]:
     """Evenly spaced distinct budgets in bits, the smallest and the largest size included."""
     if not 1 <= points <= MOST_POINTS:
         raise InputError(f"A frontier needs one point or more, at most {MOST_POINTS:,}: {points}.")
-    smallest, largest = _smallest_size(problem), problem.extremes()[1].size_bits
+    smallest, largest = fewest_bits(problem), problem.extremes()[1].size_bits
     if problem.budget_bits is not None:
         largest = min(largest, problem.budget_bits)
     grid = np.linspace(smallest, largest, points) if points > 1 else np.array([largest])
     return tuple(sorted({int(b) for b in grid} | {largest}))
 
 
-def _smallest_size(problem: AllocationProblem) -> int:
+def fewest_bits(problem: AllocationProblem, /) -> int:
     """The fewest bits that keep the other budgets: joint choices of fewer can cost more there."""
     smallest = problem.extremes()[0]
     if not problem.is_feasible(smallest):

@@ -73,7 +73,7 @@ def add_max_drop(parser: argparse.ArgumentParser) -> None:
 
 
 def require_alone(arguments: argparse.Namespace) -> None:
-    """Make sure that a drop is asked for alone, and that nothing of it is asked for without one.
+    """Make sure that a drop, or a loss, is asked for alone, and nothing of a drop without one.
 
     Raises:
         InputError: Another option contradicts it.
@@ -87,12 +87,19 @@ def require_alone(arguments: argparse.Namespace) -> None:
         for option, given in options.items():
             if given is not None:
                 raise InputError(f"{option} is for --max-drop: give that too, or leave it out.")
-        return
-    budgets = {"--avg-bits": arguments.avg_bits, "--size-mb": arguments.size_mb}
-    for option, given in budgets.items():
+    for asked in ("--max-drop", "--max-loss"):
+        if getattr(arguments, asked.removeprefix("--").replace("-", "_")) is not None:
+            _require_nothing_else(arguments, asked)
+
+
+def _require_nothing_else(arguments: argparse.Namespace, asked: str) -> None:
+    limits = {"--avg-bits": arguments.avg_bits, "--size-mb": arguments.size_mb}
+    if asked == "--max-drop":
+        limits["--max-loss"] = arguments.max_loss
+    for option, given in limits.items():
         if given is not None:
             raise InputError(
-                f"--max-drop searches for the smallest size, and {option} limits it: give one of "
+                f"{asked} searches for the smallest size, and {option} limits it: give one of "
                 "the two."
             )
     others = {
@@ -102,11 +109,12 @@ def require_alone(arguments: argparse.Namespace) -> None:
         "--bootstrap": arguments.bootstrap,
         "--psd": arguments.psd,
         f"--method {arguments.method}": arguments.method != "clado",
-        f"--solver {arguments.solver}": arguments.solver != "tiered",
     }
+    if asked == "--max-drop":
+        others[f"--solver {arguments.solver}"] = arguments.solver != "tiered"
     for option, is_given in others.items():
         if is_given:
-            raise InputError(f"--max-drop searches along the front: give it without {option}.")
+            raise InputError(f"{asked} searches along the front: give it without {option}.")
 
 
 def smallest(

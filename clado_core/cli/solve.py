@@ -1,8 +1,9 @@
-"""Choose bit-widths for one budget (or several at once), or for a largest drop of accuracy.
+"""Choose bit-widths for one budget (or several at once), or for a largest loss or drop of accuracy.
 
 Example:
   python -m clado_core solve assets/digits-resnet.clado --avg-bits 4 --pin head=8
   python -m clado_core solve assets/digits-resnet.clado --avg-bits 3 --refine 8
+  python -m clado_core solve assets/digits-resnet.clado --max-loss 0.05
   python -m clado_core solve my.clado --max-drop 1.0
 """
 
@@ -18,6 +19,7 @@ from clado_core.allocation.bootstrap import bootstrap_choices, lacks_spread
 from clado_core.allocation.k_best import k_best, price_of_pin
 from clado_core.allocation.methods import allocate
 from clado_core.allocation.stored import load_shifts
+from clado_core.cli.max_loss import add_max_loss, within_loss
 from clado_core.cli.measurement_options import add_noise
 from clado_core.cli.problem_options import (
     add_budgets,
@@ -74,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_further_answers(parser)
     _add_refinement(parser)
+    add_max_loss(parser)
     add_max_drop(parser)
 
 
@@ -123,6 +126,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if extra and not whole_matrix:
         raise InputError("--prices, --k-best and --refine are for the method clado without --psd.")
     shifts = load_shifts(arguments.artifact) if whole_matrix else None
+    if arguments.max_loss is not None:
+        solution, found = within_loss(arguments, problem, _solver(arguments, shifts))
+        return _described(problem, solution) | {"within_loss": found}
     solution = allocate(
         problem,
         method=arguments.method,

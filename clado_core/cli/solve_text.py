@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from clado_core.cli.max_loss import within_loss_lines
 from clado_core.cli.smallest import smallest_lines
 from clado_core.records.coverage import noise_sentence
 
@@ -38,6 +39,8 @@ def show(result: dict[str, Any]) -> str:
         lines.append(f"{rank:>3}. predicted {other['predicted_loss_increase']:+.6g}  {bits}")
     if "refined" in result:
         lines += _refined_lines(result["refined"])
+    if "within_loss" in result:
+        lines += within_loss_lines(result["within_loss"])
     if "smallest" in result:
         lines += smallest_lines(result["smallest"])
     return "\n".join(lines)
