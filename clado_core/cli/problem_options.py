@@ -82,7 +82,7 @@ def add_effort(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confirm",
         action="store_true",
-        help="let SCIP, or else toulbar2, prove again what DAQP has proven",
+        help="let SCIP and toulbar2 prove again what DAQP has proven",
     )
     parser.add_argument(
         "--time-limit",

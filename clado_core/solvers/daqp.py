@@ -51,6 +51,10 @@ WIDE_GAP, WIDE_SEARCH = 0.2, LocalSearchSolver(seed=2, steps_per_variable=6)
 QUICK_S = 0.5
 """What a tree is given before its program is shrunk: three choices a layer take less, mostly."""
 
+SLICE_S = 1.0
+"""Of a tree's first part while a rival may end; each part takes twice the last, so that what is
+begun again is no more than the whole."""
+
 SMALLEST_TOLERANCE = 1e-9
 """What the proof gives up at least, relative to max |Q̃|: DAQP's values are good to about 1e-10."""
 
@@ -117,14 +121,12 @@ def branch_and_bound(
     """
     limit_s = time_limit_s if root_limit_s is None else root_limit_s
     search = _search_briefly
-    while True:
+    while not incumbent.is_within(gap_limit):
         bound_root(incumbent, shifts, limit_s)
         limit_s, before = time_limit_s, incumbent.objective
+        ended = incumbent.is_within(gap_limit) or search(incumbent, time_limit_s, gap_limit)
         if incumbent.is_within(gap_limit):
-            return True
-        ended = search(incumbent, time_limit_s, gap_limit)
-        if incumbent.is_within(gap_limit):
-            return True
+            break
         if search is not _search and incumbent.left_s(time_limit_s) != 0:
             # Also where the tree ended: a smaller program has a smaller unit, and tolerance.
             search = _search
@@ -132,6 +134,7 @@ def branch_and_bound(
         elif not ended or incumbent.objective == before:
             # A better answer would have smaller tolerances, and rule more out.
             return ended
+    return True
 
 
 def _shrink(
@@ -140,7 +143,12 @@ def _shrink(
     time_limit_s: float | None,
     gap_limit: float,
 ) -> None:
-    """Make the program smaller, and look for better answers where that leaves much open."""
+    """Make the program smaller, and look for better answers where that leaves much open.
+
+    It is worth a rival's while from here on.
+    """
+    if incumbent.rival is not None:
+        incumbent.rival.start(incumbent.left_s(time_limit_s))
     before = math.inf
     while incumbent.objective < before and not incumbent.is_settled:
         before = incumbent.objective
@@ -172,9 +180,9 @@ def _search(incumbent: Incumbent, time_limit_s: float | None, gap_limit: float) 
             break
         tolerance = tree.tolerance(incumbent.objective)
         target = incumbent.objective - max(gap_limit * abs(incumbent.objective), tolerance)
-        flag, choice = tree.search(target, incumbent.left_s(time_limit_s))
+        flag, choice = _in_slices(tree, target, incumbent, time_limit_s, gap_limit)
         if flag in TIME_LIMIT:
-            return False
+            return incumbent.is_within(gap_limit)
         if flag == INFEASIBLE:
             incumbent.prove(target)
             break
@@ -187,6 +195,20 @@ def _search(incumbent: Incumbent, time_limit_s: float | None, gap_limit: float) 
         incumbent.prove(min(value, target) - tolerance)
         tree.forbid(choice)
     return True
+
+
+def _in_slices(
+    tree: Tree, target: float, incumbent: Incumbent, time_limit_s: float | None, gap_limit: float
+) -> tuple[int, Choices]:
+    """A tree, begun again with more time as long as a rival is at work: none hears it meanwhile."""
+    slice_s = SLICE_S
+    while incumbent.has_rival:
+        left_s = incumbent.left_s(time_limit_s)
+        flag, choice = tree.search(target, slice_s if left_s is None else min(slice_s, left_s))
+        if flag not in TIME_LIMIT or incumbent.is_within(gap_limit) or left_s == 0:
+            return flag, choice
+        slice_s *= 2
+    return tree.search(target, incumbent.left_s(time_limit_s))
 
 
 class Tree:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +32,27 @@ NO_ASSIGNMENT = "No assignment was found that keeps all budgets at once: raise o
 """Each can be kept alone, but joint choices trade one resource for another."""
 
 
+class Rival(Protocol):
+    """Somebody else at work on the same problem, in another process."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether something may still come of it."""
+
+    def start(self, left_s: float | None, /) -> None:
+        """Begin, with so much time."""
+
+    def collect(self) -> None:
+        """Give the incumbent what was found, once it has ended."""
+
+
 class Incumbent:
     """Best choice and bound so far; improvements are reported as they come.
 
     The clock starts at construction, so compiling the program counts. ``program`` shrinks as
     candidates are ruled out that no better answer uses. ``convex`` is a program that it
-    was, with a convex form of it, and ``first_convex`` the first of these.
+    was, with a convex form of it, and ``first_convex`` the first of these. ``rival`` is who else
+    may prove it: asked whenever it matters whether all is proven.
 
     Args:
         problem: What is being solved.
@@ -63,6 +79,7 @@ class Incumbent:
         self.choice: Choices | None = None
         self.convex: tuple[Program, ConvexForm] | None = None
         self.first_convex: tuple[Program, ConvexForm] | None = None
+        self.rival: Rival | None = None
         self.objective = math.inf
         self.bound = -math.inf
         if warm_start is not None:
@@ -100,8 +117,15 @@ class Incumbent:
 
     def is_within(self, gap_limit: float, /) -> bool:
         """Whether the answer is proven, or proven to be as close as is asked."""
+        if self.rival is not None:
+            self.rival.collect()
         gap = self.gap
         return is_proven(gap) or gap <= gap_limit
+
+    @property
+    def has_rival(self) -> bool:
+        """Whether somebody else may prove it any moment."""
+        return self.rival is not None and self.rival.is_running
 
     def offer(self, choice: Choices, /) -> bool:
         """Keep a feasible choice if it is better; says whether it was."""
@@ -113,6 +137,17 @@ class Incumbent:
         self.choice, self.objective = np.array(choice), objective
         self._report()
         return True
+
+    def offer_bits(self, bits: BitWidths, /) -> bool:
+        """Keep a feasible assignment if it is better; one that was ruled out is not."""
+        program = self.program
+        if not all(fixed in (0, b) for fixed, b in zip(program.fixed_bits, bits, strict=True)):
+            return False
+        menus = np.split(program.bits, program.offsets[1:-1])
+        chosen = [bits[members[0]] for members in program.members]
+        if not all(b in menu for b, menu in zip(chosen, menus, strict=True)):
+            return False
+        return self.offer(program.choice_of(bits))
 
     def prove(self, bound: float, /) -> None:
         """Keep a valid lower bound if it is better; an answer is a bound on all of them."""

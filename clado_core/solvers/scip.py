@@ -87,7 +87,7 @@ class ScipSolver:
             if incumbent.is_settled or incumbent.is_within(gap_limit):
                 return True
             if not _Run(self, incumbent, report, time_limit_s).optimize(time_limit_s, gap_limit):
-                return False
+                return incumbent.is_within(gap_limit)
             # SCIP's tolerances refer to the first answer: where that was far worse, once more.
             if incumbent.is_within(gap_limit) or incumbent.objective == before:
                 return True
@@ -123,8 +123,8 @@ class _Run:
             )
             scip_products.set_parameters(self._model)
         _set_parameters(self._model)
-        if report:
-            listen(self._model, self._guard, self.report)
+        if report or incumbent.rival is not None:
+            listen(self._model, self._guard, self._heed)
 
     def optimize(self, time_limit_s: float | None, gap_limit: float) -> bool:
         """Solve, leave answer and bound with the incumbent; says whether it ended in time."""
@@ -146,6 +146,12 @@ class _Run:
         elif status != "gaplimit":
             raise SolverError(f"SCIP stopped with the status '{status}', which should not happen.")
         return True
+
+    def _heed(self) -> None:
+        """Report, and end where a rival has proven it."""
+        self.report()
+        if self._incumbent.is_within(0.0):
+            self._model.interruptSolve()
 
     def report(self) -> None:
         """Offer SCIP's best answer and its bound to the incumbent."""

@@ -61,15 +61,18 @@ class Guard:
             raise self.error
 
 
+EVENTS = ("BESTSOLFOUND", "DUALBOUNDIMPROVED", "NODESOLVED")
+
+
 def listen(model: Any, guard: Guard, report: Callable[[], None], /) -> None:
-    """Call ``report`` at every better answer or bound."""
+    """Call ``report`` at every better answer or bound, and after every node."""
     from pyscipopt import Eventhdlr
     from pyscipopt.scip import PY_SCIP_EVENTTYPE as SCIP_EVENTTYPE
 
     class Listener(Eventhdlr):
         def eventinit(self) -> None:
-            for event in (SCIP_EVENTTYPE.BESTSOLFOUND, SCIP_EVENTTYPE.DUALBOUNDIMPROVED):
-                self.model.catchEvent(event, self)
+            for event in EVENTS:
+                self.model.catchEvent(getattr(SCIP_EVENTTYPE, event), self)
 
         def eventexec(self, event: Any) -> None:
             guard.run(self.model, report, None)

@@ -6,9 +6,13 @@ import importlib.util
 import io
 import json
 import math
+import os
 import subprocess
 import sys
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -16,7 +20,7 @@ import numpy as np
 from clado_core.errors import InputError, SolverError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program, compile_program
-from clado_core.problem.solution import Solution
+from clado_core.problem.solution import Solution, is_proven
 from clado_core.records.assignment import Assignment
 from clado_core.solvers.incumbent import Incumbent
 from clado_core.solvers.local_search import LocalSearchSolver
@@ -94,28 +98,125 @@ def prove(incumbent: Incumbent, left_s: float | None, /) -> None:
     Raises:
         SolverError: The process failed.
     """
-    program = compile_program(incumbent.problem)
-    answer = incumbent.assignment
-    scale = _scale(program)
-    if left_s == 0 or not math.isfinite(scale):
-        return
-    upper = scale * (program.objective(program.choice_of(answer.bits)) - program.constant)
-    # Its own cost is below this, so that a search that ends has found it or a better one.
-    arrays = _arrays(program, scale) | {
-        "upper": np.array(math.floor(upper) + 1),
-        "limit_s": np.array(0.0 if left_s is None else left_s),
-    }
-    found = _run(arrays, left_s)
-    if found is None:
-        return
-    bound = found["bound"] - DOUBLE * abs(found["bound"])
-    if found["choice"] is not None:
-        bits = program.layer_bits(np.array(found["choice"], dtype=np.int64))
-        if bits != answer.bits and incumbent.problem.is_feasible(
-            incumbent.problem.assignment(bits)
-        ):
-            incumbent.offer(incumbent.program.choice_of(bits))
-    incumbent.prove(program.constant + bound / scale)
+    with Race(incumbent) as race:
+        race.start(left_s)
+        race.wait(left_s)
+        race.collect()
+
+
+class Race:
+    """A process that searches an incumbent's whole problem while others do; ended on leaving.
+
+    ``has_won`` says whether what was collected is what proved it.
+
+    Args:
+        incumbent: Where it starts; gets what the process finds, when it is collected.
+    """
+
+    def __init__(self, incumbent: Incumbent, /) -> None:
+        self.has_won = False
+        self._incumbent = incumbent
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answer: Future[tuple[bytes, bytes]] = Future()
+        self._scale = math.inf
+
+    def __enter__(self) -> Race:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether something may still come of it."""
+        return self._process is not None and not self._answer.done()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was started and not collected."""
+        return self._process is not None
+
+    def start(self, left_s: float | None, /) -> None:
+        """Begin, where there is something to find, from the incumbent's answer.
+
+        Args:
+            left_s: CPU seconds; None for no limit.
+        """
+        program = compile_program(self._incumbent.problem)
+        self._scale = _scale(program)
+        if left_s == 0 or not math.isfinite(self._scale):
+            return
+        objective = program.objective(program.choice_of(self._incumbent.assignment.bits))
+        # Its own cost is below this, so that a search that ends has found it or a better one.
+        upper = math.floor(self._scale * (objective - program.constant)) + 1
+        given = io.BytesIO()
+        arrays = _arrays(program, self._scale)
+        arrays |= {"upper": np.array(upper), "limit_s": np.array(left_s or 0.0)}
+        np.savez(given, **arrays)
+        self._process, self._answer = _process(), Future()
+        # It reads when it is ready, and the caller has other things to do.
+        talk = (self._process, given.getvalue(), self._answer)
+        Thread(target=_talk, args=talk, daemon=True).start()
+
+    def wait(self, left_s: float | None, /) -> None:
+        """Until it has ended, or so long and a little grace."""
+        if self._process is not None:
+            wait([self._answer], timeout=None if left_s is None else left_s + GRACE_S)
+
+    def collect(self, into: Incumbent | None = None, /) -> None:
+        """Give what was found, once, if it has ended.
+
+        Args:
+            into: Another incumbent of the same problem, to compare with the one it began with.
+
+        Raises:
+            SolverError: The process failed.
+        """
+        process = self._process
+        if process is None or self.is_running:
+            return
+        self._process = None
+        out, errors = self._answer.result()
+        if process.wait() < 0:
+            return  # its own limit
+        if process.returncode:
+            said = errors.decode(errors="replace").strip().splitlines()
+            raise SolverError(f"toulbar2 stopped: {said[-1] if said else process.returncode}.")
+        self._give(json.loads(out.splitlines()[-1]), into or self._incumbent)
+
+    def _give(self, found: dict[str, Any], incumbent: Incumbent) -> None:
+        program, was_proven = compile_program(incumbent.problem), is_proven(incumbent.gap)
+        if found["choice"] is not None:
+            bits = program.layer_bits(np.array(found["choice"], dtype=np.int64))
+            if incumbent.problem.is_feasible(incumbent.problem.assignment(bits)):
+                incumbent.offer_bits(bits)
+        bound = found["bound"] - DOUBLE * abs(found["bound"])
+        incumbent.prove(program.constant + bound / self._scale)
+        self.has_won = not was_proven and is_proven(incumbent.gap)
+
+
+def _process() -> subprocess.Popen[bytes]:
+    """It finds this very package, wherever it is started."""
+    package = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        [sys.executable, "-m", "clado_core.solvers.toulbar2_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+
+
+def _talk(
+    process: subprocess.Popen[bytes], given: bytes, answer: Future[tuple[bytes, bytes]]
+) -> None:
+    try:
+        answer.set_result(process.communicate(given))
+    except (OSError, ValueError) as problem:  # it was ended meanwhile
+        answer.set_result((b"", str(problem).encode()))
 
 
 def _scale(program: Program) -> float:
@@ -137,27 +238,3 @@ def _arrays(program: Program, scale: float) -> dict[str, Any]:
         "costs": program.costs,
         "limits": program.limits,
     }
-
-
-def _run(arrays: dict[str, Any], left_s: float | None) -> dict[str, Any] | None:
-    """What the process says; None where it had to be ended."""
-    given = io.BytesIO()
-    np.savez(given, **arrays)
-    command = [sys.executable, "-m", "clado_core.solvers.toulbar2_process"]
-    try:
-        done = subprocess.run(
-            command,
-            input=given.getvalue(),
-            capture_output=True,
-            timeout=None if left_s is None else left_s + GRACE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode < 0:
-        return None  # its own limit
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise SolverError(f"toulbar2 stopped: {said[-1] if said else done.returncode}.")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
