@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import json
 import math
 import os
 import subprocess
 import sys
-from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -100,7 +99,7 @@ def prove(incumbent: Incumbent, left_s: float | None, /) -> None:
     """
     with Race(incumbent) as race:
         race.start(left_s)
-        race.wait(left_s)
+        race.wait(None if left_s is None else left_s + GRACE_S)
         race.collect()
 
 
@@ -117,7 +116,8 @@ class Race:
         self.has_won = False
         self._incumbent = incumbent
         self._process: subprocess.Popen[bytes] | None = None
-        self._answer: Future[tuple[bytes, bytes]] = Future()
+        # Files, not pipes, which somebody would have to tend: no thread starts inside SCIP's calls.
+        self._folder: TemporaryDirectory[str] | None = None
         self._scale = math.inf
 
     def __enter__(self) -> Race:
@@ -127,11 +127,12 @@ class Race:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+        self._clean()
 
     @property
     def is_running(self) -> bool:
         """Whether something may still come of it."""
-        return self._process is not None and not self._answer.done()
+        return self._process is not None and self._process.poll() is None
 
     @property
     def is_open(self) -> bool:
@@ -151,19 +152,18 @@ class Race:
         objective = program.objective(program.choice_of(self._incumbent.assignment.bits))
         # Its own cost is below this, so that a search that ends has found it or a better one.
         upper = math.floor(self._scale * (objective - program.constant)) + 1
-        given = io.BytesIO()
         arrays = _arrays(program, self._scale)
         arrays |= {"upper": np.array(upper), "limit_s": np.array(left_s or 0.0)}
-        np.savez(given, **arrays)
-        self._process, self._answer = _process(), Future()
-        # It reads when it is ready, and the caller has other things to do.
-        talk = (self._process, given.getvalue(), self._answer)
-        Thread(target=_talk, args=talk, daemon=True).start()
+        self._clean()
+        self._folder = TemporaryDirectory(prefix="toulbar2-")
+        np.savez(self._path("given.npz"), **arrays)
+        self._process = _process(*map(self._path, ("given.npz", "out", "errors")))
 
-    def wait(self, left_s: float | None, /) -> None:
-        """Until it has ended, or so long and a little grace."""
+    def wait(self, seconds: float | None, /) -> None:
+        """Until it has ended, or so long."""
         if self._process is not None:
-            wait([self._answer], timeout=None if left_s is None else left_s + GRACE_S)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
 
     def collect(self, into: Incumbent | None = None, /) -> None:
         """Give what was found, once, if it has ended.
@@ -178,13 +178,22 @@ class Race:
         if process is None or self.is_running:
             return
         self._process = None
-        out, errors = self._answer.result()
-        if process.wait() < 0:
+        if process.returncode < 0:
             return  # its own limit
         if process.returncode:
-            said = errors.decode(errors="replace").strip().splitlines()
+            said = self._path("errors").read_text(errors="replace").strip().splitlines()
             raise SolverError(f"toulbar2 stopped: {said[-1] if said else process.returncode}.")
-        self._give(json.loads(out.splitlines()[-1]), into or self._incumbent)
+        said = self._path("out").read_text().splitlines()
+        self._give(json.loads(said[-1]), into or self._incumbent)
+
+    def _path(self, name: str) -> Path:
+        assert self._folder is not None
+        return Path(self._folder.name, name)
+
+    def _clean(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     def _give(self, found: dict[str, Any], incumbent: Incumbent) -> None:
         program, was_proven = compile_program(incumbent.problem), is_proven(incumbent.gap)
@@ -197,26 +206,18 @@ class Race:
         self.has_won = not was_proven and is_proven(incumbent.gap)
 
 
-def _process() -> subprocess.Popen[bytes]:
+def _process(given: Path, out: Path, errors: Path) -> subprocess.Popen[bytes]:
     """It finds this very package, wherever it is started."""
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    return subprocess.Popen(
-        [sys.executable, "-m", "clado_core.solvers.toulbar2_process"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": path},
-    )
-
-
-def _talk(
-    process: subprocess.Popen[bytes], given: bytes, answer: Future[tuple[bytes, bytes]]
-) -> None:
-    try:
-        answer.set_result(process.communicate(given))
-    except (OSError, ValueError) as problem:  # it was ended meanwhile
-        answer.set_result((b"", str(problem).encode()))
+    with given.open("rb") as stdin, out.open("wb") as stdout, errors.open("wb") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", "clado_core.solvers.toulbar2_process"],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=os.environ | {"PYTHONPATH": path},
+        )
 
 
 def _scale(program: Program) -> float:
