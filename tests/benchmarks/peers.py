@@ -220,7 +220,7 @@ def cvxpy_scip(problem: AllocationProblem, time_limit_s: float, /) -> PeerAnswer
         cvxpy.Minimize(cvxpy.quad_form(x, cvxpy.psd_wrap(convex)) + shift * cvxpy.sum(x)),
         [model.one_hot @ x == 1, share @ x <= 1],
     )
-    settings = {"limits/time": time_limit_s, "numerics/feastol": 1e-9}
+    settings = {"limits/time": time_limit_s}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an answer that is not proven: its status says so
         try:
