@@ -74,7 +74,7 @@ def _contradiction(first: Run, second: Run, name: str) -> str | None:
 
 
 def difference(ours: Run, peer: Run) -> float | None:
-    """(the peer's objective − ours) / ours, in the unit of ``Run``; positive where ours is better."""
+    """(the peer's objective − ours) / our unit; positive where ours is better."""
     if ours.objective is None or peer.objective is None:
         return None
     return (peer.objective - ours.objective) / ours.unit if ours.unit else 0.0

@@ -14,14 +14,14 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from clado_core import AllocationProblem, load
+from clado_core import AllocationProblem, SensitivityMatrix
 from clado_core.allocation.stored import load_shifts
 from clado_core.files.atomic import write_atomically
 from clado_core.problem.allocation_problem import bits_for_average
@@ -55,17 +55,23 @@ RUNS = 3
 """Solves shorter than that are repeated so often, and the median counts."""
 
 
-def run(matrices: Iterable[Path], time_limit_s: float, out: Path | None) -> dict[str, Any]:
+def run(
+    matrices: Mapping[Path, SensitivityMatrix],
+    time_limit_s: float,
+    out: Path | None,
+    peers: Iterable[Peer] = PEERS,
+) -> dict[str, Any]:
     """Solve everything with everyone who is installed; tells on standard error as it goes.
 
     Args:
-        matrices: ``.clado`` files; those of the README where there are none.
+        matrices: By the file that each comes from, with its certificate beside it or not.
         time_limit_s: Of the clock, for one solve.
         out: Gets the results as JSON after every budget.
+        peers: Those that are not installed are named and left out.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    installed = [peer for peer in PEERS if peer.is_installed]
-    _say(missing_sentence())
+    installed = [peer for peer in peers if peer.is_installed]
+    _say(missing_sentence(peers))
     modules = [__name__, *IMPORTED_BY_OURS, *(peer.preloaded for peer in installed)]
     multiprocessing.get_context("forkserver").set_forkserver_preload(modules)
     results: dict[str, Any] = {
@@ -79,8 +85,8 @@ def run(matrices: Iterable[Path], time_limit_s: float, out: Path | None) -> dict
         "versions": {peer.name: version(peer.package) for peer in installed},
         "rows": [],
     }
-    for path in list(matrices) or [ASSETS / f"{name}.clado" for name in MATRICES]:
-        for row in _rows(path, installed, time_limit_s):
+    for path, matrix in matrices.items():
+        for row in _rows(path, matrix, installed, time_limit_s):
             results["rows"].append(row)
             if out is not None:
                 write_atomically(out, (json.dumps(results, indent=1) + "\n").encode())
@@ -88,9 +94,14 @@ def run(matrices: Iterable[Path], time_limit_s: float, out: Path | None) -> dict
     return results
 
 
-def missing_sentence() -> str:
+def shown_matrices() -> list[Path]:
+    """Where those of the README are."""
+    return [ASSETS / f"{name}.clado" for name in MATRICES]
+
+
+def missing_sentence(peers: Iterable[Peer]) -> str:
     """Which peers are not installed, so not run, and how to install them."""
-    missing = [peer for peer in PEERS if not peer.is_installed]
+    missing = [peer for peer in peers if not peer.is_installed]
     if not missing:
         return "All peers are installed."
     names = ", ".join(peer.name for peer in missing)
@@ -111,9 +122,10 @@ def verdict(rows: Iterable[dict[str, Any]]) -> str:
     return "\n".join(["!!!", *(f"!!! {line}" for line in named), "!!!"])
 
 
-def _rows(path: Path, peers: list[Peer], time_limit_s: float) -> Iterator[dict[str, Any]]:
+def _rows(
+    path: Path, matrix: SensitivityMatrix, peers: list[Peer], time_limit_s: float
+) -> Iterator[dict[str, Any]]:
     """One per budget; the certificate is there, or made, before the clock starts."""
-    matrix = load(path)
     shifts = load_shifts(path) or compute_shifts(matrix)
     for avg_bits in AVERAGES:
         problem = AllocationProblem(matrix, bits_for_average(avg_bits, matrix.layers))

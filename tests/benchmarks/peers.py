@@ -233,8 +233,8 @@ def cvxpy_scip(problem: AllocationProblem, time_limit_s: float, /) -> PeerAnswer
 def gurobi(problem: AllocationProblem, time_limit_s: float, /) -> PeerAnswer:
     """Gurobi on the quadratic program as it is: convex for a Gram matrix, else made so by it.
 
-    The licence that comes with gurobipy takes 2,000 variables and 2,000 linear constraints, which
-    is why it does not get the linear form, and 200 variables where there are quadratic terms.
+    The licence that comes with gurobipy takes 2,000 variables and 2,000 linear constraints, less
+    than the linear form of most matrices has, and 200 variables where there are quadratic terms.
     """
     import gurobipy
 

@@ -66,7 +66,8 @@ def main(arguments: Iterable[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(None if arguments is None else list(arguments))
     if options.peers:
         limit_s = options.time_limit or peer_run.TIME_LIMIT_S
-        results = peer_run.run(options.matrices, limit_s, options.out)
+        asked = options.matrices or peer_run.shown_matrices()
+        results = peer_run.run({path: _load(path) for path in asked}, limit_s, options.out)
         print(json.dumps(results))
         return results
     options.time_limit = options.time_limit or 60.0
