@@ -32,9 +32,9 @@ def peers_table(path: Path, /) -> str:
     low, *_, high = sorted(row["avg_bits"] for row in rows)
     budgets = len(rows) // len(lines[2:])
     about = [
-        f"CPU seconds over ours, geometric mean over {budgets} budgets from {low:g} to {high:g} bits;",
-        f"where some stayed open at {results['time_limit_s']:g} s of the clock, ≥, and in brackets how",
-        "many were proven; then how far the worst answer is above ours. One thread each; our",
+        f"CPU seconds over ours, geometric mean over {budgets} budgets, {low:g} to {high:g} bits;",
+        f"where some stayed open at {results['time_limit_s']:g} s of the clock, ≥, and in brackets",
+        "how many were proven; then how far the worst answer is above ours. One thread each; our",
         "certificate was computed before.",
         verdict(rows),
         _faster(rows, names),

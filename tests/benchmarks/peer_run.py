@@ -82,7 +82,7 @@ def run(
             "python": platform.python_version(),
         },
         "time_limit_s": time_limit_s,
-        "versions": {peer.name: version(peer.package) for peer in installed},
+        "versions": {p.name: f"{p.package} {version(p.package)}" for p in installed},
         "rows": [],
     }
     for path, matrix in matrices.items():
