@@ -47,6 +47,7 @@ from clado_core.solvers import (
     Solver,
     TieredSolver,
     Toulbar2Solver,
+    toulbar2,
 )
 
 QUICK_CANDIDATES, QUICK_DRAWS = 300, 40
@@ -147,8 +148,15 @@ def _described(problem: AllocationProblem, solution: Solution) -> dict[str, Any]
         "budgets": problem.budgets,
         "rules": problem.rules,
         "pins": {name: bits_to_json(bits) for name, bits in problem.pins.items()},
+        "missing": _missing(solution),
         **_trust(problem, solution),
     }
+
+
+def _missing(solution: Solution) -> str | None:
+    """What might have proven an open answer, and is not there."""
+    is_open = solution.status is SolveStatus.TIME_LIMIT
+    return toulbar2.MISSING if is_open and not toulbar2.is_installed() else None
 
 
 def _extras(

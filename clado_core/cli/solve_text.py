@@ -24,6 +24,8 @@ def show(result: dict[str, Any]) -> str:
         f"{price['size_bits'] / 8e6:+.4g} MB"
         for price in result.get("prices", ())
     ]
+    if result["missing"]:
+        lines.append(result["missing"])
     if result["noise"]:
         lines.append(noise_sentence(result["noise"]))
     width = max(map(len, result["assignment"]))

@@ -62,8 +62,9 @@ def minimize(arrays: dict[str, Any], limit_s: int) -> dict[str, Any]:
             if table.any():
                 network.AddFunction([k, other], table.ravel().tolist())
     for cost, limit in zip(arrays["costs"].tolist(), arrays["limits"].tolist(), strict=True):
-        terms = [(k, i, cost[a]) for k, menu in enumerate(menus) for i, a in enumerate(menu)]
-        network.AddGeneralizedLinearConstraint(terms, "<=", limit)
+        saved, least = savings(cost, limit, menus)
+        if least > 0:
+            network.AddGeneralizedLinearConstraint(saved, ">=", least)
     try:
         network.UpdateUB(int(arrays["upper"]))
         solved = network.Solve(timeLimit=limit_s)
@@ -71,6 +72,29 @@ def minimize(arrays: dict[str, Any], limit_s: int) -> dict[str, Any]:
         solved = None
     choice = None if solved is None else [int(index) for index in solved[0]]
     return {"choice": choice, "bound": float(network.GetDDualBound())}
+
+
+def savings(
+    cost: list[int], limit: int, menus: list[range], /
+) -> tuple[list[tuple[int, int, int]], int]:
+    """A budget as what is saved at least, against the dearest of every menu.
+
+    pytoulbar2 (1.4.0.1) makes negative weights of a "<=", and with these its proofs are wrong once
+    in a thousand small problems.
+
+    Args:
+        cost: Of each variable.
+        limit: Of their sum.
+        menus: The variables of each decision.
+
+    Returns:
+        (decision, index in its menu, saved) of each variable; and how much must be saved in all.
+    """
+    dearest = [max(cost[a] for a in menu) for menu in menus]
+    saved = [
+        (k, i, dearest[k] - cost[a]) for k, menu in enumerate(menus) for i, a in enumerate(menu)
+    ]
+    return saved, sum(dearest) - limit
 
 
 if __name__ == "__main__":

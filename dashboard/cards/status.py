@@ -14,6 +14,7 @@ from clado_core import Solution, SolveStatus
 from clado_core.allocation.bootstrap import Stability
 from clado_core.problem.solution import relative_gap
 from clado_core.records.trust import prediction_error
+from clado_core.solvers.toulbar2 import is_installed
 from dashboard.cards.chart import Chart, draw_chart
 from dashboard.cards.proofs import LONG, LONGER_S, owner, watch
 from dashboard.figures.convergence import (
@@ -36,6 +37,7 @@ NAMES = {
     "toulbar2": "toulbar2",
 }
 BOUNDS = "clado_bounds_open"
+MISSING = " · toulbar2, which may prove it, is not installed"
 
 Colour: TypeAlias = Literal["green", "blue", "orange", "gray"]
 
@@ -99,7 +101,8 @@ def _of_job(job: Job[SolveRequest], known: str, now: float) -> StatusInfo | None
         return StatusInfo("Exact solve unavailable", "orange", "error", kept)
     if job.state is JobState.DONE:
         chip = f"Best found in {job.request.time_limit_s:g} s"
-        return StatusInfo(chip, "blue", "timer", known.rstrip(" ·") or "no useful bound yet")
+        far = known.rstrip(" ·") or "no useful bound yet"
+        return StatusInfo(chip, "blue", "timer", far + MISSING * (not is_installed()))
     if job.state is JobState.RUNNING and job.trace:
         elapsed, objective, bound = job.trace[-1]
         took = f"{max(elapsed, now - job.submitted):.1f} s"

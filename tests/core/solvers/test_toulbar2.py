@@ -65,26 +65,36 @@ def test_it_confirms_what_scip_does_not() -> None:
     assert solution.solver in {"daqp+scip", "daqp+toulbar2"}
 
 
+WITHOUT = """
+import sys
+sys.modules["pytoulbar2"] = None
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "pytoulbar2" else find(name, *a)
+from clado_core.cli import main
+sys.exit(main(["solve", *sys.argv[1:]]))
+"""
+
+
+def _without_the_package(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT, *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def test_without_the_package_a_sentence_says_so() -> None:
-    code = """
-        import sys
-        sys.modules["pytoulbar2"] = None
-        import importlib.util
-        find = importlib.util.find_spec
-        importlib.util.find_spec = lambda name, *a: None if name == "pytoulbar2" else find(name, *a)
-        from clado_core.cli import main
-        words = ["solve", "assets/digits-resnet.clado", "--avg-bits", "4"]
-        sys.exit(main([*words, "--solver", "toulbar2"]))
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ("assets/digits-resnet.clado", "--avg-bits", "4")
+    done = _without_the_package(*words, "--solver", "toulbar2")
     assert done.returncode and "toulbar2 is not installed here" in done.stderr
     assert "Traceback" not in done.stderr
+    proven = _without_the_package(*words)
+    assert "Proven optimal" in proven.stdout and "toulbar2" not in proven.stdout
+
+
+def test_what_stays_open_without_the_package_names_it() -> None:
+    vit = "assets/cifar10-vit-per-channel-23468.clado"
+    done = _without_the_package(vit, "--avg-bits", "4.5", "--time-limit", "0.1")
+    assert done.returncode == 0 and "within the time limit" in done.stdout
+    assert "toulbar2 is not installed here" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere its CPU limit ends it")

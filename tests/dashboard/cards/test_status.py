@@ -80,6 +80,15 @@ def test_every_state_has_its_words(state: Job | None, chip: str, detail: str) ->
     assert detail in told.detail
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_an_open_answer_names_a_prover_that_is_missing(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.cards.status.is_installed", lambda: there)
+    told = status_info(answer(**OPEN), job(JobState.DONE), True, now=0.0)
+    assert ("toulbar2, which may prove it, is not installed" in told.detail) == (not there)
+
+
 def test_a_proven_answer_names_who_proved_it() -> None:
     told = status_info(answer(solver="daqp"), None, True, now=0.0)
     assert (told.chip, told.detail) == ("Proven optimal", "found and proven by DAQP")
