@@ -15,6 +15,7 @@ import clado_core as cc
 from clado_core.networks.builtin import BUILTIN_NETWORKS
 from clado_core.problem.allocation_problem import bits_for_average
 from tests.evidence_table import accuracy_table, stored_evidence, summary_table, verdict
+from tests.peers_table import peers_table
 from tests.shipped_table import ranking_table, shipped_table, shipped_verdict, with_repair
 from tests.test_architecture import TORCH_ROOMS
 
@@ -194,12 +195,18 @@ def repair() -> str:
     )
 
 
+def peers() -> str:
+    """Other solvers against ours, from the stored run."""
+    return peers_table(ASSETS / "peers.json")
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "repair": repair,
     "evidence": evidence,
     "exports": exports,
     "rooms": rooms,
+    "peers": peers,
 }
 
 
