@@ -2,7 +2,8 @@
 
 solve: every tier of the solver against CVXPY's quad_form with SCIP, on real matrices; with --peers
 HiGHS, CP-SAT, SCIP, CVXPY with SCIP, toulbar2 and Gurobi, whichever are installed, against ours.
-measure: the estimators against the naive loops. dashboard: what a person at the page waits for.
+measure: the estimators against the naive loops. repair: what each of its steps takes, in losses of
+single layers. dashboard: what a person at the page waits for.
 large: the same for networks of up to 200 layers.
 
 Example:
@@ -23,7 +24,7 @@ from typing import Any
 from clado_core.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BENCHMARKS = ("solve", "measure", "dashboard", "large")
+BENCHMARKS = ("solve", "measure", "repair", "dashboard", "large")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
