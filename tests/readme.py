@@ -16,6 +16,7 @@ import clado_core as cc
 from clado_core.networks.builtin import BUILTIN_NETWORKS
 from clado_core.problem.allocation_problem import bits_for_average
 from tests.evidence_table import accuracy_table, stored_evidence, summary_table, verdict
+from tests.peers_table import peers_table
 from tests.shipped_table import ranking_table, shipped_table, shipped_verdict, with_repair
 from tests.test_architecture import TORCH_ROOMS
 
@@ -195,6 +196,11 @@ def repair() -> str:
     )
 
 
+def peers() -> str:
+    """Other solvers against ours, from the stored run."""
+    return peers_table(ASSETS / "peers.json")
+
+
 def repair_cost() -> str:
     """What each step of a repair takes, as the benchmark has stored it."""
     stored = json.loads((ASSETS / "repair-cost.json").read_text())
@@ -217,6 +223,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "evidence": evidence,
     "exports": exports,
     "rooms": rooms,
+    "peers": peers,
 }
 
 

@@ -26,7 +26,7 @@ from clado_core.solvers.node_bound import NodeRelaxation
 from tests.conftest import ROOT, make_matrix
 from tests.core.instances import average, random_matrix
 
-FIRST, LAST = "What is said of an answer", "## What the numbers mean"
+FIRST, LAST = "What is said of an answer", "## Beside other solvers"
 
 
 def _problem(n_layers: int = 8) -> cc.AllocationProblem:

@@ -2,6 +2,13 @@
 
 Example:
   python -m tests.benchmarks.solve matrix.npz assets/digits-resnet.clado
+  python -m tests.benchmarks.solve --peers --out assets/peers.json
+
+--peers runs HiGHS, OR-Tools CP-SAT, SCIP, CVXPY with SCIP, toulbar2 and Gurobi, as far as they are
+installed, against our solver at five budgets of eight shipped matrices, or of those that are named.
+CP-SAT and Gurobi are in no requirements file: python -m pip install ortools gurobipy. The licence
+that comes with gurobipy takes 2,000 variables and 2,000 linear constraints, 200 variables where
+terms are quadratic.
 """
 
 from __future__ import annotations
@@ -31,6 +38,7 @@ from clado_core.solvers import (
     compute_shifts,
 )
 from clado_core.solvers.tiered import SECOND_SEARCH
+from tests.benchmarks import peer_run
 from tests.benchmarks.growth import growth
 from tests.benchmarks.relaxation import compare
 
@@ -49,9 +57,20 @@ def main(arguments: Iterable[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--budgets", type=int, default=20, help="average bits from 2.2 to 7")
     parser.add_argument("--baseline-budgets", type=int, default=5, help="of them, for CVXPY")
     parser.add_argument("--points", type=int, default=50, help="of the frontier")
-    parser.add_argument("--time-limit", type=float, default=60.0, help="seconds per solve")
+    parser.add_argument(
+        "--time-limit", type=float, help="seconds per solve (default: 60; with --peers 10)"
+    )
     parser.add_argument("--growth", type=float, default=10.0, help="seconds per solve; 0: skip")
+    parser.add_argument("--peers", action="store_true", help="other solvers against ours")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="of --peers: results as JSON")
     options = parser.parse_args(None if arguments is None else list(arguments))
+    if options.peers:
+        limit_s = options.time_limit or peer_run.TIME_LIMIT_S
+        asked = options.matrices or peer_run.shown_matrices()
+        results = peer_run.run({path: _load(path) for path in asked}, limit_s, options.out)
+        print(json.dumps(results))
+        return results
+    options.time_limit = options.time_limit or 60.0
     figures = {path.stem: measure(_load(path), options) for path in options.matrices or _found()}
     for name, values in figures.items():
         _say(f"\n{name}")

@@ -280,11 +280,17 @@ def test_every_command_has_help_with_an_example(
     assert f"python -m clado_core {command}" in capsys.readouterr().out
 
 
-def test_a_benchmarks_own_help_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["dashboard", "--", "--help"], "--no-browser"), (["solve", "--peers", "--help"], "gurobipy")],
+)
+def test_a_benchmarks_own_options_are_passed_on(
+    words: list[str], told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as left:
-        main(["bench", "dashboard", "--", "--help"])
+        main(["bench", *words])
     assert left.value.code == 0
-    assert "--no-browser" in "".join(capfd.readouterr())
+    assert told in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize(
