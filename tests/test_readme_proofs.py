@@ -105,7 +105,7 @@ def test_the_shared_convex_form_is_exact_for_any_shifts() -> None:
         z = np.isin(form.kept, program.variables(choice)) * 1.0
         value = form.base + convex.linear @ z + z @ convex.H @ z
         assert value == pytest.approx(program.objective(choice), abs=1e-9)
-    assert cc.TieredSolver(confirm=True).solve(problem).solver == "daqp+scip"
+    assert cc.TieredSolver(confirm=True).solve(problem).solver.startswith("daqp+")
 
 
 def test_scips_products_need_neither_convex_form_nor_daqp(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ from clado_core.errors import InputError, SolverError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import Program
 from clado_core.problem.solution import Solution, SolveStatus, solution_of
-from clado_core.solvers.daqp import INFEASIBLE, MOST_FORBIDDEN, TIME_LIMIT, Tree
+from clado_core.solvers.daqp import MOST_FORBIDDEN
+from clado_core.solvers.daqp_tree import INFEASIBLE, TIME_LIMIT, Tree
 from clado_core.solvers.elimination import capped, least_objectives
 from clado_core.solvers.enumerate import ranked_choices
 from clado_core.solvers.incumbent import Incumbent

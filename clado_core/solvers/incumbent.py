@@ -112,7 +112,11 @@ class Incumbent:
     @property
     def gap(self) -> float:
         """As ``Solution.gap``, +inf while it is unknown."""
-        gap = relative_gap(self.objective, self.bound, self.terms)
+        return self.gap_of(self.bound)
+
+    def gap_of(self, bound: float, /) -> float:
+        """The gap that a bound would leave, +inf where that is unknown."""
+        gap = relative_gap(self.objective, bound, self.terms)
         return math.inf if gap is None else gap
 
     def is_within(self, gap_limit: float, /) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,13 +39,14 @@ class _Search:
     """Where the relaxation of the incumbent's program stands.
 
     ``least`` (v,) is the best bound found for each candidate, ``quiet`` the checks since there was
-    progress, ``gap`` the gap at that time.
+    progress, ``gap`` the relaxation's own gap at that time: a tree may have closed the incumbent's
+    but for its tolerance.
     """
 
     incumbent: Incumbent
     state: Splitting
     least: Vector
-    gap: float
+    gap: float = math.inf
     gone: int = 0
     quiet: int = 0
 
@@ -70,7 +72,7 @@ def shrink(
     if not _is_time_for(round_s, incumbent, time_limit_s):
         return
     state = Splitting(lifted, *starting_point(lifted, convex))
-    search = _Search(incumbent, state, np.full(program.n_variables, -np.inf), incumbent.gap)
+    search = _Search(incumbent, state, np.full(program.n_variables, -np.inf))
     while search.quiet < PATIENCE and _is_time_for(round_s, incumbent, time_limit_s):
         begun_s = incumbent.elapsed_s
         _bound(search)
@@ -101,7 +103,8 @@ def _bound(search: _Search) -> None:
     incumbent, state = search.incumbent, search.state
     lifted, program = state.lifted, incumbent.program
     least, pairs = least_objectives(lifted, state.Z, incumbent.objective)
-    incumbent.prove(bound_of(lifted, least))
+    bound = bound_of(lifted, least)
+    incumbent.prove(bound)
     search.least = np.maximum(search.least, least)
     forbidden = lifted.forbidden | ((pairs >= incumbent.objective) & ~lifted.inside)
     assert incumbent.choice is not None
@@ -110,8 +113,9 @@ def _bound(search: _Search) -> None:
     if (forbidden != lifted.forbidden).any():
         state.lifted = lifted.forbidding(forbidden)
     gone = int((search.least >= incumbent.objective).sum())
-    if gone > search.gone or incumbent.gap <= PROGRESS * search.gap:
-        search.gone, search.gap, search.quiet = gone, incumbent.gap, 0
+    gap = incumbent.gap_of(bound)
+    if gone > search.gone or gap <= PROGRESS * search.gap:
+        search.gone, search.gap, search.quiet = gone, gap, 0
     else:
         search.quiet += 1
 

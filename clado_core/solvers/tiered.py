@@ -81,7 +81,7 @@ class TieredSolver:
             prove_linear(incumbent, time_limit_s, gap_limit)
             if incumbent.is_within(gap_limit):
                 return incumbent.solution(HIGHS, gap_limit=gap_limit)
-        LocalSearchSolver().improve(incumbent, time_limit_s=time_limit_s)
+        daqp.find_answer(incumbent, time_limit_s)
         with toulbar2.Race(incumbent) as race:
             if self.race and toulbar2.is_installed() and _n_cores() > 1:
                 incumbent.rival = _Beside(race, incumbent)

@@ -263,7 +263,7 @@ def test_a_proof_does_without_shifts_that_cannot_be_used(
 def test_two_provers_agree_and_the_solution_says_so() -> None:
     problem = next(p for p in map(random_problem, range(20)) if len(p.groups()) > 5)
     both = TieredSolver(confirm=True).solve(problem)
-    assert both.solver == "daqp+scip"
+    assert both.solver in {"daqp+scip", "daqp+toulbar2"}
     assert both.status is SolveStatus.OPTIMAL
     assert TieredSolver().solve(problem).solver == "daqp"
 
@@ -306,7 +306,9 @@ def test_scip_takes_nobodys_word_for_its_proof(monkeypatch: pytest.MonkeyPatch) 
     for solver in (TieredSolver(confirm=True), ScipSolver()):
         solution = solver.solve(problem, warm_start=start)
         assert solution.objective == pytest.approx(optimum, rel=1e-9)
-        assert solution.solver == "scip" and solution.status is SolveStatus.OPTIMAL
+        # On a busy machine toulbar2, which asks nobody either, can be the first to contradict.
+        assert solution.solver in {"scip", "toulbar2"}
+        assert solution.status is SolveStatus.OPTIMAL
 
 
 def test_where_daqp_cycles_a_looser_tolerance_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,7 +249,7 @@ def test_one_solve_solves_one_sdp(path: str, monkeypatch: pytest.MonkeyPatch) ->
     if path == "taken over":
         monkeypatch.setattr(tiered.daqp, "branch_and_bound", lambda *arguments: False)
     solution = TieredSolver(confirm=True).solve(_medium(), time_limit_s=1000.0)
-    assert solution.solver == ("daqp+scip" if path == "confirmed" else "scip")
+    assert solution.solver.startswith("daqp+" if path == "confirmed" else "scip")
     assert len(limits) == 1 and limits[0] is not None and 0 < limits[0] < 1000
 
 
