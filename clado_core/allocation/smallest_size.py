@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from clado_core.allocation.sweep import fewest_bits
+from clado_core.allocation.reach import least_use
 from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.solution import Solution, SolveStatus
@@ -79,7 +79,7 @@ def smallest_size(
         solver or TieredSolver(),
         time_limit_s,
         on_progress,
-        too_few=fewest_bits(problem) - 1,
+        too_few=least_use(problem, "budget_bits").proven - 1,
     )
     search.start()
     if search.best is None:

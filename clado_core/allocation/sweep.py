@@ -13,11 +13,11 @@ from typing import TypeAlias
 import numpy as np
 
 from clado_core.allocation.frontier import Frontier
+from clado_core.allocation.reach import least_use
 from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.solution import Solution
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.scheme import weight_bits
 from clado_core.solvers.protocol import Solver
 from clado_core.solvers.shifts import DEFAULT_SIZES, compute_shifts
 from clado_core.solvers.tiered import TieredSolver
@@ -128,20 +128,9 @@ def budget_grid(problem: AllocationProblem, points: int, /) -> tuple[int, ...]:
     """Evenly spaced distinct budgets in bits, the smallest and the largest size included."""
     if not 1 <= points <= MOST_POINTS:
         raise InputError(f"A frontier needs one point or more, at most {MOST_POINTS:,}: {points}.")
-    smallest, largest = fewest_bits(problem), problem.extremes()[1].size_bits
+    smallest = least_use(problem, "budget_bits").assignment.size_bits
+    largest = problem.extremes()[1].size_bits
     if problem.budget_bits is not None:
         largest = min(largest, problem.budget_bits)
     grid = np.linspace(smallest, largest, points) if points > 1 else np.array([largest])
     return tuple(sorted({int(b) for b in grid} | {largest}))
-
-
-def fewest_bits(problem: AllocationProblem, /) -> int:
-    """The fewest bits that keep the other budgets: joint choices of fewer can cost more there."""
-    smallest = problem.extremes()[0]
-    if not problem.is_feasible(smallest):
-        matrix = problem.matrix
-        bits = [weight_bits(b) for b in matrix.bit_widths]
-        sizes = np.multiply.outer(matrix.layers.n_weights, bits).ravel().astype(np.float64)
-        by_size = dataclasses.replace(problem, matrix=matrix.with_G(np.diag(sizes)))
-        smallest = TieredSolver().solve(by_size).assignment
-    return smallest.size_bits

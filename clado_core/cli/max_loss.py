@@ -6,8 +6,8 @@ import argparse
 import math
 from typing import Any
 
+from clado_core.allocation.reach import least_use
 from clado_core.allocation.smallest_size import SmallestSize, smallest_size
-from clado_core.allocation.sweep import fewest_bits
 from clado_core.cli.problem_options import number
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.solution import Solution
@@ -37,7 +37,7 @@ def within_loss(
 
 def _described(problem: AllocationProblem, found: SmallestSize) -> dict[str, Any]:
     weights = problem.matrix.layers.total_weights
-    says_nothing = found.too_few_bits < fewest_bits(problem)
+    says_nothing = found.too_few_bits < least_use(problem, "budget_bits").assignment.size_bits
     return {
         "max_loss": found.max_loss,
         "proven": found.is_proven,
