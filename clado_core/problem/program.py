@@ -240,9 +240,9 @@ def resource_costs(matrix: SensitivityMatrix, budget: str, /) -> npt.NDArray[np.
     """
     table, bit_widths = matrix.layers, [weight_bits(b) for b in matrix.bit_widths]
     if budget == "budget_bits":
-        return np.multiply.outer(table.n_weights, bit_widths)
+        return np.asarray(np.multiply.outer(table.n_weights, bit_widths))
     if budget == "budget_bytes":
         packed = [[layer.weight_bytes(b) for b in bit_widths] for layer in table.layers]
         return np.array(packed, dtype=np.int64)
     acts = [input_bits(b) or matrix.scheme.activation_bits for b in matrix.bit_widths]
-    return np.multiply.outer(table.macs, np.multiply(bit_widths, acts))
+    return np.asarray(np.multiply.outer(table.macs, np.multiply(bit_widths, acts)))
