@@ -81,7 +81,7 @@ def grid_table(result: dict[str, Any]) -> str:
     cells = {(p["budget_bits"], p["budget_bops"]): _cell(p) for p in result["points"]}
     reach = result["reach"]
     averages = [f"{avg:.2f} " for avg in result["avg_bits"]]
-    rows = [("10⁹ bit operations, bits on average: at most", [*averages, "most "])]
+    rows = [("10⁹ BOPs \\ bits", [*averages, "most "])]
     for limit, most in zip(reversed(limits), reversed(result["most_avg_bits"]), strict=True):
         shown = [cells.get((size, limit), "– ") for size in sizes]
         rows.append((f"{limit / BILLION:.4g}", [*shown, f"{most:.2f} "]))
@@ -91,11 +91,12 @@ def grid_table(result: dict[str, Any]) -> str:
     first = max(len(label) for label, _ in rows)
     width = max(len(cell) for _, row in rows for cell in row)
     lines = [
-        "Least predicted loss increase within each size (column) and limit on operations (row);",
-        "most, fewest: what any choice within one of the two can take of the other.",
+        "Least predicted loss increase within so many bits on average (columns) and so many bit",
+        "operations (rows, in 10⁹); most, fewest: what any choice within one takes of the other.",
     ]
     lines += [
-        f"{label:<{first}}  {'  '.join(f'{cell:>{width}}' for cell in row)}" for label, row in rows
+        f"{label:<{first}}  {'  '.join(f'{cell:>{width}}' for cell in row)}".rstrip()
+        for label, row in rows
     ]
     return "\n".join(lines + _legend(result, cells.values()))
 

@@ -30,7 +30,7 @@ def add_max_loss(parser: argparse.ArgumentParser) -> None:
 def within_loss(
     arguments: argparse.Namespace, problem: AllocationProblem, solver: Solver
 ) -> tuple[Solution, dict[str, Any]]:
-    """The choice, and what to say of smaller ones: ``within_loss``, and the status of an open one."""
+    """The choice, and what to say of smaller ones: ``within_loss``, and a status where open."""
     found = smallest_size(
         problem, max_loss=arguments.max_loss, solver=solver, time_limit_s=arguments.time_limit
     )
