@@ -10,6 +10,7 @@ import numpy as np
 from clado_core.problem.allocation_problem import BUDGETS, AllocationProblem
 from clado_core.problem.program import resource_costs
 from clado_core.records.assignment import Assignment
+from clado_core.records.matrix import SensitivityMatrix
 from clado_core.solvers.tiered import TieredSolver
 
 LEAST, MOST = 1, -1
@@ -63,11 +64,10 @@ def _end(problem: AllocationProblem, budget: str, sign: int, time_limit_s: float
     extreme = problem.extremes(measure)[0 if sign == LEAST else 1]
     if problem.is_feasible(extreme):
         return Use(extreme, getattr(extreme, measure))
-    costs = resource_costs(problem.matrix, budget)
-    above = costs - costs.min(axis=1, keepdims=True)
+    costs, unit = resource_costs(problem.matrix, budget), unit_of(problem.matrix, budget)
     # In whole units, so that a bound can be rounded to the next whole number.
-    unit = int(np.gcd.reduce(above, axis=None)) or 1
-    losses = np.diag((sign * (above // unit)).ravel().astype(np.float64))
+    above = (costs - costs.min(axis=1, keepdims=True)) // unit
+    losses = np.diag((sign * above).ravel().astype(np.float64))
     linear = replace(problem, matrix=problem.matrix.with_G(losses))
     found = TieredSolver(race=False).solve(linear, time_limit_s=time_limit_s)
     taken = getattr(found.assignment, measure)
@@ -75,3 +75,14 @@ def _end(problem: AllocationProblem, budget: str, sign: int, time_limit_s: float
         return Use(found.assignment, getattr(extreme, measure))
     open_units = round(found.objective) - math.ceil(found.bound)
     return Use(found.assignment, taken - sign * unit * open_units)
+
+
+def unit_of(matrix: SensitivityMatrix, budget: str, /) -> int:
+    """The largest number of which all differences of what choices take of a resource are multiples.
+
+    Args:
+        matrix: Its layers and bit-widths.
+        budget: The field of AllocationProblem that limits the resource.
+    """
+    costs = resource_costs(matrix, budget)
+    return int(np.gcd.reduce(costs - costs[:, :1], axis=None)) or 1

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from clado_core.allocation.reach import least_use
+from clado_core.allocation.reach import least_use, unit_of
 from clado_core.errors import InputError
 from clado_core.problem.allocation_problem import AllocationProblem
 from clado_core.problem.program import compile_program
@@ -92,6 +92,7 @@ def smallest_size(
         time_limit_s,
         on_progress,
         too_few=least_use(problem, "budget_bits").proven - 1,
+        unit=unit_of(problem.matrix, "budget_bits"),
     )
     search.start()
     if search.best is None:
@@ -105,7 +106,8 @@ def smallest_size(
 class _Search:
     """What is open: budgets above ``too_few`` and below the size of ``best``.
 
-    ``least`` is the answer at the largest budget, ``found`` are all answers that begin proofs.
+    Sizes differ by multiples of ``unit``; ``least`` is the answer at the largest budget, and
+    ``found`` are answers that proofs start from.
     """
 
     problem: AllocationProblem
@@ -114,6 +116,7 @@ class _Search:
     time_limit_s: float | None
     on_progress: OnBudget | None
     too_few: int
+    unit: int
     best: Solution | None = None
     least: Solution | None = None
     found: list[Solution] = field(default_factory=list)
@@ -152,7 +155,7 @@ class _Search:
         while self.size - failed > 1 and self._left_s(SEARCH_SHARE) != 0:
             middle = (self.size + failed) // 2
             if not self._takes(self._searched(self._within(middle), walks)):
-                failed = middle
+                failed = self._below_next(middle)
 
     def prove(self) -> None:
         """Prove fewer bits too few: first those just below the best, then by halves.
@@ -167,7 +170,7 @@ class _Search:
                 above, step = self.size, 2 * step
                 continue
             if self._is_beyond(found):
-                self.too_few = budget
+                self.too_few = self._below_next(budget)
                 self._report()
             else:
                 above = budget
@@ -228,6 +231,11 @@ class _Search:
             self.best = found
             self._report()
         return True
+
+    def _below_next(self, budget: int) -> int:
+        """The largest budget within which choices are no larger: sizes differ by whole units."""
+        below = self.size - 1
+        return below - (below - budget) // self.unit * self.unit
 
     def _within(self, budget_bits: int) -> AllocationProblem:
         return replace(self.problem, budget_bits=budget_bits)
