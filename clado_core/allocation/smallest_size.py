@@ -91,12 +91,10 @@ def smallest_size(
         solver or TieredSolver(),
         time_limit_s,
         on_progress,
-        too_few=least_use(problem, "budget_bits").proven - 1,
+        too_few=least_use(problem, "budget_bits", time_limit_s=time_limit_s).proven - 1,
         unit=unit_of(problem.matrix, "budget_bits"),
     )
     search.start()
-    if search.best is None:
-        raise InputError(_out_of_reach(max_loss, search.least))
     search.descend()
     search.prove()
     solution = replace(search.settled(), runtime_s=time.perf_counter() - search.began)
@@ -107,8 +105,7 @@ def smallest_size(
 class _Search:
     """What is open: budgets above ``too_few`` and below the size of ``best``.
 
-    Sizes differ by multiples of ``unit``; ``least`` is the answer at the largest budget, and
-    ``found`` are answers that proofs start from.
+    Sizes differ by multiples of ``unit``; ``found`` are answers that proofs start from.
     """
 
     problem: AllocationProblem
@@ -119,7 +116,6 @@ class _Search:
     too_few: int
     unit: int
     best: Solution | None = None
-    least: Solution | None = None
     found: list[Solution] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
 
@@ -130,11 +126,12 @@ class _Search:
         return self.best.assignment.size_bits
 
     def start(self) -> None:
-        """Find any choice that predicts little enough."""
-        self.least = self._searched(self.problem)
-        if not self._takes(self.least):
-            self.least = self.solver.solve(self.problem, time_limit_s=self._share_s())
-            self._takes(self.least)
+        """Find any choice that predicts little enough; an InputError where there is none."""
+        least = self._searched(self.problem)
+        if not self._takes(least):
+            least = self.solver.solve(self.problem, time_limit_s=self._share_s())
+            if not self._takes(least):
+                raise InputError(_out_of_reach(LOSS_PER_OBJECTIVE * self.target, least))
 
     def descend(self) -> None:
         """Bisect by searches, which are quick and prove nothing.
@@ -272,8 +269,7 @@ def _order(solution: Solution) -> tuple[int, float, bool]:
     return solution.assignment.size_bits, solution.objective, not proven
 
 
-def _out_of_reach(max_loss: float, least: Solution | None) -> str:
-    assert least is not None
+def _out_of_reach(max_loss: float, least: Solution) -> str:
     sure = "least" if least.status is SolveStatus.OPTIMAL else "least that was found"
     return (
         f"No choice was found whose predicted loss increase is at most {max_loss:g}: the {sure} is "
