@@ -10,6 +10,8 @@ Importing this package loads neither torch nor a solver; they load when they are
 
 from clado_core._version import __version__ as __version__
 from clado_core.allocation.bootstrap import bootstrap_choices as bootstrap_choices
+from clado_core.allocation.budget_grid import BudgetGrid as BudgetGrid
+from clado_core.allocation.budget_grid import sweep_grid as sweep_grid
 from clado_core.allocation.frontier import Frontier as Frontier
 from clado_core.allocation.k_best import k_best as k_best
 from clado_core.allocation.methods import allocate as allocate

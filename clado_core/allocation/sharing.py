@@ -60,3 +60,45 @@ def shared_answers(
             next_one += 1
         answers[budget] = None if best is None else with_bound(best, *tightest[budget])
     return tuple(answers[budget] for budget in budgets)
+
+
+class ProvenWithin(NamedTuple):
+    """No choice within several limits has a smaller x'Gx than this.
+
+    Args:
+        limits: One of each resource; it holds for smaller ones too.
+        value: The bound; −inf says nothing.
+        prover: As for ``ProvenBound``.
+    """
+
+    limits: tuple[int, ...]
+    value: float
+    prover: str
+
+
+def best_answer(
+    limits: tuple[int, ...],
+    found: Iterable[tuple[tuple[int, ...], Solution]],
+    bounds: Iterable[ProvenWithin],
+    /,
+) -> Solution | None:
+    """The best choice found that keeps several limits, with the tightest bound that holds there.
+
+    Args:
+        limits: One of each resource.
+        found: What a choice takes of each, and the choice.
+        bounds: Proven for the same matrix.
+
+    Returns:
+        None where no choice that was found keeps them all.
+    """
+    fitting = [each for taken, each in found if _are_within(taken, limits)]
+    if not fitting:
+        return None
+    holding = [(b.value, b.prover) for b in bounds if _are_within(limits, b.limits)]
+    best = min(fitting, key=lambda each: each.objective)
+    return with_bound(best, *max(holding, default=(-math.inf, "")))
+
+
+def _are_within(taken: tuple[int, ...], limits: tuple[int, ...]) -> bool:
+    return all(use <= limit for use, limit in zip(taken, limits, strict=True))

@@ -13,11 +13,11 @@ from typing import TypeAlias
 import numpy as np
 
 from clado_core.allocation.frontier import Frontier
+from clado_core.allocation.reach import least_use
 from clado_core.errors import InputError
-from clado_core.problem.allocation_problem import AllocationProblem
+from clado_core.problem.allocation_problem import BUDGETS, AllocationProblem
 from clado_core.problem.solution import Solution
 from clado_core.records.matrix import SensitivityMatrix
-from clado_core.records.scheme import weight_bits
 from clado_core.solvers.protocol import Solver
 from clado_core.solvers.shifts import DEFAULT_SIZES, compute_shifts
 from clado_core.solvers.tiered import TieredSolver
@@ -59,7 +59,7 @@ def sweep(
     if isinstance(problem, SensitivityMatrix):
         problem = AllocationProblem(problem)
     budgets = budget_grid(problem, points)
-    solver = _default_solver(problem, len(budgets)) if solver is None else solver
+    solver = default_solver(problem, len(budgets)) if solver is None else solver
     task = _Task(problem, solver, time_limit_s, gap_limit)
     solved: dict[int, Solution] = {}
     for budget, solution in _solve_all(task, budgets, min(jobs, len(budgets))):
@@ -118,30 +118,29 @@ def _solve_received(budget: int) -> Solution:
     return _received[-1].solve(budget)
 
 
-def _default_solver(problem: AllocationProblem, n_budgets: int) -> Solver:
+def default_solver(problem: AllocationProblem, n_budgets: int, /) -> Solver:
+    """What solves so many budgets: with shifts where that saves time."""
     if n_budgets <= DEFAULT_SIZES or problem.matrix.n_bits < 2:
         return TieredSolver()
     return TieredSolver(compute_shifts(problem.matrix))
 
 
-def budget_grid(problem: AllocationProblem, points: int, /) -> tuple[int, ...]:
-    """Evenly spaced distinct budgets in bits, the smallest and the largest size included."""
+def budget_grid(
+    problem: AllocationProblem, points: int, /, *, budget: str = "budget_bits"
+) -> tuple[int, ...]:
+    """Evenly spaced distinct budgets, the least and the most that choices can take included.
+
+    Args:
+        problem: Its other budgets hold; its own, where set, is the largest.
+        points: How many, 1 (the largest alone) to ``MOST_POINTS``.
+        budget: Which budget, a field of AllocationProblem.
+    """
     if not 1 <= points <= MOST_POINTS:
         raise InputError(f"A frontier needs one point or more, at most {MOST_POINTS:,}: {points}.")
-    smallest, largest = fewest_bits(problem), problem.extremes()[1].size_bits
-    if problem.budget_bits is not None:
-        largest = min(largest, problem.budget_bits)
+    measure = BUDGETS[budget][0]
+    smallest = getattr(least_use(problem, budget).assignment, measure)
+    largest = getattr(problem.extremes(measure)[1], measure)
+    if (most := problem.budgets.get(budget)) is not None:
+        largest = min(largest, most)
     grid = np.linspace(smallest, largest, points) if points > 1 else np.array([largest])
     return tuple(sorted({int(b) for b in grid} | {largest}))
-
-
-def fewest_bits(problem: AllocationProblem, /) -> int:
-    """The fewest bits that keep the other budgets: joint choices of fewer can cost more there."""
-    smallest = problem.extremes()[0]
-    if not problem.is_feasible(smallest):
-        matrix = problem.matrix
-        bits = [weight_bits(b) for b in matrix.bit_widths]
-        sizes = np.multiply.outer(matrix.layers.n_weights, bits).ravel().astype(np.float64)
-        by_size = dataclasses.replace(problem, matrix=matrix.with_G(np.diag(sizes)))
-        smallest = TieredSolver().solve(by_size).assignment
-    return smallest.size_bits

@@ -1,7 +1,8 @@
-"""Solve a grid of budgets: the trade-off between size and predicted loss.
+"""Solve a grid of budgets: the trade-off between size, predicted loss and, if asked, operations.
 
 Example:
   python -m clado_core frontier assets/digits-resnet.clado --points 30 --jobs 2 --out front.json
+  python -m clado_core frontier assets/digits-resnet.clado --grid bops
 """
 
 from __future__ import annotations
@@ -11,6 +12,13 @@ from typing import Any
 
 from clado_core.allocation.stored import load_shifts, save_frontier
 from clado_core.allocation.sweep import sweep
+from clado_core.cli.budget_grid import (
+    GRID_POINTS,
+    add_doubts,
+    add_grid,
+    grid_table,
+    within_both,
+)
 from clado_core.cli.problem_options import (
     add_effort,
     add_wishes,
@@ -20,19 +28,25 @@ from clado_core.cli.problem_options import (
 from clado_core.cli.progress import ProgressLine
 from clado_core.errors import InputError
 from clado_core.files.artifact import load
-from clado_core.records.trust import doubt, kind_of_doubt
+from clado_core.records.trust import kind_of_doubt
 from clado_core.solvers import TieredSolver
+
+POINTS = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("artifact", metavar="ARTIFACT", help="a .clado file")
     parser.add_argument(
-        "--points", type=positive_count, default=50, metavar="N", help="budgets to solve"
+        "--points",
+        type=positive_count,
+        metavar="N",
+        help=f"budgets to solve (default: {POINTS}; with --grid, of each kind: {GRID_POINTS})",
     )
     parser.add_argument(
         "--jobs", type=positive_count, default=1, metavar="N", help="processes to solve in"
     )
+    add_grid(parser)
     parser.add_argument("--out", metavar="FILE", help="also write the points to a JSON file")
     parser.add_argument(
         "--store",
@@ -46,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Sweep the budgets; with --out or --store also keep the result."""
     problem = problem_from(arguments, load(arguments.artifact))
+    if arguments.grid is not None:
+        return within_both(arguments, problem)
     if arguments.store and (problem.pins or problem.ties or problem.min_bits or problem.allowed):
         raise InputError(
             "--store keeps the frontier of the network as it is; with wishes use --out FILE."
@@ -53,7 +69,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     with ProgressLine(f"Frontier of {problem.matrix.name}", "budgets") as line:
         frontier = sweep(
             problem,
-            points=arguments.points,
+            points=arguments.points or POINTS,
             solver=TieredSolver(load_shifts(arguments.artifact), confirm=arguments.confirm),
             time_limit_s=arguments.time_limit,
             gap_limit=arguments.gap,
@@ -65,14 +81,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.store:
         save_frontier(frontier, arguments.artifact)
     result = frontier.to_json()
-    for values, point in zip(result["points"], frontier.points, strict=True):
-        if against := doubt(problem.matrix, point.assignment.bits):
-            values["doubt"] = against
+    add_doubts(result["points"], frontier.points, problem.matrix)
     return result
 
 
 def show(result: dict[str, Any]) -> str:
-    """One line per point."""
+    """One line per point, or a table of two budgets."""
+    if "reach" in result:
+        return grid_table(result)
     lines = ["avg bits   MB (10⁶)   predicted loss increase   gap       status"]
     for point in result["points"]:
         gap = "none" if point["gap"] is None else f"{point['gap']:.2%}"

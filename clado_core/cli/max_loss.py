@@ -6,12 +6,14 @@ import argparse
 import math
 from typing import Any
 
+from clado_core.allocation.reach import least_use
 from clado_core.allocation.smallest_size import SmallestSize, smallest_size
-from clado_core.allocation.sweep import fewest_bits
 from clado_core.cli.problem_options import number
 from clado_core.problem.allocation_problem import AllocationProblem
-from clado_core.problem.solution import Solution
+from clado_core.problem.solution import Solution, SolveStatus
 from clado_core.solvers import Solver
+
+OPEN = "Best of its size, which is not proven to be the smallest."
 
 
 def add_max_loss(parser: argparse.ArgumentParser) -> None:
@@ -28,16 +30,20 @@ def add_max_loss(parser: argparse.ArgumentParser) -> None:
 def within_loss(
     arguments: argparse.Namespace, problem: AllocationProblem, solver: Solver
 ) -> tuple[Solution, dict[str, Any]]:
-    """The choice, and what is proven about smaller ones."""
+    """The choice, and what to say of smaller ones: ``within_loss``, and a status where open."""
     found = smallest_size(
         problem, max_loss=arguments.max_loss, solver=solver, time_limit_s=arguments.time_limit
     )
-    return found.solution, _described(problem, found)
+    result: dict[str, Any] = {"within_loss": _described(problem, found)}
+    if not found.is_proven and found.solution.status is SolveStatus.OPTIMAL:
+        # Best of its size it may be; what was asked for is the smallest size.
+        result |= {"status": SolveStatus.HEURISTIC.code, "status_sentence": OPEN}
+    return found.solution, result
 
 
 def _described(problem: AllocationProblem, found: SmallestSize) -> dict[str, Any]:
     weights = problem.matrix.layers.total_weights
-    says_nothing = found.too_few_bits < fewest_bits(problem)
+    says_nothing = found.too_few_bits < least_use(problem, "budget_bits").assignment.size_bits
     return {
         "max_loss": found.max_loss,
         "proven": found.is_proven,

@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     shifts = load_shifts(arguments.artifact) if whole_matrix else None
     if arguments.max_loss is not None:
         solution, found = within_loss(arguments, problem, _solver(arguments, shifts))
-        return _described(problem, solution) | {"within_loss": found}
+        return _described(problem, solution) | found
     solution = allocate(
         problem,
         method=arguments.method,

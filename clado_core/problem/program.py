@@ -218,22 +218,31 @@ def _substitution(
 
 def _resources(problem: AllocationProblem) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """What each candidate takes of each limited resource, shape (k, n), and the limits (k,)."""
-    matrix = problem.matrix
-    table, bit_widths = matrix.layers, [weight_bits(b) for b in matrix.bit_widths]
-    acts = [input_bits(b) or matrix.scheme.activation_bits for b in matrix.bit_widths]
-    costs: list[npt.NDArray[np.int64]] = []
-    limits: list[int] = []
-    if problem.budget_bits is not None:
-        costs.append(np.multiply.outer(table.n_weights, bit_widths))
-        limits.append(problem.budget_bits)
-    if problem.budget_bytes is not None:
-        packed = [[layer.weight_bytes(b) for b in bit_widths] for layer in table.layers]
-        costs.append(np.array(packed, dtype=np.int64))
-        limits.append(problem.budget_bytes - fixed_bytes(table, matrix.scheme))
-    if problem.budget_bops is not None:
-        costs.append(np.multiply.outer(table.macs, np.multiply(bit_widths, acts)))
-        limits.append(problem.budget_bops)
+    matrix, budgets = problem.matrix, problem.budgets
+    costs = [resource_costs(matrix, budget) for budget in budgets]
     flat = np.array(costs, dtype=np.int64).reshape(len(costs), len(matrix.G))
     # A limit above what everything takes limits nothing, and need not fit 64 bits.
     most = [int(np.max(taken, axis=1).sum()) for taken in costs]
-    return flat, np.array([min(pair) for pair in zip(limits, most, strict=True)], dtype=np.int64)
+    left = [
+        limit - (fixed_bytes(matrix.layers, matrix.scheme) if budget == "budget_bytes" else 0)
+        for budget, limit in budgets.items()
+    ]
+    return flat, np.array([min(pair) for pair in zip(left, most, strict=True)], dtype=np.int64)
+
+
+def resource_costs(matrix: SensitivityMatrix, budget: str, /) -> npt.NDArray[np.int64]:
+    """What each candidate takes of one resource, shape (L, B), whole numbers.
+
+    Args:
+        matrix: Its layers and bit-widths.
+        budget: A field of AllocationProblem that limits the resource. Of a file's bytes, those that
+            no choice changes are left out.
+    """
+    table, bit_widths = matrix.layers, [weight_bits(b) for b in matrix.bit_widths]
+    if budget == "budget_bits":
+        return np.asarray(np.multiply.outer(table.n_weights, bit_widths))
+    if budget == "budget_bytes":
+        packed = [[layer.weight_bytes(b) for b in bit_widths] for layer in table.layers]
+        return np.array(packed, dtype=np.int64)
+    acts = [input_bits(b) or matrix.scheme.activation_bits for b in matrix.bit_widths]
+    return np.asarray(np.multiply.outer(table.macs, np.multiply(bit_widths, acts)))

@@ -39,6 +39,9 @@ SLICE_S = 1.0
 """Of a tree's first part while a rival may end; each part takes twice the last, so that what is
 begun again is no more than the whole."""
 
+WITHIN = 1 - 1e-9
+"""Of a gap that is enough: a bound at all of it can be beyond by rounding."""
+
 
 @dataclass(frozen=True, slots=True)
 class DaqpSolver:
@@ -174,7 +177,8 @@ def _search(incumbent: Incumbent, time_limit_s: float | None, gap_limit: float) 
         if incumbent.is_within(gap_limit):
             break
         tolerance = tree.tolerance(incumbent.objective)
-        target = incumbent.objective - max(gap_limit * abs(incumbent.objective), tolerance)
+        enough = WITHIN * gap_limit * abs(incumbent.objective)
+        target = incumbent.objective - max(enough, tolerance)
         flag, choice = _in_slices(tree, target, incumbent, time_limit_s, gap_limit)
         if flag in TIME_LIMIT:
             return incumbent.is_within(gap_limit)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard.cards.actions import actions
+from dashboard.cards.budget_grid import budget_grid_card
 from dashboard.cards.candidates import candidates_card
 from dashboard.cards.changes import changes_card
 from dashboard.cards.follow import Places, answer_now, follow
@@ -43,6 +44,7 @@ def explore() -> None:
     follow(Places(slider, readout, tiles, prices))
     changes_card(state, answer)
     candidates_card(state, answer)
+    budget_grid_card(state)
 
 
 explore()

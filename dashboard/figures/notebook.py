@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clado_core import Frontier, InputError, SensitivityMatrix, Solution
+from clado_core import BudgetGrid, Frontier, InputError, SensitivityMatrix, Solution
 from dashboard.figures.bits import bits_figure, bits_info
+from dashboard.figures.budget_grid import grid_figure, grid_info
 from dashboard.figures.cells import interaction_info
 from dashboard.figures.interaction import interaction_figure
 from dashboard.figures.pareto import ParetoInfo, background, pareto_figure
@@ -24,12 +25,14 @@ HEIGHT = 420
 """Pixels."""
 
 
-def plot(shown: SensitivityMatrix | Solution | Frontier, /, *, mode: Mode = "light") -> go.Figure:
+def plot(
+    shown: SensitivityMatrix | Solution | Frontier | BudgetGrid, /, *, mode: Mode = "light"
+) -> go.Figure:
     """Draw what the dashboard draws of it.
 
     Args:
-        shown: A matrix (its cross-layer terms), a solution (bits per layer) or a frontier
-            (predicted loss over average bits).
+        shown: A matrix (its cross-layer terms), a solution (bits per layer), a frontier (predicted
+            loss over average bits) or a grid of sizes and limits on bit operations.
         mode: "light" or "dark".
 
     Raises:
@@ -52,8 +55,12 @@ def _spec(shown: object, mode: Mode) -> Spec:
         return bits_figure(bits_info(shown.assignment, menu), mode)
     if isinstance(shown, Frontier):
         return pareto_figure(_front_info(shown), mode)
+    if isinstance(shown, BudgetGrid) and shown.other == "budget_bops":
+        weights = shown.found[0].assignment.layers.total_weights
+        return grid_figure(grid_info(shown.to_json(), weights), mode)
     raise InputError(
-        f"A SensitivityMatrix, Solution or Frontier can be drawn, not {type(shown).__name__}."
+        "A SensitivityMatrix, Solution, Frontier or BudgetGrid of bit operations can be drawn, not "
+        f"{type(shown).__name__}."
     )
 
 

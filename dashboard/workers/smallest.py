@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +10,12 @@ from typing import Any
 
 from clado_core import SensitivityMatrix, Solution
 from clado_core.errors import CladoError
-from clado_core.files.atomic import write_atomically
 from clado_core.problem.solution import solution_of
 from clado_core.records.assignment import assignment_from_mapping
 from clado_core.records.names import MEASURED_AS, MeasuredAs, Rounding
 from clado_core.records.scheme import parse_bits
 from dashboard.rules import Rules
-from dashboard.workers.trials import DIGITS, FrontTrial
-
-SUFFIX = ".smallest.json"
+from dashboard.workers.trials import DIGITS, SMALLEST, FrontTrial, keep_last, last_kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +50,7 @@ class FindSmallest(FrontTrial):
 
     def keep(self, result: dict[str, Any], /) -> None:
         """Keep the last answer about this network under these rules."""
-        kept = {"rules": list(self.rules.options()), "result": result}
-        path = _place(Path(self.folder), self.digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(kept).encode())
+        keep_last(Path(self.folder), _name(self.digest), self.rules, result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +105,9 @@ def last_smallest(
         rules: Wishes about layers.
     """
     try:
-        kept = json.loads(_place(folder, digest).read_text(encoding="utf-8"))
-        found = smallest_from(matrix, kept["result"])
-        return found if kept["rules"] == list(rules.options()) else None
-    except (CladoError, OSError, ValueError, KeyError, TypeError):
+        kept = last_kept(folder, _name(digest), rules)
+        return None if kept is None else smallest_from(matrix, kept)
+    except (CladoError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -148,5 +140,5 @@ def _drop(values: Mapping[str, Any]) -> Drop:
     return Drop(float(values["drop_points"]), (float(low), float(high)), n, split)
 
 
-def _place(folder: Path, digest: str) -> Path:
-    return folder / f"{digest[:DIGITS]}{SUFFIX}"
+def _name(digest: str) -> str:
+    return f"{digest[:DIGITS]}{SMALLEST}"

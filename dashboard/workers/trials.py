@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ from clado_core.records.scheme import BitWidths, bits_to_json
 from dashboard.rules import Rules
 from dashboard.workers.commands import AS_MEASURED, CommandService, CommandState, NetworkWords
 
-CHOICE, FRONT = ".choice.json", ".front.json"
+CHOICE, FRONT, SMALLEST, GRID = ".choice.json", ".front.json", ".smallest.json", ".grid.json"
 DIGITS = 16
 """Of a SHA-256, in a file's name."""
 
@@ -62,6 +62,30 @@ class Trial:
     @property
     def _source(self) -> str:
         return str(Path(self.artifact).resolve())
+
+
+def keep_last(folder: Path, name: str, rules: Rules, result: Mapping[str, Any], /) -> None:
+    """Keep what a command printed under some rules, instead of the last time's.
+
+    Args:
+        folder: Where files of trials are kept.
+        name: Of the file.
+        rules: Wishes about layers that it kept.
+        result: What it printed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {"rules": list(rules.options()), "result": result}
+    write_atomically(folder / name, json.dumps(kept).encode())
+
+
+def last_kept(folder: Path, name: str, rules: Rules, /) -> dict[str, Any] | None:
+    """What ``keep_last`` kept, None where that was under other rules or cannot be read."""
+    try:
+        kept = json.loads((folder / name).read_text(encoding="utf-8"))
+        found: dict[str, Any] = kept["result"]
+        return found if kept["rules"] == list(rules.options()) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 TrialState: TypeAlias = CommandState[Trial]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 import clado_core as cc
+from clado_core.allocation.reach import unit_of
 from clado_core.records.matrix import LOSS_PER_OBJECTIVE
 from clado_core.solvers import LocalSearchSolver
 from tests.core.instances import all_assignments, measured, random_problem
+from tests.large_network import large_matrix
 
 
 def _levels(problem: cc.AllocationProblem) -> list[tuple[float, int]]:
@@ -81,7 +84,9 @@ def test_an_open_proof_still_says_how_many_bits_are_too_few() -> None:
     found = cc.smallest_size(
         problem, max_loss=0.1, solver=Tired(), on_progress=lambda *ends: seen.append(ends)
     )
-    assert not found.is_proven and found.too_few_bits == easy_bits
+    # What is proven of a budget holds up to the next size that there is.
+    next_size = easy_bits + unit_of(matrix, "budget_bits")
+    assert not found.is_proven and easy_bits <= found.too_few_bits < next_size
     assert found.too_few_bits < size <= found.solution.assignment.size_bits
     assert seen[-1][1] == found.too_few_bits
     assert all(a >= b for (a, _), (b, _) in pairwise(seen))
@@ -93,3 +98,41 @@ def test_time_that_is_over_ends_it_with_what_was_found() -> None:
     assert found.solution.predicted_loss_increase <= 0.02
     at_once = replace(problem, budget_bits=found.solution.assignment.size_bits)
     assert at_once.is_feasible(found.solution.assignment)
+
+
+def test_proofs_go_as_far_as_the_target() -> None:
+    """Of a budget far too small nothing is proven but that."""
+    problem = cc.AllocationProblem(measured("cifar10-resnet20-per-tensor-248"))
+    bounds: dict[int, cc.Solution] = {}
+
+    class Watched(cc.TieredSolver):
+        def solve(self, problem, /, **options):  # type: ignore[no-untyped-def]
+            found = super().solve(problem, **options)
+            bounds[problem.budget_bits or 0] = found
+            return found
+
+    found = cc.smallest_size(problem, max_loss=0.1, solver=Watched(race=False))
+    size = found.solution.assignment.size_bits
+    below = bounds[size - 1]
+    assert found.is_proven and set(bounds) == {size - 1, size}
+    assert below.status is cc.SolveStatus.GAP_LIMIT and below.bound > 0.2
+    assert below.objective - below.bound > 0.5 * (below.objective - 0.2)
+
+
+def test_few_walks_go_ahead_in_large_networks() -> None:
+    """And what they find is as small as all walks find at every step."""
+    problem = cc.AllocationProblem(large_matrix(101, 3))
+    found = cc.smallest_size(problem, max_loss=0.03, solver=LocalSearchSolver(n_walks=0))
+    size = found.solution.assignment.size_bits
+    assert found.solution.predicted_loss_increase <= 0.03
+    smaller = replace(problem, budget_bits=int(0.995 * size))
+    assert LocalSearchSolver().solve(smaller).predicted_loss_increase > 0.03
+
+
+def test_searches_keep_the_time_limit_too() -> None:
+    """Each takes seconds at this size, and all of them took ten times the limit."""
+    problem = cc.AllocationProblem(large_matrix(200, 5))
+    began = time.process_time()
+    found = cc.smallest_size(problem, max_loss=0.03, time_limit_s=2)
+    assert time.process_time() - began < 12
+    assert found.solution.predicted_loss_increase <= 0.03 and not found.is_proven

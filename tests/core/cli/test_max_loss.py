@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+
 import pytest
 
 import clado_core as cc
 from clado_core.cli import main
-from clado_core.cli.max_loss import within_loss_lines
+from clado_core.cli.max_loss import within_loss, within_loss_lines
+from clado_core.solvers import LocalSearchSolver
 from tests.conftest import ROOT
 from tests.core.commands import call
 
@@ -41,6 +44,21 @@ def test_what_is_open_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
         {"max_loss": 0.05, "proven": False, "too_few_bits": 9, "too_few_avg_bits": 2.9999}
     )
     assert lines[1] == "Proven: no choice of 2.999 bits on average or fewer predicts at most 0.05."
+
+
+def test_the_best_of_a_size_that_may_not_be_the_smallest_is_not_called_optimal() -> None:
+    problem = cc.AllocationProblem(cc.load(RESNET))
+    size = cc.smallest_size(problem, max_loss=0.05).solution.assignment.size_bits
+
+    class OfThatSize(cc.TieredSolver):
+        def solve(self, problem, /, **options):  # type: ignore[no-untyped-def]
+            proves = problem.budget_bits == size
+            return (cc.TieredSolver() if proves else LocalSearchSolver()).solve(problem, **options)
+
+    arguments = Namespace(max_loss=0.05, time_limit=None)
+    solution, result = within_loss(arguments, problem, OfThatSize())
+    assert solution.status is cc.SolveStatus.OPTIMAL and not result["within_loss"]["proven"]
+    assert result["status"] == "heuristic" and "not proven" in result["status_sentence"]
 
 
 @pytest.mark.parametrize(

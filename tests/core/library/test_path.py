@@ -198,8 +198,9 @@ def test_charts_need_no_server(tmp_path: Path):
         "from dashboard.figures.notebook import plot\n"
         "m = cc.load('assets/digits-resnet.clado')\n"
         "front = cc.sweep(m, points=5, solver=cc.LocalSearchSolver())\n"
+        "grid = cc.sweep_grid(m, points=3, solver=cc.LocalSearchSolver())\n"
         "for mode in ('light', 'dark'):\n"
-        "    for shown in (m, front, front.points[0]):\n"
+        "    for shown in (m, front, front.points[0], grid):\n"
         "        figure = plot(shown, mode=mode)\n"
         "        assert figure.data and figure.layout.height\n"
         "try: plot(3)\n"
@@ -210,4 +211,5 @@ def test_charts_need_no_server(tmp_path: Path):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "A SensitivityMatrix, Solution or Frontier can be drawn, not int."
+    assert "SensitivityMatrix, Solution, Frontier or BudgetGrid" in done.stdout
+    assert done.stdout.strip().endswith("can be drawn, not int.")
