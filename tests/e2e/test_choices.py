@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.e2e.axe import violations
 from tests.e2e.charts import BAR, click
@@ -22,7 +22,10 @@ def test_a_clicked_bar_is_locked_and_has_a_price(visitor: Visitor) -> None:
     page = visitor.page
     click(page, *page.evaluate(BAR, 4))
     page.get_by_text("stage1.3.conv: ").wait_for()
-    page.get_by_label("Lock at").get_by_text("8", exact=True).click()
+    lock = page.get_by_label("Lock at").get_by_text("8", exact=True)
+    # While the page is drawn anew, the control of the layer before can still stand beside it.
+    expect(lock).to_have_count(1)
+    lock.click()
     page.get_by_text("stage1.3.conv: locked at 8 bits").wait_for()
     page.get_by_role("button", name="Rules").click()
     page.get_by_text(re.compile(r"stage1\.3\.conv at 8 bits · \+")).wait_for()
